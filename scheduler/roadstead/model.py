@@ -1,0 +1,398 @@
+"""What is wanted: the fleet as its owners declare it, as frozen values.
+
+Everything here is already checked: :mod:`roadstead.config` turns user text into these values or into problems with positions, so the
+validators below guard against programmers, not users. The split between :class:`Template` and :class:`Deployment` is the split between
+what a running replica embodies (a change is a new revision) and what stands around it (a change restarts nothing).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.units import Cpus, Duration, GpuShare, Memory
+
+__all__ = [
+    "BatchingSpec",
+    "ClusterSpec",
+    "ClusterState",
+    "Constraint",
+    "DaemonSpec",
+    "Deployment",
+    "Fleet",
+    "Gpu",
+    "GpuPart",
+    "GpuPartition",
+    "HealthSpec",
+    "Intents",
+    "ModelSpec",
+    "OnChange",
+    "Operator",
+    "PlacementSpec",
+    "Quota",
+    "Reach",
+    "RemoveIntent",
+    "Resources",
+    "RolloutSpec",
+    "RuntimeSpec",
+    "ScaleIntent",
+    "Scheduling",
+    "Secret",
+    "Spread",
+    "StopSpec",
+    "Strategy",
+    "Target",
+    "Template",
+    "Variable",
+    "WholeGpus",
+]
+
+
+@enum.unique
+class Scheduling(enum.Enum):
+    """Who picks the node for a replica: the cluster's own scheduler, or ours."""
+
+    NATIVE = "native"
+    DIRECTED = "directed"
+
+
+@enum.unique
+class ClusterState(enum.Enum):
+    """What we do with a cluster: use it, move away from it, or leave it alone."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    DISABLED = "disabled"
+
+
+@enum.unique
+class Reach(enum.Enum):
+    """Whether daemon and gateway can connect to replicas there."""
+
+    DIRECT = "direct"
+    NONE = "none"
+
+
+@enum.unique
+class Strategy(enum.Enum):
+    """How a deployment passes from one revision to another."""
+
+    AUTO = "auto"
+    ROLLING = "rolling"
+    RECREATE = "recreate"
+
+
+@enum.unique
+class OnChange(enum.Enum):
+    """Whether saving the fleet file, or taking something out of it, is already the order to do it."""
+
+    APPLY = "apply"
+    STAGE = "stage"
+    HOLD = "hold"
+
+
+@enum.unique
+class Operator(enum.Enum):
+    """How a placement constraint compares a node's attribute."""
+
+    IN = "in"
+    NOT_IN = "not_in"
+    EXISTS = "exists"
+    MATCHES = "matches"
+
+
+# ---- the template ----
+
+
+@attrs.frozen(kw_only=True)
+class ModelSpec:
+    """The one model version that a replica serves.
+
+    ``source`` is resolved for one cluster (an absolute path or a URL); ``digest`` is the SHA-256 over the version's files as
+    ``roadstead model digest`` prints it, 64 hexadecimal digits, or ``None`` where nothing is checked.
+    """
+
+    name: str
+    source: str
+    format: str = "tf_saved_model"
+    version: int = 1
+    digest: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BatchingSpec:
+    """Server-side dynamic batching, in TensorFlow Serving's terms; ``max_enqueued`` counts batches."""
+
+    max_batch_size: int = 32
+    timeout: Duration = Duration(5)
+    threads: int = 1
+    max_enqueued: int = 100
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeSpec:
+    """The serving engine and how it is started; two engines of one runtime are two revisions."""
+
+    name: str = "tf_serving"
+    engine: str = "embedded"
+    image: str | None = None
+    batching: BatchingSpec | None = BatchingSpec()
+    args: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class WholeGpus:
+    """``count`` whole devices, each of one of ``models`` (any where empty) and with at least ``memory``."""
+
+    count: int = attrs.field(validator=attrs.validators.ge(1))
+    models: tuple[str, ...] = ()
+    memory: Memory = Memory(0)
+
+
+@attrs.frozen(kw_only=True)
+class GpuPart:
+    """A share of one device, with ``memory`` of it."""
+
+    share: GpuShare
+    memory: Memory = Memory(0)
+    models: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class GpuPartition:
+    """One hardware partition of a device by its profile name, such as ``1g.10gb``."""
+
+    profile: str
+
+
+Gpu = WholeGpus | GpuPart | GpuPartition
+
+
+@attrs.frozen(kw_only=True)
+class Resources:
+    """What one replica may use; requests equal limits."""
+
+    cpu: Cpus = Cpus(1000)
+    memory: Memory = Memory(2 * 1024**3)
+    disk: Memory = Memory(0)
+    gpu: Gpu | None = None
+
+
+@attrs.frozen
+class Variable:
+    """One environment variable of the server's process."""
+
+    name: str
+    value: str
+
+
+@attrs.frozen(kw_only=True)
+class Secret:
+    """An environment variable whose value is looked up where the replica starts; only the reference is ever stored."""
+
+    name: str
+    ref: str
+    version: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class HealthSpec:
+    """When a replica counts as started, ready and lost.
+
+    ``canary`` is the body of a REST predict request, as canonical JSON, that must be answered before the replica is ready.
+    """
+
+    start_within: Duration = Duration(120_000)
+    every: Duration = Duration(5_000)
+    failures: int = 3
+    node_lost_after: Duration = Duration(30_000)
+    canary: str | None = None
+
+    @property
+    def proven_after(self) -> Duration:
+        """How long a group must stay ready without a restart before it is proven."""
+        return Duration(self.every.ms * self.failures)
+
+
+@attrs.frozen(kw_only=True)
+class StopSpec:
+    """How a replica is taken down: out of the table, ``drain_within`` for what is in flight, SIGTERM, ``kill_after``, SIGKILL."""
+
+    drain_within: Duration = Duration(30_000)
+    kill_after: Duration = Duration(5_000)
+
+
+@attrs.frozen(kw_only=True)
+class Constraint:
+    """A hard condition on one attribute of a node; ``values`` is empty for ``exists`` and one pattern for ``matches``."""
+
+    attribute: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Spread:
+    """Replicas spread over the values of one node attribute: evenly if possible, or at most ``max_per`` to each."""
+
+    by: str
+    max_per: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PlacementSpec:
+    """Where replicas may run."""
+
+    constraints: tuple[Constraint, ...] = ()
+    spread: Spread | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Template:
+    """All that a running replica embodies, resolved for one cluster; a change of any field is a new revision.
+
+    ``backend_options`` is the canonical JSON of what only this cluster's backend understands, empty where there is nothing.
+    """
+
+    model: ModelSpec
+    runtime: RuntimeSpec = RuntimeSpec()
+    resources: Resources = Resources()
+    env: tuple[Variable, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    health: HealthSpec = HealthSpec()
+    stop: StopSpec = StopSpec()
+    placement: PlacementSpec = PlacementSpec()
+    backend_options: str = ""
+
+
+# ---- around the template ----
+
+
+@attrs.frozen(kw_only=True)
+class RolloutSpec:
+    """How revisions replace each other; ``max_surge`` and ``max_unavailable`` count replicas."""
+
+    strategy: Strategy = Strategy.AUTO
+    max_surge: int = 1
+    max_unavailable: int = 0
+    progress_deadline: Duration = Duration(600_000)
+    auto_rollback: bool = True
+    history: int = 2
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """A deployment's template as resolved for one cluster, with its identity there.
+
+    Made by :func:`roadstead.template.target`, which computes ``revision``: 10 lower-case base-32 characters.
+    """
+
+    cluster: str
+    template: Template
+    revision: str
+
+
+@attrs.frozen(kw_only=True)
+class Deployment:
+    """One served model, as its owner declares it.
+
+    ``targets`` are the clusters it may run on, in order of preference; ``replicas`` is the declared count over all of them.
+    """
+
+    name: str
+    owner: str
+    targets: tuple[Target, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    replicas: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    priority: int = 0
+    place: str = "spread"
+    rollout: RolloutSpec = RolloutSpec()
+
+    def target_on(self, cluster: str) -> Target | None:
+        """Return what this deployment runs on ``cluster``, or ``None`` where it is not declared."""
+        return next((target for target in self.targets if target.cluster == cluster), None)
+
+
+@attrs.frozen(kw_only=True)
+class ClusterSpec:
+    """One place where replicas run; ``options`` is an instance of the backend plugin's own options class."""
+
+    name: str
+    backend: str
+    options: object
+    scheduling: Scheduling | None = None
+    state: ClusterState = ClusterState.ACTIVE
+    reach: Reach = Reach.DIRECT
+
+
+@attrs.frozen(kw_only=True)
+class Quota:
+    """What one owner may hold over all clusters at any moment; ``None`` is without limit.
+
+    ``gpu`` counts thousandths of a device.
+    """
+
+    cpu: Cpus | None = None
+    memory: Memory | None = None
+    gpu: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DaemonSpec:
+    """How the daemon runs; ``state`` is a directory, or ``None`` for the user's default."""
+
+    turn: Duration = Duration(5_000)
+    on_change: OnChange = OnChange.APPLY
+    on_removal: OnChange = OnChange.HOLD
+    http: str = "127.0.0.1:7070"
+    state: str | None = None
+
+
+# ---- what is said by command ----
+
+
+@attrs.frozen(kw_only=True)
+class ScaleIntent:
+    """``roadstead scale``: ``replicas`` holds until the file's own number is no longer ``declared``."""
+
+    deployment: str
+    replicas: int
+    declared: int
+
+
+@attrs.frozen(kw_only=True)
+class RemoveIntent:
+    """``roadstead delete``: the deployment goes, until its revision in the file is no longer ``declared`` (``None``: not in the file)."""
+
+    deployment: str
+    declared: str | None = None
+
+
+@attrs.frozen
+class Intents:
+    """What commands asked for on top of the file; durable, shown by ``status`` and ``plan``."""
+
+    scale: tuple[ScaleIntent, ...] = ()
+    remove: tuple[RemoveIntent, ...] = ()
+
+
+_EMPTY: Mapping[str, Quota] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class Fleet:
+    """Everything that one fleet file declares, plus the intents given by command.
+
+    Mappings are keyed by name and are not changed after construction. ``owner_id`` is the fleet's identity on every object it
+    creates, made at its first start.
+    """
+
+    name: str
+    clusters: Mapping[str, ClusterSpec]
+    deployments: Mapping[str, Deployment]
+    owner_id: str = ""
+    quotas: Mapping[str, Quota] = _EMPTY
+    daemon: DaemonSpec = DaemonSpec()
+    intents: Intents = Intents()

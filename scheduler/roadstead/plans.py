@@ -1,0 +1,140 @@
+"""What to do about the difference: steps, each with its reason, and all that is held back, with why.
+
+Steps of one plan are carried out in the order grow and bind, route, shrink. Each is idempotent and carries the precondition that is
+read just before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.memory import PlanMemory
+from roadstead.model import Template
+from roadstead.reasons import Reason
+from roadstead.units import Duration
+from roadstead.world import Endpoint, GroupKey
+
+__all__ = ["Bind", "Delete", "Grow", "Held", "Listed", "Plan", "Restart", "Shrink", "Standing", "Step", "Table"]
+
+
+@attrs.frozen(kw_only=True)
+class Standing:
+    """A replica that must still stand as it was seen, or a destructive step is not taken."""
+
+    cluster: str
+    replica: str
+    incarnation: str
+
+
+@attrs.frozen(kw_only=True)
+class Grow:
+    """Create a group, or raise or restore its count to ``target``; ``version`` is ``None`` when the group must not exist yet."""
+
+    cluster: str
+    group: GroupKey
+    owner: str
+    generation: int
+    template: Template
+    target: int
+    was: int
+    version: str | None
+    because: str
+
+
+@attrs.frozen(kw_only=True)
+class Bind:
+    """Put a slot on a node."""
+
+    cluster: str
+    replica: str
+    group: GroupKey
+    node: str
+    devices: tuple[str, ...]
+    because: str
+
+
+@attrs.frozen(kw_only=True)
+class Shrink:
+    """Lower a group's count to ``target``; ``retire`` are drained, and ``standing`` must still serve just before."""
+
+    cluster: str
+    group: GroupKey
+    owner: str
+    generation: int
+    template: Template
+    target: int
+    was: int
+    retire: tuple[str, ...]
+    version: str
+    standing: tuple[Standing, ...]
+    because: str
+
+
+@attrs.frozen(kw_only=True)
+class Delete:
+    """Remove an empty or condemned group."""
+
+    cluster: str
+    group: GroupKey
+    grace: Duration
+    version: str
+    standing: tuple[Standing, ...]
+    because: str
+
+
+@attrs.frozen(kw_only=True)
+class Restart:
+    """Restart one replica in place."""
+
+    cluster: str
+    replica: str
+    grace: Duration
+    standing: tuple[Standing, ...]
+    because: str
+
+
+Step = Grow | Bind | Restart | Shrink | Delete
+
+
+@attrs.frozen(kw_only=True)
+class Held:
+    """Something that is wanted and not done, with the reason; ``cluster`` is empty where it concerns none in particular."""
+
+    deployment: str
+    cluster: str
+    reason: Reason
+
+
+@attrs.frozen(kw_only=True)
+class Listed:
+    """One endpoint that clients may use."""
+
+    cluster: str
+    replica: str
+    endpoint: Endpoint
+
+
+@attrs.frozen
+class Table:
+    """Where each deployment answers; a deployment without endpoints is in it with none."""
+
+    endpoints: Mapping[str, tuple[Listed, ...]] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What one turn does, and the memory to be written before it is done.
+
+    ``wanted`` is the number of replicas of each deployment that the decision was about, ``floor`` how many serving ones our own
+    actions leave it.
+    """
+
+    steps: tuple[Step, ...]
+    held: tuple[Held, ...]
+    table: Table
+    memory: PlanMemory
+    wanted: Mapping[str, int]
+    floor: Mapping[str, int]

@@ -1,0 +1,151 @@
+"""The backend protocol: how one cluster is observed and changed.
+
+Calls are synchronous requests, not waits: they return when the cluster has accepted the request, not when it has carried it out. Every
+call may be repeated at any time, because replies get lost, and repeating it must do no harm. Calls come from one thread per cluster.
+
+A backend raises only :class:`roadstead.errors.BackendError` and its subclasses; which one decides what happens next, see there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from roadstead.model import Scheduling, Template
+from roadstead.spi.runtime import Launch
+from roadstead.units import Duration
+from roadstead.world import Capabilities, GroupKey, Snapshot, Usage
+
+__all__ = [
+    "ABSENT",
+    "Backend",
+    "BackendContext",
+    "Binds",
+    "Expect",
+    "GroupOrder",
+    "KeepsLogs",
+    "MeasuresUsage",
+    "Restarts",
+    "Watches",
+]
+
+
+@attrs.frozen
+class Expect:
+    """The precondition of a change: the group's version token must still be this one, or the call raises ``Conflict``.
+
+    ``None`` means that the group must not exist yet. A backend whose store has compare-and-set uses it; any other reads the object
+    just before.
+    """
+
+    version: str | None
+
+
+ABSENT = Expect(None)
+
+
+@attrs.frozen(kw_only=True)
+class GroupOrder:
+    """All that is needed to create a group; an existing one keeps what it was created from.
+
+    ``launch`` is the runtime's rendering of ``template``.
+    """
+
+    key: GroupKey
+    fleet: str
+    owner: str
+    owner_id: str
+    generation: int
+    template: Template
+    launch: Launch
+
+
+@attrs.frozen(kw_only=True)
+class BackendContext:
+    """What a backend is made from; ``root`` is a directory of its own, kept between starts, for what only it needs to remember."""
+
+    cluster: str
+    fleet: str
+    owner_id: str
+    options: object
+    scheduling: Scheduling | None
+    root: Path
+
+
+class Backend(Protocol):
+    """Drives one cluster. Optional abilities are protocols of their own: :class:`Binds`, :class:`Restarts` and so on."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this cluster can do; also part of every snapshot."""
+
+    def observe(self) -> Snapshot:
+        """Return what the cluster looks like now.
+
+        Only groups that carry our owner id are in it. Raises ``Unreachable`` or ``Forbidden``; never returns half of the truth.
+        """
+
+    def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
+        """Create the group, or converge an existing one to ``target`` replicas.
+
+        Lost replicas are replaced. When replicas must go, those in ``retire`` go first (exactly those where ``exact_retire``), then
+        slots, then what is not running. An existing group gets the count, ``owner`` and ``generation``, never another template.
+        """
+
+    def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
+        """Remove the group and stop what is left of it, with ``grace`` between asking and killing. An unknown group is fine."""
+
+    def close(self) -> None:
+        """Release what this object holds. Replicas are left as they are."""
+
+
+@runtime_checkable
+class Binds(Protocol):
+    """A directed cluster: our placement picks the node."""
+
+    def bind(self, replica: str, node: str, devices: tuple[str, ...]) -> None:
+        """Put the slot ``replica`` on ``node`` with the devices of these ids, and start it.
+
+        Bound there already: fine. Bound elsewhere, or no slot of that name any more: ``Conflict``. Does not fit: ``OutOfCapacity``.
+        """
+
+
+@runtime_checkable
+class Restarts(Protocol):
+    """A cluster where one replica's server can be restarted in place."""
+
+    def restart(self, replica: str, *, grace: Duration, reason: str) -> None:
+        """Ask the server to stop, kill it after ``grace``, and start it again on the same node."""
+
+
+@runtime_checkable
+class MeasuresUsage(Protocol):
+    """A cluster that knows what its replicas use."""
+
+    def usage(self) -> Mapping[str, Usage]:
+        """Return the use of every replica that can be measured now, by replica id."""
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A cluster that can tell that something changed there, without being asked."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from any thread, soon after anything that ``observe`` would show has changed, until ``close``.
+
+        Returns at once. A missed wake costs a turn's wait and nothing else; a needless one costs an observation.
+        """
+
+
+@runtime_checkable
+class KeepsLogs(Protocol):
+    """A cluster that keeps what a server prints."""
+
+    def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+        """Yield the replica's output, oldest first, in chunks of whole lines; ``tail`` limits the lines from before now.
+
+        With ``follow`` it goes on until the replica is gone or the iterator is closed. No such replica: ``Rejected``.
+        """

@@ -1,0 +1,109 @@
+"""The frozen records that plugins return from the registration hooks."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import attrs
+
+from roadstead.spi.backend import Backend, BackendContext
+from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.runtime import Runtime
+
+__all__ = [
+    "BackendPlugin",
+    "CommandPlugin",
+    "GatewayPlugin",
+    "NoOptions",
+    "PluginRecord",
+    "PolicyKind",
+    "PolicyPlugin",
+    "RuntimePlugin",
+]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+@attrs.frozen
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+def _a_name(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is no plugin name: lower-case letters, digits, - and _, starting with a letter, at most 40")
+
+
+@attrs.frozen(kw_only=True)
+class PluginRecord:
+    """What every registration says: a name for the fleet file, how to get the thing, and one line about it."""
+
+    kind: ClassVar[str] = "plugin"
+
+    name: str = attrs.field(validator=_a_name)
+    summary: str
+
+
+@attrs.frozen(kw_only=True)
+class BackendPlugin(PluginRecord):
+    """A kind of cluster.
+
+    ``options`` is an attrs class: the keys under ``options:`` in the fleet file, read, checked and documented from its fields (a
+    field's ``metadata={"doc": ...}`` is its description; ``pathlib.Path`` fields are resolved against the fleet file).
+    """
+
+    kind: ClassVar[str] = "backend"
+
+    factory: Callable[[BackendContext], Backend] | str
+    options: type[Any] = NoOptions
+
+
+@attrs.frozen(kw_only=True)
+class RuntimePlugin(PluginRecord):
+    """A serving engine; ``engines`` are the values that ``runtime.engine`` may have, the first one is the default."""
+
+    kind: ClassVar[str] = "runtime"
+
+    factory: Callable[[], Runtime] | str
+    engines: tuple[str, ...]
+    formats: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class GatewayPlugin(PluginRecord):
+    """A kind of gateway."""
+
+    kind: ClassVar[str] = "gateway"
+
+    factory: Callable[..., object] | str
+    options: type[Any] = NoOptions
+
+
+@enum.unique
+class PolicyKind(enum.Enum):
+    """What a policy decides."""
+
+    PLACEMENT = "placement"
+    SCALING = "scaling"
+
+
+@attrs.frozen(kw_only=True)
+class PolicyPlugin(PluginRecord):
+    """A policy, chosen by name in the fleet file."""
+
+    kind: ClassVar[str] = "policy"
+
+    decides: PolicyKind
+    factory: Callable[[], PlacementPolicy] | str
+
+
+@attrs.frozen(kw_only=True)
+class CommandPlugin(PluginRecord):
+    """A command for ``roadstead``; the factory returns a :class:`click.Command`."""
+
+    kind: ClassVar[str] = "command"
+
+    factory: Callable[[], object] | str

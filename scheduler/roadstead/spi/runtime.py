@@ -1,0 +1,96 @@
+"""The runtime protocol: how one serving engine is launched, and what it says of its model.
+
+:meth:`Runtime.launch` is pure: the same template gives the same launch on every machine. What differs from place to place stands in
+it as a variable that the backend expands, written ``$(NAME)`` as in a Kubernetes pod's arguments:
+
+``$(HOST)``
+    the address that the server must listen on
+``$(MODEL_DIR)``
+    the folder that holds the model's version folders, as the server sees it
+``$(CONFIG_DIR)``
+    the folder where the launch's ``files`` are
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from roadstead.model import Template
+from roadstead.units import Duration
+from roadstead.world import Endpoint, ModelState
+
+__all__ = ["ConfigFile", "Launch", "Program", "Runtime", "Server"]
+
+
+@attrs.frozen
+class ConfigFile:
+    """A generated file, readable by the server; ``name`` is a plain file name in ``$(CONFIG_DIR)``."""
+
+    name: str
+    content: str
+
+
+@attrs.frozen
+class Program:
+    """What to run where replicas are processes.
+
+    ``module`` is a Python module to be run with the interpreter of the daemon's environment, ``executable`` a program to be found on
+    the PATH or where the cluster's options say. Exactly one is set.
+    """
+
+    module: str | None = None
+    executable: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.module is None) == (self.executable is None):
+            raise ValueError("a program is either a module or an executable")
+
+
+@attrs.frozen(kw_only=True)
+class Launch:
+    """How to start a server, whatever starts it.
+
+    ``image`` is for clusters that run containers. ``rest_ready_path`` answers 200 over REST when the model's version is known.
+    """
+
+    program: Program
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    files: tuple[ConfigFile, ...] = ()
+    grpc_port: int | None = None
+    rest_port: int | None = None
+    image: str | None = None
+    rest_ready_path: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """One server process to be asked: where it answers, what it was started from, which process it is."""
+
+    endpoint: Endpoint
+    template: Template
+    incarnation: str
+
+
+class Runtime(Protocol):
+    """Knows one serving engine. Must be cheap to import; clients are imported at the first probe."""
+
+    def check(self, template: Template) -> tuple[str, ...]:
+        """Return what is wrong with this template for this engine, a sentence each; empty if it can be launched."""
+
+    def launch(self, template: Template) -> Launch:
+        """Return how to start a server for ``template``; pure."""
+
+    def probe(self, server: Server, *, timeout: Duration) -> ModelState:
+        """Ask the server for its model's state, and where the template has a canary and the model is available, try it.
+
+        Never raises for what a server may do: no answer is ``UNKNOWN`` with the error's text. Called from several threads.
+        """
+
+    def reload(self, server: Server, version: int, *, timeout: Duration) -> None:
+        """Ask the server to serve ``version`` instead of what it serves now; raises :class:`roadstead.errors.RoadsteadError`."""
+
+    def close(self) -> None:
+        """Close every connection."""

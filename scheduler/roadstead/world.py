@@ -1,0 +1,403 @@
+"""What is: clusters as observed, models as the runtime tells, and what became of our own steps, as frozen values.
+
+A :class:`Snapshot` is one backend's answer about one cluster. The :class:`World` is all of them, cut into one :class:`Shard` for each
+deployment. A shard whose content did not change between two observations is the *same object*, so whoever reads the world can keep
+what it derived from a shard and recompute nothing for the others: this is how a fleet of 100,000 replicas is planned in milliseconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TypeVar
+
+import attrs
+
+from roadstead.model import Quota, Scheduling, Template
+from roadstead.reasons import Reason
+from roadstead.units import Cpus, Memory
+
+__all__ = [
+    "Capabilities",
+    "ClusterView",
+    "Device",
+    "Endpoint",
+    "Engine",
+    "Exit",
+    "GpuKind",
+    "Group",
+    "GroupKey",
+    "Limit",
+    "Member",
+    "ModelState",
+    "ModelStatus",
+    "NoGateway",
+    "Node",
+    "Outcome",
+    "OutcomeKind",
+    "Phase",
+    "Reachable",
+    "Replica",
+    "Shard",
+    "Snapshot",
+    "Unreachable",
+    "Usage",
+    "World",
+]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def frozen_mapping(value: Mapping[K, V]) -> Mapping[K, V]:
+    """Return ``value`` as a mapping that nobody can change, without copying one that already is."""
+    return value if isinstance(value, MappingProxyType) else MappingProxyType(dict(value))
+
+
+# ---- what a cluster can do ----
+
+
+@enum.unique
+class GpuKind(enum.Enum):
+    """The ways in which a cluster can give GPUs to a replica."""
+
+    WHOLE = "whole"
+    SHARE = "share"
+    PARTITION = "partition"
+
+
+@enum.unique
+class Limit(enum.Enum):
+    """How a limit is enforced there; ``NONE`` means that it is accounted for and not enforced."""
+
+    CFS = "cfs"
+    SHARES = "shares"
+    AFFINITY = "affinity"
+    CGROUP = "cgroup"
+    WATCHDOG = "watchdog"
+    MIG = "mig"
+    MPS = "mps"
+    FRACTION = "fraction"
+    NONE = "none"
+
+
+@enum.unique
+class Engine(enum.Enum):
+    """What a cluster starts replicas from."""
+
+    PROCESS = "process"
+    IMAGE = "image"
+
+
+@attrs.frozen(kw_only=True)
+class Capabilities:
+    """What one cluster can do, as data: the planner knows what cannot be honoured without asking.
+
+    ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced while our
+    daemon is dead. ``metadata_restarts``: writing metadata to a group restarts replicas. ``schemes``: the model sources it can read,
+    ``file`` for a path, which must then lie under one of ``roots`` where there are any. ``secrets``: the kinds of secret references
+    it can resolve. ``notes`` are sentences for a person.
+    """
+
+    scheduling: frozenset[Scheduling]
+    exact_retire: bool
+    heals_alone: bool
+    binds_devices: bool = False
+    metadata_restarts: bool = False
+    gpu: frozenset[GpuKind] = frozenset()
+    cpu_limit: Limit = Limit.NONE
+    memory_limit: Limit = Limit.NONE
+    gpu_limit: Limit = Limit.NONE
+    engine: Engine = Engine.PROCESS
+    schemes: frozenset[str] = frozenset({"file"})
+    roots: tuple[str, ...] = ()
+    secrets: frozenset[str] = frozenset()
+    version: str = ""
+    notes: tuple[str, ...] = ()
+
+
+# ---- nodes ----
+
+
+@attrs.frozen(kw_only=True)
+class Device:
+    """One GPU of a node; ``foreign`` is memory that processes other than our replicas hold on it now."""
+
+    id: str
+    model: str
+    memory: Memory
+    foreign: Memory = Memory(0)
+    partitions: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Node:
+    """A machine that can hold replicas: what it can give away, and what others than we already hold there."""
+
+    name: str
+    cpu: Cpus
+    memory: Memory
+    disk: Memory = Memory(0)
+    devices: tuple[Device, ...] = ()
+    attributes: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
+    foreign_cpu: Cpus = Cpus(0)
+    foreign_memory: Memory = Memory(0)
+    schedulable: bool = True
+
+
+# ---- groups and replicas ----
+
+
+@enum.unique
+class Phase(enum.Enum):
+    """Where a replica is in its life, as its cluster sees it; readiness is the runtime's word and not in here.
+
+    ``SLOT`` has no node yet. ``STARTING`` has one, and no server process that runs: being prepared, or waiting to be started again.
+    ``RUNNING`` has a server process. ``STOPPING`` was told to stop. ``LOST`` will not come back and holds nothing.
+    """
+
+    SLOT = "slot"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    LOST = "lost"
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """Where one replica answers; a port is ``None`` where the server does not offer that protocol."""
+
+    host: str
+    grpc: int | None
+    rest: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Exit:
+    """How one server process ended; exactly one of ``code`` and ``signal`` is known, or neither when nobody could see it."""
+
+    at: int
+    code: int | None = None
+    signal: int | None = None
+    out_of_memory: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Replica:
+    """One running model server, or the slot for one.
+
+    ``incarnation`` changes whenever the server process does: what was learnt of an earlier one does not count. ``ready`` is the
+    orchestrator's own readiness, ``None`` where it has none. ``started_at`` is in milliseconds since the epoch.
+    """
+
+    id: str
+    phase: Phase
+    node: str | None = None
+    devices: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
+    incarnation: str = ""
+    ready: bool | None = None
+    restarts: int = 0
+    started_at: int | None = None
+    reason: Reason | None = None
+    last_exit: Exit | None = None
+
+
+@attrs.frozen(order=True)
+class GroupKey:
+    """A group's identity on its cluster: the fleet is the same for all that we see."""
+
+    deployment: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.deployment}-{self.revision}"
+
+
+@attrs.frozen(kw_only=True)
+class Group:
+    """The replicas of one revision on one cluster, with all that is needed to make it again.
+
+    ``version`` is the backend's opaque token for compare-and-set: it changes with every change of what is stored about the group or
+    of the set of its replicas. ``target`` is how many replicas it was last asked for.
+    """
+
+    key: GroupKey
+    owner: str
+    owner_id: str
+    generation: int
+    target: int
+    template: Template
+    version: str = ""
+    replicas: tuple[Replica, ...] = ()
+    reason: Reason | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """What one cluster looked like at one moment.
+
+    ``foreign_owners`` are owner ids other than ours found on objects with our names. ``quota`` is the cluster's own limit for us.
+    """
+
+    capabilities: Capabilities
+    nodes: tuple[Node, ...] = ()
+    groups: tuple[Group, ...] = ()
+    foreign_owners: frozenset[str] = frozenset()
+    quota: Quota | None = None
+
+    @cached_property
+    def by_node(self) -> Mapping[str, Node]:
+        """The nodes by name."""
+        return MappingProxyType({node.name: node for node in self.nodes})
+
+
+@attrs.frozen
+class Reachable:
+    """The cluster answered this turn."""
+
+    snapshot: Snapshot
+
+
+@attrs.frozen(kw_only=True)
+class Unreachable:
+    """The cluster did not answer: ``since`` (ms since the epoch), with what it last looked like, if it ever answered."""
+
+    since: int
+    error: str
+    snapshot: Snapshot | None = None
+
+
+ClusterView = Reachable | Unreachable
+
+
+# ---- models ----
+
+
+@enum.unique
+class ModelStatus(enum.Enum):
+    """The runtime's word about the model in one server process."""
+
+    UNKNOWN = "unknown"
+    LOADING = "loading"
+    AVAILABLE = "available"
+    FAILED = "failed"
+
+
+@attrs.frozen(kw_only=True)
+class ModelState:
+    """What a replica's server says of its model; it counts for that ``incarnation`` only.
+
+    ``versions`` are the versions that are available. ``error`` is the server's own text.
+    """
+
+    status: ModelStatus
+    incarnation: str
+    versions: tuple[int, ...] = ()
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What a replica uses now: CPU over the last interval, resident memory, GPU memory; ``None`` is unknown and never 0."""
+
+    cpu: Cpus | None = None
+    memory: Memory | None = None
+    gpu_memory: Memory | None = None
+
+
+# ---- outcomes ----
+
+
+@enum.unique
+class OutcomeKind(enum.Enum):
+    """What became of a step."""
+
+    DONE = "done"
+    FAILED = "failed"
+    CONFLICT = "conflict"
+    UNKNOWN = "unknown"
+    NO_CAPACITY = "no-capacity"
+    REJECTED = "rejected"
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of one step of turn ``turn``; ``retry_after`` in milliseconds is what the cluster asked for, if it did."""
+
+    turn: int
+    cluster: str
+    subject: str
+    kind: OutcomeKind
+    code: str = ""
+    text: str = ""
+    retry_after: int | None = None
+
+
+# ---- the world ----
+
+
+@attrs.frozen
+class NoGateway:
+    """There is none: the endpoint list is the table."""
+
+
+@attrs.frozen(kw_only=True)
+class Member:
+    """One replica of a deployment, with its group, its cluster and the runtime's word about it."""
+
+    cluster: str
+    reachable: bool
+    group: Group
+    replica: Replica
+    model: ModelState | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether its model is available now, as far as this observation goes."""
+        if self.replica.phase is not Phase.RUNNING:
+            return False
+        if self.replica.ready is not None:
+            return self.replica.ready
+        return (
+            self.model is not None
+            and self.model.incarnation == self.replica.incarnation
+            and self.model.status is ModelStatus.AVAILABLE
+            and self.group.template.model.version in self.model.versions
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Shard:
+    """All that exists of one deployment, over all clusters; ``groups`` are ordered by cluster, then generation."""
+
+    deployment: str
+    groups: tuple[tuple[str, Group], ...] = ()
+    members: tuple[Member, ...] = ()
+
+
+_NOTHING: Mapping[str, Shard] = MappingProxyType({})
+_NO_USAGE: Mapping[str, Usage] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """Everything a decision may depend on besides the fleet, the memory and the time.
+
+    Built by :func:`roadstead.assembly.assemble`, which keeps the identity of shards that did not change. ``usage`` is keyed by
+    replica id. ``outcomes`` are those not yet counted.
+    """
+
+    clusters: Mapping[str, ClusterView]
+    shards: Mapping[str, Shard] = _NOTHING
+    gateway: NoGateway = NoGateway()
+    usage: Mapping[str, Usage] = _NO_USAGE
+    outcomes: tuple[Outcome, ...] = ()
+
+    def snapshots(self) -> Iterator[tuple[str, Snapshot]]:
+        """Yield the newest snapshot of every cluster that ever answered, reachable now or not."""
+        for name, view in self.clusters.items():
+            if view.snapshot is not None:
+                yield name, view.snapshot
