@@ -1,7 +1,6 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.DELETE_ON_ERROR:
 
 BIN := .venv/bin
 
@@ -12,3 +11,45 @@ help: ## say what can be made
 .PHONY: env
 env: ## the environment: .venv, with .venv/bin/roadstead (seconds when nothing changed)
 	@requirements/install
+
+.PHONY: test
+test: env ## the default tier of tests
+	$(BIN)/pytest
+
+.PHONY: nightly
+nightly: env ## every test, with many more examples for each property
+	$(BIN)/pytest -m "" --hypothesis-profile=nightly --timeout=1800
+
+.PHONY: check
+check: env lint types layers doctests ## everything that needs no running server: style, types, layers, doctests
+
+.PHONY: lint types layers doctests
+lint:
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+types:
+	$(BIN)/mypy
+layers:
+	$(BIN)/lint-imports --no-logo
+doctests:
+	$(BIN)/pytest --doctest-modules scheduler backends plugins
+
+.PHONY: fix
+fix: env ## what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The pins are read as preferences, so this changes only what it must; `make lock UPGRADE=--upgrade` takes the newest.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(UPGRADE)
+
+.PHONY: lock
+lock: env ## compile the pins in requirements/ anew
+	$(COMPILE) --no-build-isolation --python $(BIN)/python setup.cfg requirements/dev.in --extra tf-serving --extra gpu \
+		--output-file requirements/dev.txt >/dev/null
+	$(COMPILE) --no-deps requirements/model.in --output-file requirements/model.txt >/dev/null
+
+.PHONY: clean
+clean: ## take away everything that make made: environments, models, caches
+	rm -rf .venv .venvs models build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
