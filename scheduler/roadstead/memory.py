@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import attrs
 
-from roadstead.model import Resources, Template
+from roadstead.model import Resources
 
-__all__ = ["BackOff", "Claim", "GroupMemory", "KeptRevision", "PlanMemory", "place"]
+__all__ = ["BackOff", "Claim", "GroupMemory", "PlanMemory", "place"]
 
 V = TypeVar("V")
 
@@ -29,22 +29,16 @@ def place(cluster: str, name: object) -> str:
 class GroupMemory:
     """What was learnt of a group: how long it has been ready without a restart, how long it has tried, and the verdicts.
 
-    ``restarts`` is the sum of its replicas' restart counts when ``ready_ms`` began.
+    ``restarts`` is the sum of its replicas' restart counts when ``ready_ms`` began. ``best`` is the largest number of them that were
+    ready at once: reaching a new best is progress, and starts ``trying_ms`` again.
     """
 
     ready_ms: int = 0
     trying_ms: int = 0
     restarts: int = 0
+    best: int = 0
     proven: bool = False
     failed: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class KeptRevision:
-    """A revision's template, kept so that a group that vanished can be made again."""
-
-    generation: int
-    template: Template
 
 
 @attrs.frozen(kw_only=True)
@@ -70,16 +64,15 @@ class BackOff:
 _NONE: Mapping[str, int] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, GroupMemory] = MappingProxyType({})
 _NO_BACK_OFF: Mapping[str, BackOff] = MappingProxyType({})
-_NO_REVISIONS: Mapping[str, Mapping[str, KeptRevision]] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
 class PlanMemory:
-    """The planner's memory; mappings are keyed by :func:`place` or by deployment.
+    """The planner's memory; mappings are keyed by :func:`place`.
 
     ``last`` is when the last plan was made (ms since the epoch), ``None`` for a new or lost memory. ``leaving`` holds, for every
-    replica that was taken out of the table, for how many milliseconds it has been out. ``counted`` is the newest turn whose outcomes
-    are in here.
+    replica that was taken out of the table, for how many milliseconds it has been out; ``unready`` for how many a running server has
+    not been ready. ``counted`` is the newest turn whose outcomes are in here.
     """
 
     turn: int = 0
@@ -87,6 +80,6 @@ class PlanMemory:
     counted: int = 0
     groups: Mapping[str, GroupMemory] = _NO_GROUPS
     leaving: Mapping[str, int] = _NONE
+    unready: Mapping[str, int] = _NONE
     claims: tuple[Claim, ...] = ()
     back_off: Mapping[str, BackOff] = _NO_BACK_OFF
-    revisions: Mapping[str, Mapping[str, KeptRevision]] = _NO_REVISIONS

@@ -43,6 +43,11 @@ class Grow:
     version: str | None
     because: str
 
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return str(self.group)
+
 
 @attrs.frozen(kw_only=True)
 class Bind:
@@ -54,6 +59,11 @@ class Bind:
     node: str
     devices: tuple[str, ...]
     because: str
+
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return self.replica
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +82,11 @@ class Shrink:
     standing: tuple[Standing, ...]
     because: str
 
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return str(self.group)
+
 
 @attrs.frozen(kw_only=True)
 class Delete:
@@ -84,16 +99,28 @@ class Delete:
     standing: tuple[Standing, ...]
     because: str
 
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return str(self.group)
+
 
 @attrs.frozen(kw_only=True)
 class Restart:
     """Restart one replica in place."""
 
     cluster: str
+    deployment: str
     replica: str
+    incarnation: str
     grace: Duration
     standing: tuple[Standing, ...]
     because: str
+
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return self.replica
 
 
 Step = Grow | Bind | Restart | Shrink | Delete

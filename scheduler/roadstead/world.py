@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import attrs
 
+from roadstead.holdings import Holdings, Placed, Use, use_of
 from roadstead.model import Quota, Scheduling, Template
 from roadstead.reasons import Reason
 from roadstead.units import Cpus, Memory
@@ -96,7 +97,7 @@ class Capabilities:
     """What one cluster can do, as data: the planner knows what cannot be honoured without asking.
 
     ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced while our
-    daemon is dead. ``metadata_restarts``: writing metadata to a group restarts replicas. ``schemes``: the model sources it can read,
+    daemon is dead. ``restarts``: one replica can be restarted in place. ``metadata_restarts``: writing metadata to a group restarts replicas. ``schemes``: the model sources it can read,
     ``file`` for a path, which must then lie under one of ``roots`` where there are any. ``secrets``: the kinds of secret references
     it can resolve. ``notes`` are sentences for a person.
     """
@@ -105,6 +106,7 @@ class Capabilities:
     exact_retire: bool
     heals_alone: bool
     binds_devices: bool = False
+    restarts: bool = False
     metadata_restarts: bool = False
     gpu: frozenset[GpuKind] = frozenset()
     cpu_limit: Limit = Limit.NONE
@@ -233,6 +235,25 @@ class Group:
     version: str = ""
     replicas: tuple[Replica, ...] = ()
     reason: Reason | None = None
+
+    @cached_property
+    def living(self) -> tuple[Replica, ...]:
+        """The replicas that are not lost."""
+        return tuple(replica for replica in self.replicas if replica.phase is not Phase.LOST)
+
+    @cached_property
+    def placed(self) -> tuple[Placed, ...]:
+        """What its replicas hold on nodes now; a stopping one still holds it."""
+        return tuple(
+            Placed(node=replica.node, devices=replica.devices, resources=self.template.resources)
+            for replica in self.living
+            if replica.node is not None
+        )
+
+    @cached_property
+    def held(self) -> Use:
+        """What it counts for against its owner's quota: every replica it was asked for or still has."""
+        return use_of(self.template.resources) * max(self.target, len(self.living))
 
 
 @attrs.frozen(kw_only=True)
@@ -377,8 +398,20 @@ class Shard:
     groups: tuple[tuple[str, Group], ...] = ()
     members: tuple[Member, ...] = ()
 
+    @cached_property
+    def ready(self) -> tuple[Member, ...]:
+        """The members whose model is available."""
+        return tuple(member for member in self.members if member.ready)
+
+    @cached_property
+    def held(self) -> Use:
+        """What the deployment counts for against its owner's quota, over all clusters."""
+        return sum((group.held for _, group in self.groups), Use())
+
 
 _NOTHING: Mapping[str, Shard] = MappingProxyType({})
+_NO_MODELS: Mapping[str, ModelState] = MappingProxyType({})
+_NO_HOLDINGS: Mapping[str, Holdings] = MappingProxyType({})
 _NO_USAGE: Mapping[str, Usage] = MappingProxyType({})
 
 
@@ -386,12 +419,14 @@ _NO_USAGE: Mapping[str, Usage] = MappingProxyType({})
 class World:
     """Everything a decision may depend on besides the fleet, the memory and the time.
 
-    Built by :func:`roadstead.assembly.assemble`, which keeps the identity of shards that did not change. ``usage`` is keyed by
-    replica id. ``outcomes`` are those not yet counted.
+    Built by :func:`roadstead.assembly.assemble`, which keeps the identity of shards that did not change. ``models`` and
+    ``usage`` are keyed by replica id, ``holdings`` by cluster. ``outcomes`` are those not yet counted.
     """
 
     clusters: Mapping[str, ClusterView]
     shards: Mapping[str, Shard] = _NOTHING
+    models: Mapping[str, ModelState] = _NO_MODELS
+    holdings: Mapping[str, Holdings] = _NO_HOLDINGS
     gateway: NoGateway = NoGateway()
     usage: Mapping[str, Usage] = _NO_USAGE
     outcomes: tuple[Outcome, ...] = ()

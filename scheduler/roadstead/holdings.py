@@ -1,0 +1,120 @@
+"""What replicas hold on nodes and devices, kept as running sums so that one changed replica costs one addition.
+
+A :class:`Use` is what one replica holds; :class:`Holdings` are the sums for every node and device of one cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.model import GpuPart, GpuPartition, Resources, WholeGpus
+
+__all__ = ["DeviceUse", "Holdings", "Placed", "Use", "device_use", "more", "use_of"]
+
+MILLI = 1000
+
+
+@attrs.frozen
+class Use:
+    """Amounts as plain integers, for sums: CPU in milli-cores, memory and disk in bytes, GPU in thousandths of a device."""
+
+    cpu: int = 0
+    memory: int = 0
+    disk: int = 0
+    gpu: int = 0
+
+    def __add__(self, other: Use) -> Use:
+        return Use(self.cpu + other.cpu, self.memory + other.memory, self.disk + other.disk, self.gpu + other.gpu)
+
+    def __sub__(self, other: Use) -> Use:
+        return Use(self.cpu - other.cpu, self.memory - other.memory, self.disk - other.disk, self.gpu - other.gpu)
+
+    def __mul__(self, count: int) -> Use:
+        return Use(self.cpu * count, self.memory * count, self.disk * count, self.gpu * count)
+
+
+@attrs.frozen
+class DeviceUse:
+    """What is held of one device: thousandths of it, bytes of its memory, and the partitions given away."""
+
+    milli: int = 0
+    memory: int = 0
+    partitions: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Placed:
+    """One replica on its node with its devices."""
+
+    node: str
+    devices: tuple[str, ...]
+    resources: Resources
+
+
+def use_of(resources: Resources) -> Use:
+    """Return what one replica with these resources holds.
+
+    A partition counts as a whole device for quotas: its true size is the vendor's and not ours to guess.
+    """
+    return Use(resources.cpu.milli, resources.memory.bytes, resources.disk.bytes, _gpu_milli(resources))
+
+
+def _gpu_milli(resources: Resources) -> int:
+    match resources.gpu:
+        case WholeGpus(count=count):
+            return count * MILLI
+        case GpuPart(share=share):
+            return share.milli
+        case GpuPartition():
+            return MILLI
+        case None:
+            return 0
+
+
+def device_use(resources: Resources) -> DeviceUse:
+    """Return what a replica with these resources holds of each of its devices."""
+    match resources.gpu:
+        case WholeGpus(memory=memory):
+            return DeviceUse(MILLI, memory.bytes)
+        case GpuPart(share=share, memory=memory):
+            return DeviceUse(share.milli, memory.bytes)
+        case GpuPartition(profile=profile):
+            return DeviceUse(0, 0, (profile,))
+        case None:
+            return DeviceUse()
+
+
+@attrs.frozen
+class Holdings:
+    """Sums by node name, and by (node, device id)."""
+
+    nodes: Mapping[str, Use] = MappingProxyType({})
+    devices: Mapping[tuple[str, str], DeviceUse] = MappingProxyType({})
+
+    def moved(self, gone: Iterable[Placed], come: Iterable[Placed]) -> Holdings:
+        """Return the sums without ``gone`` and with ``come``."""
+        nodes, devices = dict(self.nodes), dict(self.devices)
+        for placed in gone:
+            nodes[placed.node] = nodes[placed.node] - use_of(placed.resources)
+            for device in placed.devices:
+                devices[placed.node, device] = _less(devices[placed.node, device], device_use(placed.resources))
+        for placed in come:
+            nodes[placed.node] = nodes.get(placed.node, Use()) + use_of(placed.resources)
+            for device in placed.devices:
+                devices[placed.node, device] = more(devices.get((placed.node, device), DeviceUse()), device_use(placed.resources))
+        return Holdings(MappingProxyType(nodes), MappingProxyType(devices))
+
+
+def more(held: DeviceUse, use: DeviceUse) -> DeviceUse:
+    """Return ``held`` with ``use`` on top."""
+    return DeviceUse(held.milli + use.milli, held.memory + use.memory, tuple(sorted(held.partitions + use.partitions)))
+
+
+def _less(held: DeviceUse, use: DeviceUse) -> DeviceUse:
+    left = list(held.partitions)
+    for partition in use.partitions:
+        left.remove(partition)
+    return DeviceUse(held.milli - use.milli, held.memory - use.memory, tuple(left))
