@@ -1,0 +1,82 @@
+"""What people and programs are told: status, plan and explanation, derived from what a decision saw and decided.
+
+Pure like the rest of ``decide``: the same fleet, world, plan and time give the same report. How a report looks on a
+screen is the command line's affair; on a wire it is whatever :func:`roadstead.wire.to_wire` makes of it, and nothing
+is left out of it, because no field here has a default. ``null`` means that something is not known, and is never
+written as 0.
+"""
+
+from roadstead.decide.report.causes import Cause
+from roadstead.decide.report.differences import FieldChange, differences
+from roadstead.decide.report.planview import (
+    Action,
+    DeploymentPlan,
+    Placed,
+    PlanView,
+    QuotaChange,
+    StepKind,
+    StepView,
+    plan_view,
+)
+from roadstead.decide.report.scene import fleet_status
+from roadstead.decide.report.status import (
+    Abilities,
+    Amounts,
+    ClusterStatus,
+    Condition,
+    ConditionName,
+    DeploymentStatus,
+    DeviceStatus,
+    FleetStatus,
+    GroupStatus,
+    IntentStatus,
+    Life,
+    NodeStatus,
+    Orphan,
+    QuotaStatus,
+    ReplicaStatus,
+    RolloutState,
+    Service,
+    endpoints,
+)
+from roadstead.decide.report.verdict import Verdict, verdict
+from roadstead.decide.report.why import Explanation, LastExit, Waiting, explanation
+
+__all__ = [
+    "Abilities",
+    "Action",
+    "Amounts",
+    "Cause",
+    "ClusterStatus",
+    "Condition",
+    "ConditionName",
+    "DeploymentPlan",
+    "DeploymentStatus",
+    "DeviceStatus",
+    "Explanation",
+    "FieldChange",
+    "FleetStatus",
+    "GroupStatus",
+    "IntentStatus",
+    "LastExit",
+    "Life",
+    "NodeStatus",
+    "Orphan",
+    "Placed",
+    "PlanView",
+    "QuotaChange",
+    "QuotaStatus",
+    "ReplicaStatus",
+    "RolloutState",
+    "Service",
+    "StepKind",
+    "StepView",
+    "Verdict",
+    "Waiting",
+    "differences",
+    "endpoints",
+    "explanation",
+    "fleet_status",
+    "plan_view",
+    "verdict",
+]

@@ -1,0 +1,142 @@
+"""Reasons as they are shown: equal ones counted together, the most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.plans import Plan
+from roadstead.reasons import Change, Reason, ReasonCode
+from roadstead.world import Member, ModelStatus, Phase, Shard
+
+__all__ = ["CANNOT_BE_PLACED", "Cause", "cause_of", "causes", "member_reason", "smallest"]
+
+CANNOT_BE_PLACED = frozenset(
+    {ReasonCode.NO_CAPACITY, ReasonCode.NO_MATCHING_NODE, ReasonCode.UNSUPPORTED, ReasonCode.QUOTA, ReasonCode.DISABLED}
+)
+
+# What explains other reasons stands before what follows from them: a replica is not ready *because* it ran out of
+# memory.
+_ORDER: Mapping[ReasonCode, int] = MappingProxyType(
+    {
+        code: place
+        for place, code in enumerate(
+            (
+                ReasonCode.UNREACHABLE,
+                ReasonCode.FOREIGN_OWNER,
+                ReasonCode.CONTESTED,
+                ReasonCode.DISABLED,
+                ReasonCode.UNSUPPORTED,
+                ReasonCode.CONFIG,
+                ReasonCode.IMAGE,
+                ReasonCode.OUT_OF_MEMORY,
+                ReasonCode.MODEL,
+                ReasonCode.CRASH,
+                ReasonCode.LOST,
+                ReasonCode.QUOTA,
+                ReasonCode.NO_MATCHING_NODE,
+                ReasonCode.NO_CAPACITY,
+                ReasonCode.ROLLOUT_FAILED,
+                ReasonCode.ROLLOUT_HELD,
+                ReasonCode.REFUSED,
+                ReasonCode.BACK_OFF,
+                ReasonCode.GATEWAY,
+                ReasonCode.GATED,
+                ReasonCode.ORPHANED,
+                ReasonCode.DRAINING,
+                ReasonCode.NOT_READY,
+                ReasonCode.STARTING,
+            )
+        )
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class Cause:
+    """One reason as a person reads it.
+
+    ``count`` of ``total`` things are concerned, both 0 where nothing was counted. ``raw`` is what the orchestrator,
+    the kernel or the server said, ``change`` the smallest change that would be enough by itself; both are empty where
+    there is none.
+    """
+
+    code: ReasonCode
+    detail: str
+    count: int
+    total: int
+    raw: str
+    change: str
+
+    def __str__(self) -> str:
+        counted = f" ({self.count}/{self.total})" if self.total else ""
+        return f"{self.code.value}{counted}: {self.detail}"
+
+
+def member_reason(member: Member) -> Reason | None:
+    """Return why this replica does not serve as it should, or ``None`` if it does or nobody can tell."""
+    replica, model = member.replica, member.model
+    if model is not None and model.incarnation == replica.incarnation and model.status is ModelStatus.FAILED:
+        return Reason(code=ReasonCode.MODEL, detail="the server cannot load the model", raw=model.error)
+    if replica.reason is not None:
+        return replica.reason
+    if replica.phase is Phase.RUNNING and not member.ready:
+        if model is not None and model.status is ModelStatus.LOADING:
+            return Reason(code=ReasonCode.STARTING, detail="the server is loading the model")
+        return Reason(
+            code=ReasonCode.NOT_READY,
+            detail="the server runs and its model is not available",
+            raw=model.error if model else "",
+        )
+    if replica.phase is Phase.STARTING:
+        return Reason(code=ReasonCode.STARTING, detail="the server is being started")
+    return None
+
+
+def causes(plan: Plan, shard: Shard, deployment: str) -> tuple[Cause, ...]:
+    """Return everything that stands between a deployment and what was asked for, the most telling first."""
+    return _merged(_all_reasons(plan, shard, deployment))
+
+
+def smallest(plan: Plan, shard: Shard, deployment: str) -> Change | None:
+    """Return the cheapest of the changes that would be enough by themselves, or ``None`` where none is known."""
+    changes = [reason.change for reason in _all_reasons(plan, shard, deployment) if reason.change is not None]
+    return min(changes, default=None)
+
+
+def _all_reasons(plan: Plan, shard: Shard, deployment: str) -> list[Reason]:
+    found = [held.reason for held in plan.held if held.deployment == deployment]
+    found += [group.reason for _, group in shard.groups if group.reason is not None]
+    found += [reason for member in shard.members if (reason := member_reason(member)) is not None]
+    return found
+
+
+def cause_of(reason: Reason) -> Cause:
+    """Return one reason as it is shown."""
+    return Cause(
+        code=reason.code,
+        detail=reason.detail,
+        count=reason.count,
+        total=reason.total,
+        raw=reason.raw,
+        change=reason.change.text if reason.change else "",
+    )
+
+
+def _merged(reasons: Iterable[Reason]) -> tuple[Cause, ...]:
+    """Return the reasons without repetition: those that differ in nothing but their raw text count as one."""
+    merged: dict[tuple[ReasonCode, str], Cause] = {}
+    times: dict[tuple[ReasonCode, str], int] = {}
+    for reason in reasons:
+        key = (reason.code, reason.detail)
+        seen = merged.setdefault(key, cause_of(reason))
+        times[key] = times.get(key, 0) + 1
+        raw = seen.raw if reason.raw in seen.raw else f"{seen.raw}\n{reason.raw}".strip()
+        merged[key] = attrs.evolve(seen, raw=raw)
+    counted = [
+        cause if cause.total or times[key] == 1 else attrs.evolve(cause, count=times[key], total=times[key])
+        for key, cause in merged.items()
+    ]
+    return tuple(sorted(counted, key=lambda cause: (_ORDER[cause.code], cause.detail)))

@@ -1,0 +1,343 @@
+"""What the next turn would do, and what would remain to be done after it, as values for people and programs."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes
+from roadstead.decide.report.differences import FieldChange, differences
+from roadstead.decide.report.scene import touched
+from roadstead.holdings import Use, use_of
+from roadstead.model import Deployment, Fleet, Quota
+from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Step
+from roadstead.reasons import ReasonCode
+from roadstead.units import Cpus, Memory
+from roadstead.world import Group, Phase, Shard, World
+
+__all__ = ["Action", "DeploymentPlan", "Placed", "PlanView", "QuotaChange", "StepKind", "StepView", "plan_view"]
+
+
+@enum.unique
+class Action(enum.Enum):
+    """What happens to a deployment, on its way to what the file asks for."""
+
+    CREATE = "create"
+    REPLACE = "replace"
+    SCALE = "scale"
+    REPAIR = "repair"
+    DELETE = "delete"
+    HELD = "held"
+    NONE = "none"
+
+
+@enum.unique
+class StepKind(enum.Enum):
+    """What one step does."""
+
+    GROW = "grow"
+    BIND = "bind"
+    RESTART = "restart"
+    SHRINK = "shrink"
+    DELETE = "delete"
+
+
+@attrs.frozen(kw_only=True)
+class StepView:
+    """One step of the next turn; counts are ``None`` where a step changes none."""
+
+    kind: StepKind
+    cluster: str
+    subject: str
+    was: int | None
+    target: int | None
+    because: str
+
+
+@attrs.frozen(kw_only=True)
+class Placed:
+    """A slot that gets its node in the next turn."""
+
+    cluster: str
+    replica: str
+    node: str
+    devices: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class DeploymentPlan:
+    """One deployment that is not as the file asks, and the way there.
+
+    ``was`` and ``wanted`` count replicas; ``floor`` is how many serving ones our own actions leave it during the
+    change; ``pending`` counts replicas that are wanted and have no node, after the next turn. ``held`` is what is not
+    done, and why.
+    """
+
+    name: str
+    action: Action
+    clusters: tuple[str, ...]
+    revision: str
+    strategy: str
+    was: int
+    wanted: int
+    floor: int
+    pending: int
+    changes: tuple[FieldChange, ...]
+    placed: tuple[Placed, ...]
+    steps: tuple[StepView, ...]
+    held: tuple[Cause, ...]
+
+    @property
+    def unplaceable(self) -> bool:
+        """Whether something of it cannot be placed, or is over its owner's quota."""
+        return any(cause.code in CANNOT_BE_PLACED for cause in self.held)
+
+
+@attrs.frozen(kw_only=True)
+class QuotaChange:
+    """What one owner holds now, and when everything wanted is there.
+
+    ``gpu`` counts thousandths of a device; a limit of ``None`` is no limit.
+    """
+
+    owner: str
+    cpu: Cpus
+    cpu_then: Cpus
+    cpu_limit: Cpus | None
+    memory: Memory
+    memory_then: Memory
+    memory_limit: Memory | None
+    gpu: int
+    gpu_then: int
+    gpu_limit: int | None
+
+
+@attrs.frozen(kw_only=True)
+class PlanView:
+    """What would be done now; ``at`` is in milliseconds since the epoch, ``turn`` the turn that would do it."""
+
+    fleet: str
+    at: int
+    turn: int
+    deployments: tuple[DeploymentPlan, ...]
+    unchanged: int
+    quotas: tuple[QuotaChange, ...]
+    notices: tuple[Cause, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do: nothing would change, and nothing is held back."""
+        return not self.deployments
+
+    @property
+    def unplaceable(self) -> bool:
+        """Whether anything wanted cannot be placed, or is over a quota."""
+        return any(one.unplaceable for one in self.deployments)
+
+    def count(self, action: Action) -> int:
+        """Return how many deployments have this action before them."""
+        return sum(1 for one in self.deployments if one.action is action)
+
+
+def plan_view(fleet: Fleet, world: World, plan: Plan, now: int) -> PlanView:
+    """Return what ``plan``, made from ``fleet`` and ``world`` at ``now``, would do."""
+    steps: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        steps.setdefault(touched(step, world), []).append(step)
+    names = sorted({*fleet.deployments, *steps})
+    all_of_them = [_deployment(fleet, world, plan, name, steps.get(name, [])) for name in names]
+    changed = tuple(one for one in all_of_them if one.action is not Action.NONE)
+    return PlanView(
+        fleet=fleet.name,
+        at=now,
+        turn=plan.memory.turn,
+        deployments=changed,
+        unchanged=len(all_of_them) - len(changed),
+        quotas=tuple(_quotas(fleet, world, plan)),
+        notices=tuple(cause_of(held.reason) for held in plan.held if held.deployment not in fleet.deployments),
+    )
+
+
+def _deployment(fleet: Fleet, world: World, plan: Plan, name: str, steps: list[Step]) -> DeploymentPlan:
+    shard = world.shards.get(name, Shard(deployment=name))
+    declared = fleet.deployments.get(name)
+    tally = _tally(fleet, plan, shard, declared)
+    held = tuple(cause for cause in causes(plan, shard, name) if cause.code not in _PASSING)
+    placed = tuple(
+        Placed(cluster=step.cluster, replica=step.replica, node=step.node, devices=step.devices)
+        for step in steps
+        if isinstance(step, Bind)
+    )
+    return DeploymentPlan(
+        name=name,
+        action=_action(tally, steps, held),
+        clusters=tuple(dict.fromkeys([*(step.cluster for step in steps), *_places(declared, shard)])),
+        revision=_revision(declared, shard),
+        strategy=declared.rollout.strategy.value if declared is not None else "",
+        was=tally.was,
+        wanted=tally.wanted,
+        floor=plan.floor.get(name, 0),
+        pending=max(0, tally.wanted - _with_a_node(declared, shard) - len(placed)),
+        changes=_changes(declared, tally) if declared is not None and not tally.gone else (),
+        placed=placed,
+        steps=tuple(_view(step) for step in steps),
+        held=held,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class _Tally:
+    """What a deployment is before the change; ``replaced`` is the old group with replicas."""
+
+    exists: bool
+    gone: bool
+    was: int
+    wanted: int
+    replaced: Group | None
+
+
+def _tally(fleet: Fleet, plan: Plan, shard: Shard, declared: Deployment | None) -> _Tally:
+    gone = declared is None or any(one.deployment == shard.deployment for one in fleet.intents.remove)
+    return _Tally(
+        exists=bool(shard.groups),
+        gone=gone,
+        was=sum(group.target for _, group in shard.groups),
+        wanted=0 if declared is None or gone else plan.wanted.get(declared.name, declared.replicas),
+        replaced=None if gone else _replaced(shard, declared),
+    )
+
+
+def _revision(declared: Deployment | None, shard: Shard) -> str:
+    if declared is not None:
+        return declared.targets[0].revision
+    return shard.groups[-1][1].key.revision if shard.groups else ""
+
+
+def _with_a_node(declared: Deployment | None, shard: Shard) -> int:
+    return sum(
+        1
+        for one in shard.members
+        if one.replica.node is not None
+        and one.replica.phase is not Phase.LOST
+        and _current(declared, one.cluster, one.group)
+    )
+
+
+# What passes by itself and is no obstacle to a plan: a server that is being started is on its way.
+_PASSING = frozenset({ReasonCode.STARTING, ReasonCode.NOT_READY, ReasonCode.DRAINING})
+
+
+def _places(declared: Deployment | None, shard: Shard) -> list[str]:
+    return (
+        [target.cluster for target in declared.targets[:1]]
+        if declared is not None
+        else [cluster for cluster, _ in shard.groups]
+    )
+
+
+def _current(declared: Deployment | None, cluster: str, group: Group) -> bool:
+    target = declared.target_on(cluster) if declared is not None else None
+    return target is not None and target.revision == group.key.revision
+
+
+def _replaced(shard: Shard, declared: Deployment | None) -> Group | None:
+    """Return the newest group with replicas that the file no longer asks for, if there is one."""
+    old = [
+        group
+        for cluster, group in shard.groups
+        if not _current(declared, cluster, group)
+        and (group.target or any(one.phase is not Phase.LOST for one in group.replicas))
+    ]
+    return max(old, key=lambda group: group.generation, default=None)
+
+
+def _action(tally: _Tally, steps: list[Step], held: tuple[Cause, ...]) -> Action:
+    if tally.gone:
+        return Action.DELETE if tally.exists and (steps or tally.was) else Action.NONE
+    if tally.replaced is not None:
+        return Action.REPLACE
+    if held and not steps:
+        return Action.HELD
+    if not tally.exists:
+        return Action.CREATE if steps else Action.NONE
+    if tally.was != tally.wanted:
+        return Action.SCALE
+    return Action.REPAIR if steps else Action.NONE
+
+
+def _changes(declared: Deployment, tally: _Tally) -> tuple[FieldChange, ...]:
+    found: tuple[FieldChange, ...] = ()
+    old = tally.replaced
+    if old is not None:
+        found = differences(old.template, declared.targets[0].template)
+        if old.owner != declared.owner:
+            found = (*found, FieldChange(field="owner", old=old.owner, new=declared.owner, replaces=False))
+    if tally.exists and tally.was != tally.wanted:
+        found = (*found, FieldChange(field="replicas", old=str(tally.was), new=str(tally.wanted), replaces=False))
+    return found
+
+
+def _view(step: Step) -> StepView:
+    subject, was, target = _subject(step)
+    return StepView(
+        kind=_KINDS[type(step)], cluster=step.cluster, subject=subject, was=was, target=target, because=step.because
+    )
+
+
+_KINDS: Mapping[type, StepKind] = MappingProxyType(
+    {
+        Grow: StepKind.GROW,
+        Bind: StepKind.BIND,
+        Restart: StepKind.RESTART,
+        Shrink: StepKind.SHRINK,
+        Delete: StepKind.DELETE,
+    }
+)
+
+
+def _subject(step: Step) -> tuple[str, int | None, int | None]:
+    match step:
+        case Grow() | Shrink():
+            return str(step.group), step.was, step.target
+        case Delete():
+            return str(step.group), None, None
+        case Bind():
+            return f"{step.replica} to {step.node}", None, None
+        case Restart():
+            return step.replica, None, None
+
+
+def _quotas(fleet: Fleet, world: World, plan: Plan) -> Iterator[QuotaChange]:
+    now: dict[str, Use] = {}
+    for shard in world.shards.values():
+        for member in shard.members:
+            if member.replica.phase is not Phase.LOST:
+                owner = member.group.owner
+                now[owner] = now.get(owner, Use()) + use_of(member.group.template.resources)
+    then: dict[str, Use] = {}
+    removed = {one.deployment for one in fleet.intents.remove}
+    for declared in fleet.deployments.values():
+        if declared.name not in removed:
+            each = use_of(declared.targets[0].template.resources)
+            count = plan.wanted.get(declared.name, declared.replicas)
+            then[declared.owner] = then.get(declared.owner, Use()) + each * count
+    for owner, quota in sorted(fleet.quotas.items()):
+        yield _quota(owner, quota, now.get(owner, Use()), then.get(owner, Use()))
+
+
+def _quota(owner: str, quota: Quota, now: Use, then: Use) -> QuotaChange:
+    return QuotaChange(
+        owner=owner,
+        cpu=Cpus(now.cpu),
+        cpu_then=Cpus(then.cpu),
+        cpu_limit=quota.cpu,
+        memory=Memory(now.memory),
+        memory_then=Memory(then.memory),
+        memory_limit=quota.memory,
+        gpu=now.gpu,
+        gpu_then=then.gpu,
+        gpu_limit=quota.gpu,
+    )

@@ -1,0 +1,282 @@
+"""How the fleet is: every deployment, replica, cluster and quota, as values."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause
+from roadstead.model import ClusterState
+from roadstead.units import Cpus, Duration, Memory
+
+__all__ = [
+    "Abilities",
+    "Amounts",
+    "ClusterStatus",
+    "Condition",
+    "ConditionName",
+    "DeploymentStatus",
+    "DeviceStatus",
+    "FleetStatus",
+    "GroupStatus",
+    "IntentStatus",
+    "Life",
+    "NodeStatus",
+    "Orphan",
+    "QuotaStatus",
+    "ReplicaStatus",
+    "RolloutState",
+    "Service",
+    "endpoints",
+]
+
+
+@enum.unique
+class Life(enum.Enum):
+    """Where a replica is in its one life; ``LOST`` is the end that nobody asked for."""
+
+    SLOT = "slot"
+    STARTING = "starting"
+    READY = "ready"
+    LISTED = "listed"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    STOPPING = "stopping"
+    LOST = "lost"
+
+
+@enum.unique
+class RolloutState(enum.Enum):
+    """Where a deployment is on its way to what was asked for.
+
+    ``HELD``: nothing is done now, with a reason. ``ROLLED_BACK``: the wanted revision failed and an older one serves.
+    ``FAILED``: it failed and there is no older one.
+    """
+
+    SETTLED = "settled"
+    PROGRESSING = "progressing"
+    HELD = "held"
+    ROLLED_BACK = "rolled-back"
+    FAILED = "failed"
+    REMOVING = "removing"
+
+
+@enum.unique
+class ConditionName(enum.Enum):
+    """The conditions of a deployment; each holds or not, with one sentence."""
+
+    READY = "ready"
+    PLACED = "placed"
+    PROGRESSING = "progressing"
+    DEGRADED = "degraded"
+
+
+@attrs.frozen(kw_only=True)
+class Condition:
+    """One condition of a deployment."""
+
+    name: ConditionName
+    holds: bool
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """Who answers: a daemon with its process id, or (``None``) a command that looked for itself and heals nothing.
+
+    ``bad_file`` are the problems of a fleet file that was saved since and is not used, ``staged`` says that a good
+    one waits for ``roadstead apply``. ``turn`` counts the turns of the reconciler that are done.
+    """
+
+    daemon: int | None
+    started_at: int | None
+    file: str
+    turn: int
+    bad_file: tuple[str, ...]
+    staged: bool
+
+
+@attrs.frozen(kw_only=True)
+class Amounts:
+    """CPU, memory and GPU memory, each ``None`` where it is not known, which is not the same as 0."""
+
+    cpu: Cpus | None
+    memory: Memory | None
+    gpu_memory: Memory | None
+
+
+@attrs.frozen(kw_only=True)
+class ReplicaStatus:
+    """One replica; ``stale`` says that its cluster does not answer and this is what it last said."""
+
+    id: str
+    cluster: str
+    revision: str
+    node: str | None
+    life: Life
+    stale: bool
+    host: str | None
+    grpc: int | None
+    rest: int | None
+    restarts: int
+    age: Duration | None
+    requested: Amounts
+    observed: Amounts
+    reason: Cause | None
+
+
+@attrs.frozen(kw_only=True)
+class GroupStatus:
+    """One revision on one cluster; ``current`` says that the fleet file asks for this one there."""
+
+    cluster: str
+    revision: str
+    generation: int
+    version: int
+    target: int
+    ready: int
+    current: bool
+    proven: bool
+    failed: bool
+
+
+@attrs.frozen(kw_only=True)
+class DeploymentStatus:
+    """One deployment: what was declared, what is wanted after intents, and what there is."""
+
+    name: str
+    owner: str
+    model: str
+    version: int
+    declared: int
+    wanted: int
+    floor: int
+    ready: int
+    listed: int
+    state: RolloutState
+    conditions: tuple[Condition, ...]
+    causes: tuple[Cause, ...]
+    groups: tuple[GroupStatus, ...]
+    replicas: tuple[ReplicaStatus, ...]
+
+    @property
+    def unplaceable(self) -> bool:
+        """Whether a reason stands against it that waiting does not take away."""
+        return any(cause.code in CANNOT_BE_PLACED for cause in self.causes)
+
+
+@attrs.frozen(kw_only=True)
+class Abilities:
+    """What a cluster can do, in words."""
+
+    scheduling: tuple[str, ...]
+    gpu: tuple[str, ...]
+    cpu_limit: str
+    memory_limit: str
+    gpu_limit: str
+    engine: str
+    heals_alone: bool
+    exact_retire: bool
+    version: str
+    notes: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class DeviceStatus:
+    """One GPU: thousandths of it that replicas were given, and memory that is in foreign hands."""
+
+    id: str
+    model: str
+    memory: Memory
+    given: int
+    foreign: Memory
+
+
+@attrs.frozen(kw_only=True)
+class NodeStatus:
+    """One machine: what it has, what our replicas were promised of it, and what others use."""
+
+    name: str
+    schedulable: bool
+    replicas: int
+    cpu: Cpus
+    cpu_given: Cpus
+    cpu_foreign: Cpus
+    memory: Memory
+    memory_given: Memory
+    memory_foreign: Memory
+    devices: tuple[DeviceStatus, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ClusterStatus:
+    """One cluster; ``unreachable_since`` is in milliseconds since the epoch and ``None`` while it answers."""
+
+    name: str
+    backend: str
+    state: ClusterState
+    unreachable_since: int | None
+    error: str
+    abilities: Abilities | None
+    nodes: tuple[NodeStatus, ...]
+    foreign_owners: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class QuotaStatus:
+    """What one owner holds now and may hold.
+
+    ``gpu`` counts thousandths of a device; a limit of ``None`` is no limit.
+    """
+
+    owner: str
+    cpu: Cpus
+    cpu_limit: Cpus | None
+    memory: Memory
+    memory_limit: Memory | None
+    gpu: int
+    gpu_limit: int | None
+
+
+@attrs.frozen(kw_only=True)
+class IntentStatus:
+    """What a command asked for on top of the file; ``replicas`` for ``scale`` only."""
+
+    verb: str
+    deployment: str
+    replicas: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Orphan:
+    """A deployment that vanished from the file and is left running until ``apply`` or ``delete`` confirms it."""
+
+    deployment: str
+    clusters: tuple[str, ...]
+    replicas: int
+
+
+@attrs.frozen(kw_only=True)
+class FleetStatus:
+    """The whole fleet at one moment; ``at`` is in milliseconds since the epoch."""
+
+    fleet: str
+    at: int
+    service: Service
+    deployments: tuple[DeploymentStatus, ...]
+    clusters: tuple[ClusterStatus, ...]
+    quotas: tuple[QuotaStatus, ...]
+    orphans: tuple[Orphan, ...]
+    intents: tuple[IntentStatus, ...]
+    notices: tuple[Cause, ...]
+
+    def deployment(self, name: str) -> DeploymentStatus | None:
+        """Return the deployment of that name, or ``None``."""
+        return next((one for one in self.deployments if one.name == name), None)
+
+
+def endpoints(status: FleetStatus) -> Mapping[str, tuple[ReplicaStatus, ...]]:
+    """Return the replicas that clients may use now, by deployment; one without any is in it with none."""
+    return {one.name: tuple(two for two in one.replicas if two.life is Life.LISTED) for one in status.deployments}

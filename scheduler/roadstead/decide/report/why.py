@@ -1,0 +1,122 @@
+"""Why a deployment is as it is, and what would be enough to change it."""
+
+from __future__ import annotations
+
+import attrs
+
+from roadstead.decide.report.causes import Cause, causes, smallest
+from roadstead.decide.report.status import DeploymentStatus, RolloutState
+from roadstead.plans import Plan
+from roadstead.units import Duration
+from roadstead.world import Member, Shard, World
+
+__all__ = ["Explanation", "LastExit", "Waiting", "explanation"]
+
+
+@attrs.frozen(kw_only=True)
+class LastExit:
+    """How a replica's server last ended.
+
+    ``ago`` is how long before the explanation, ``restarts`` how often that happened.
+    """
+
+    cluster: str
+    replica: str
+    ago: Duration
+    code: int | None
+    signal: int | None
+    out_of_memory: bool
+    restarts: int
+
+
+@attrs.frozen(kw_only=True)
+class Waiting:
+    """Something that failed ``failures`` times in a row and is tried again after ``wait``."""
+
+    subject: str
+    failures: int
+    wait: Duration
+    code: str
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """Why ``deployment`` is as it is.
+
+    ``change`` is the cheapest change that would be enough by itself, empty where none is known.
+    """
+
+    deployment: str
+    state: RolloutState
+    summary: str
+    wanted: int
+    floor: int
+    ready: int
+    listed: int
+    causes: tuple[Cause, ...]
+    exits: tuple[LastExit, ...]
+    waiting: tuple[Waiting, ...]
+    change: str
+
+
+def explanation(status: DeploymentStatus, world: World, plan: Plan, now: int) -> Explanation:
+    """Return why the deployment of ``status`` is as it is."""
+    shard = world.shards.get(status.name, Shard(deployment=status.name))
+    why = causes(plan, shard, status.name)
+    change = smallest(plan, shard, status.name)
+    return Explanation(
+        deployment=status.name,
+        state=status.state,
+        summary=_summary(status),
+        wanted=status.wanted,
+        floor=status.floor,
+        ready=status.ready,
+        listed=status.listed,
+        causes=why,
+        exits=tuple(one for member in shard.members if (one := _exit(member, now)) is not None),
+        waiting=_waiting(shard, plan),
+        change=change.text if change else "",
+    )
+
+
+def _summary(status: DeploymentStatus) -> str:
+    counted = f"{status.ready} of {status.wanted} serving"
+    match status.state:
+        case RolloutState.SETTLED:
+            return f"as asked: {counted}"
+        case RolloutState.PROGRESSING:
+            return f"on its way: {counted}"
+        case RolloutState.HELD:
+            return f"held: {counted}, and nothing more can be done now"
+        case RolloutState.ROLLED_BACK:
+            return f"rolled back: the wanted revision failed, an older one serves ({counted})"
+        case RolloutState.FAILED:
+            return f"failed: {counted}, and there is no older revision"
+        case RolloutState.REMOVING:
+            return f"being removed: {len(status.replicas)} left"
+
+
+def _exit(member: Member, now: int) -> LastExit | None:
+    ended = member.replica.last_exit
+    if ended is None:
+        return None
+    return LastExit(
+        cluster=member.cluster,
+        replica=member.replica.id,
+        ago=Duration(max(0, now - ended.at)),
+        code=ended.code,
+        signal=ended.signal,
+        out_of_memory=ended.out_of_memory,
+        restarts=member.replica.restarts,
+    )
+
+
+def _waiting(shard: Shard, plan: Plan) -> tuple[Waiting, ...]:
+    subjects = {f"{cluster}/{group.key}" for cluster, group in shard.groups}
+    subjects |= {f"{member.cluster}/{member.replica.id}" for member in shard.members}
+    return tuple(
+        Waiting(subject=subject, failures=one.failures, wait=Duration(one.wait_ms), code=one.code, text=one.text)
+        for subject, one in sorted(plan.memory.back_off.items())
+        if subject in subjects
+    )
