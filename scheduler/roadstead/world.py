@@ -11,7 +11,6 @@ import enum
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeVar
 
 import attrs
 
@@ -48,12 +47,12 @@ __all__ = [
     "World",
 ]
 
-K = TypeVar("K")
-V = TypeVar("V")
 
+def frozen_mapping(value: Mapping[str, str]) -> Mapping[str, str]:
+    """Return ``value`` as a mapping that nobody can change, without copying one that already is.
 
-def frozen_mapping(value: Mapping[K, V]) -> Mapping[K, V]:
-    """Return ``value`` as a mapping that nobody can change, without copying one that already is."""
+    Not generic: as the converter of a field, mypy would not solve its type variables.
+    """
     return value if isinstance(value, MappingProxyType) else MappingProxyType(dict(value))
 
 
