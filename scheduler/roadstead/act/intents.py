@@ -1,0 +1,72 @@
+"""What commands ask for on top of the fleet file, and when it no longer holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from roadstead.model import Deployment, Fleet, Intents, RemoveIntent, ScaleIntent
+
+__all__ = ["declared_revision", "orphans", "removed", "scaled", "still_held"]
+
+
+def declared_revision(deployment: Deployment) -> str:
+    """Return the identity of what the file says about a deployment's template, over all of its clusters."""
+    return "+".join(target.revision for target in deployment.targets)
+
+
+def scaled(intents: Intents, deployment: Deployment, replicas: int) -> Intents:
+    """Return ``intents`` with ``deployment`` at ``replicas``.
+
+    The declared number is the file's word, and needs no intent.
+    """
+    others = tuple(intent for intent in intents.scale if intent.deployment != deployment.name)
+    if replicas == deployment.replicas:
+        return attrs.evolve(intents, scale=others)
+    asked = ScaleIntent(deployment=deployment.name, replicas=replicas, declared=deployment.replicas)
+    return attrs.evolve(intents, scale=tuple(sorted((*others, asked), key=lambda intent: intent.deployment)))
+
+
+def removed(intents: Intents, fleet: Fleet, names: Iterable[str]) -> Intents:
+    """Return ``intents`` with the deployments ``names`` going, as the file stands now."""
+    going = frozenset(names)
+    asked = (
+        RemoveIntent(
+            deployment=name, declared=declared_revision(fleet.deployments[name]) if name in fleet.deployments else None
+        )
+        for name in going
+    )
+    kept = (intent for intent in intents.remove if intent.deployment not in going)
+    return Intents(
+        scale=tuple(intent for intent in intents.scale if intent.deployment not in going),
+        remove=tuple(sorted((*kept, *asked), key=lambda intent: intent.deployment)),
+    )
+
+
+def still_held(intents: Intents, fleet: Fleet) -> Intents:
+    """Return what of ``intents`` still holds: the file's key that it is about says what it said then.
+
+    A deployment that was deleted by command and then taken out of the file stays deleted; one that comes back into
+    the file is wanted again. A number asked for a deployment that is out of the file waits for it: a half-saved file
+    must not forget it.
+    """
+    return Intents(
+        scale=tuple(
+            intent
+            for intent in intents.scale
+            if (declared := fleet.deployments.get(intent.deployment)) is None or declared.replicas == intent.declared
+        ),
+        remove=tuple(
+            attrs.evolve(intent, declared=None) if intent.deployment not in fleet.deployments else intent
+            for intent in intents.remove
+            if (declared := fleet.deployments.get(intent.deployment)) is None
+            or declared_revision(declared) == intent.declared
+        ),
+    )
+
+
+def orphans(fleet: Fleet, existing: Iterable[str]) -> frozenset[str]:
+    """Return the deployments that exist on a cluster, stand in no file, and wait for a person's word."""
+    confirmed = {intent.deployment for intent in fleet.intents.remove}
+    return frozenset(name for name in existing if name not in fleet.deployments and name not in confirmed)
