@@ -57,7 +57,7 @@ def _run_without_extras(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_help_needs_nothing_but_the_base_requirements() -> None:
     """`roadstead --help` answers where no client of an orchestrator and no serving engine is installed."""
-    done = _run_without_extras("from roadstead.cli import main; sys.argv = ['roadstead', '--help']; main()")
+    done = _run_without_extras("from roadstead.cli import main; sys.exit(main(['--help']))")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: roadstead")
