@@ -1,6 +1,6 @@
 """Export all-MiniLM-L6-v2 as a TensorFlow SavedModel that TensorFlow Serving and our embedded server can serve.
 
-    python configs/minilm/export.py models/minilm
+    python -m configs.minilm.export models/minilm
 
 writes `models/minilm/1`. Its only signature, `serving_default`, takes `input_ids` and `attention_mask` (int32, [batch,
 sequence], at most 512 long) and answers `embedding` (float32, [batch, 384]): mean-pooled over the tokens, then
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from weights import weights_file
+from configs.minilm.weights import weights_file
 
 VERSION: Final = 1
 STAMP: Final = "assets.extra/exported-from"
@@ -39,7 +39,7 @@ def export(base: Path) -> bool:
         return False
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Deferred: it imports TensorFlow, five seconds and half a gigabyte, for nothing when the model is already there.
-    from graph import write_saved_model  # noqa: PLC0415
+    from configs.minilm.graph import write_saved_model  # noqa: PLC0415
 
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=base) as scratch:
