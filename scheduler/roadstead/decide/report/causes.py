@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.plans import Plan
+from roadstead.plans import Plan, Restart, Step
 from roadstead.reasons import Change, Reason, ReasonCode
 from roadstead.world import Member, ModelStatus, Phase, Shard
 
-__all__ = ["CANNOT_BE_PLACED", "Cause", "cause_of", "causes", "member_reason", "smallest"]
+__all__ = ["CANNOT_BE_PLACED", "Cause", "cause_of", "causes", "deployment_of", "member_reason", "smallest"]
 
 CANNOT_BE_PLACED = frozenset(
     {ReasonCode.NO_CAPACITY, ReasonCode.NO_MATCHING_NODE, ReasonCode.UNSUPPORTED, ReasonCode.QUOTA, ReasonCode.DISABLED}
@@ -111,6 +111,11 @@ def _all_reasons(plan: Plan, shard: Shard, deployment: str) -> list[Reason]:
     found += [group.reason for _, group in shard.groups if group.reason is not None]
     found += [reason for member in shard.members if (reason := member_reason(member)) is not None]
     return found
+
+
+def deployment_of(step: Step) -> str:
+    """Return the deployment that a step is about."""
+    return step.deployment if isinstance(step, Restart) else step.group.deployment
 
 
 def cause_of(reason: Reason) -> Cause:

@@ -8,9 +8,8 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of
 from roadstead.decide.report.differences import FieldChange, differences
-from roadstead.decide.report.scene import touched
 from roadstead.holdings import Use, use_of
 from roadstead.model import Deployment, Fleet, Quota
 from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Step
@@ -146,7 +145,7 @@ def plan_view(fleet: Fleet, world: World, plan: Plan, now: int) -> PlanView:
     """Return what ``plan``, made from ``fleet`` and ``world`` at ``now``, would do."""
     steps: dict[str, list[Step]] = {}
     for step in plan.steps:
-        steps.setdefault(touched(step, world), []).append(step)
+        steps.setdefault(deployment_of(step), []).append(step)
     names = sorted({*fleet.deployments, *steps})
     all_of_them = [_deployment(fleet, world, plan, name, steps.get(name, [])) for name in names]
     changed = tuple(one for one in all_of_them if one.action is not Action.NONE)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import attrs
 
-from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, member_reason
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, member_reason
 from roadstead.decide.report.status import (
     Abilities,
     Amounts,
@@ -28,9 +28,9 @@ from roadstead.decide.report.status import (
     Service,
 )
 from roadstead.holdings import Use, use_of
-from roadstead.memory import GroupMemory, place
+from roadstead.memory import DeploymentMemory, GroupMemory, place
 from roadstead.model import Deployment, Fleet, GpuPart, Quota
-from roadstead.plans import Plan, Restart, Step
+from roadstead.plans import Plan
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import (
     Capabilities,
@@ -47,7 +47,7 @@ from roadstead.world import (
     World,
 )
 
-__all__ = ["fleet_status", "touched"]
+__all__ = ["fleet_status"]
 
 _UNKNOWN = Amounts(cpu=None, memory=None, gpu_memory=None)
 
@@ -75,14 +75,6 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
         ),
         notices=tuple(cause_of(held.reason) for held in plan.held if held.deployment not in named),
     )
-
-
-def touched(step: Step, world: World) -> str:
-    """Return the deployment that a step is about; empty for a replica that nobody knows any more."""
-    if not isinstance(step, Restart):
-        return step.group.deployment
-    members = (member for shard in world.shards.values() for member in shard.members)
-    return next((one.group.key.deployment for one in members if one.replica.id == step.replica), "")
 
 
 def _orphan(shard: Shard) -> Orphan:
@@ -123,7 +115,10 @@ class _Scene:
 
     @cached_property
     def busy(self) -> frozenset[str]:
-        return frozenset(touched(step, self.world) for step in self.plan.steps)
+        return frozenset(deployment_of(step) for step in self.plan.steps)
+
+    def memory(self, deployment: str) -> DeploymentMemory:
+        return self.plan.memory.deployments.get(deployment, DeploymentMemory(at=self.now))
 
     def holders(self) -> Iterator[tuple[str, str, Group, Member]]:
         """Yield cluster, owner, group and member of everything that holds something."""
@@ -163,7 +158,7 @@ class _Scene:
 
     def group(self, declared: Deployment, cluster: str, group: Group, shard: Shard) -> GroupStatus:
         target = declared.target_on(cluster)
-        learnt = self.plan.memory.groups.get(place(cluster, group.key), GroupMemory())
+        learnt = self.memory(declared.name).groups.get(place(cluster, group.key), GroupMemory())
         return GroupStatus(
             cluster=cluster,
             revision=group.key.revision,
@@ -194,7 +189,7 @@ class _Scene:
             or (member.replica.phase is Phase.RUNNING and not member.ready)
             for member in present
         )
-        leaving = any(place(one.cluster, one.replica.id) in self.plan.memory.leaving for one in present)
+        leaving = any(place(one.cluster, one.replica.id) in self.memory(declared.name).leaving for one in present)
         held = any(one.deployment == declared.name for one in self.plan.held)
         if held and not moving and not leaving and declared.name not in self.busy:
             return RolloutState.HELD
@@ -230,7 +225,7 @@ class _Scene:
         replica = member.replica
         if replica.phase is not Phase.RUNNING:
             return Life(replica.phase.value)
-        out = self.plan.memory.leaving.get(place(member.cluster, replica.id))
+        out = self.memory(member.group.key.deployment).leaving.get(place(member.cluster, replica.id))
         if out is not None:
             return Life.DRAINED if out >= member.group.template.stop.drain_within.ms else Life.DRAINING
         if (member.cluster, replica.id) in self.in_table:

@@ -75,7 +75,7 @@ def explanation(status: DeploymentStatus, world: World, plan: Plan, now: int) ->
         listed=status.listed,
         causes=why,
         exits=tuple(one for member in shard.members if (one := _exit(member, now)) is not None),
-        waiting=_waiting(shard, plan),
+        waiting=_waiting(shard, plan, now),
         change=change.text if change else "",
     )
 
@@ -112,11 +112,17 @@ def _exit(member: Member, now: int) -> LastExit | None:
     )
 
 
-def _waiting(shard: Shard, plan: Plan) -> tuple[Waiting, ...]:
+def _waiting(shard: Shard, plan: Plan, now: int) -> tuple[Waiting, ...]:
     subjects = {f"{cluster}/{group.key}" for cluster, group in shard.groups}
     subjects |= {f"{member.cluster}/{member.replica.id}" for member in shard.members}
     return tuple(
-        Waiting(subject=subject, failures=one.failures, wait=Duration(one.wait_ms), code=one.code, text=one.text)
+        Waiting(
+            subject=subject,
+            failures=one.failures,
+            wait=Duration(max(0, one.wait_ms - max(0, now - one.at))),
+            code=one.code,
+            text=one.text,
+        )
         for subject, one in sorted(plan.memory.back_off.items())
         if subject in subjects
     )

@@ -1,0 +1,72 @@
+"""Which fleet a command is about, and where its daemon answers; without judging the fleet file.
+
+A command must reach the daemon also while somebody is in the middle of a bad edit, so only the two keys that say where
+the daemon is are read here, and a file that is no YAML at all is searched for them by line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import yaml
+
+from roadstead.act.state import StateDirectory, default_directory
+from roadstead.cli.client import Client
+from roadstead.cli.errors import NoFleetFile
+
+__all__ = ["Located", "locate"]
+
+_NAME = re.compile(r"^fleet:[ \t]*[\"']?([A-Za-z0-9]+)", re.MULTILINE)
+_STATE = re.compile(
+    r"^daemon:[ \t]*(?:#.*)?\n(?:[ \t]+.*\n|[ \t]*\n)*?[ \t]+state:[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE
+)
+_LARGEST = 4 * 1024 * 1024
+
+
+@attrs.frozen
+class Located:
+    """A fleet file, the name that it gives its fleet, and that fleet's state directory, which need not exist."""
+
+    file: Path
+    fleet: str
+    state: StateDirectory
+
+    @property
+    def client(self) -> Client:
+        """The daemon of this fleet, if it runs."""
+        return Client(self.state.socket)
+
+
+def locate(file: Path) -> Located:
+    """Return the fleet that ``file`` names; raises :class:`NoFleetFile`."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            text = opened.read(_LARGEST)
+    except OSError as error:
+        raise NoFleetFile(
+            f"there is no fleet file {file}: {error.strerror}",
+            hint="`roadstead init` writes one; --file or ROADSTEAD_FILE names another",
+        ) from error
+    name, state = _read(text)
+    if name is None:
+        raise NoFleetFile(f"{file} does not name its fleet", hint="`fleet: NAME` stands near the top of the file")
+    path = file.absolute().parent / state if state else default_directory(name, os.environ, Path.home())
+    return Located(file=file, fleet=name, state=StateDirectory(path))
+
+
+def _read(text: str) -> tuple[str | None, str | None]:
+    try:
+        found: Any = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if isinstance(found, dict):
+        daemon = found.get("daemon")
+        state = daemon.get("state") if isinstance(daemon, dict) else None
+        name = found.get("fleet")
+        return str(name) if name else None, str(state) if state else None
+    named, kept = _NAME.search(text), _STATE.search(text)
+    return named[1] if named else None, kept[1] if kept else None

@@ -1,0 +1,58 @@
+"""Errors as a person reads them: what, where, the next thing to do, and the code that explains more."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+
+import click
+
+from roadstead.cli.errors import Refused
+from roadstead.errors import BackendError, RoadsteadError
+
+__all__ = ["exits", "from_click", "from_roadstead", "from_unexpected"]
+
+_UNEXPECTED = "RS000"
+_USAGE = "RS030"
+
+
+def _message(what: str, *, where: str = "", hint: str = "", code: str) -> str:
+    first, *rest = what.splitlines() or [""]
+    lines = [f"{click.style('error:', fg='red', bold=True)} {first}", *(f"  {line}" for line in rest)]
+    if where:
+        lines.append(f"  {where}")
+    if hint:
+        lines.append(f"  hint: {hint}")
+    lines.append(f"  code: {code} (roadstead explain {code})")
+    return "\n".join(lines)
+
+
+def from_roadstead(error: RoadsteadError) -> str:
+    """Return the message for an error of ours."""
+    code = error.told if isinstance(error, Refused) else error.code
+    if isinstance(error, BackendError):
+        where = f"cluster {error.cluster}" + (f", {error.subject}" if error.subject else "")
+        return _message(str(error.args[0]), where=where, hint=error.hint or "", code=code)
+    return _message(str(error), hint=error.hint or "", code=code)
+
+
+def exits(error: RoadsteadError) -> int:
+    """Return what a command ends with for an error of ours."""
+    return error.exits if isinstance(error, Refused) else error.exit_code
+
+
+def from_click(error: click.ClickException) -> str:
+    """Return the message for a command line that was not understood."""
+    context = getattr(error, "ctx", None)
+    hint = f"`{context.command_path} --help` says how" if context is not None else ""
+    return _message(error.format_message().rstrip("."), hint=hint, code=_USAGE)
+
+
+def from_unexpected(error: Exception, report: str) -> str:
+    """Write the traceback to a file of its own and return the message that names it."""
+    handle, path = tempfile.mkstemp(prefix="roadstead-", suffix=".traceback")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    what = f"unexpected {type(error).__name__}: {error}"
+    return _message(what.splitlines()[0], where=f"traceback: {path}", hint=report, code=_UNEXPECTED)

@@ -1,0 +1,1 @@
+"""How reports look on a screen: values in, rich renderables out, with nothing decided on the way."""

@@ -1,0 +1,112 @@
+"""A plan on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from roadstead.cli.text.words import cause_lines, limit, plural, rough, table
+from roadstead.decide.report import Action, DeploymentPlan, PlanView, QuotaChange
+
+__all__ = ["plan_view_text", "totals"]
+
+_SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
+    {
+        Action.CREATE: ("+", "green"),
+        Action.REPLACE: ("~", "yellow"),
+        Action.SCALE: ("~", "yellow"),
+        Action.REPAIR: ("~", "yellow"),
+        Action.DELETE: ("-", "red"),
+        Action.HELD: ("!", "red"),
+        Action.NONE: (" ", ""),
+    }
+)
+
+
+def plan_view_text(plan: PlanView, *, verbose: bool = False) -> RenderableType:
+    """Return what changes, what is held and why, and the totals; ``verbose`` adds the next turn's steps."""
+    parts: list[RenderableType] = []
+    for one in plan.deployments:
+        parts += [*_deployment(one, verbose=verbose), Text()]
+    parts += [Text(str(notice), style="yellow") for notice in plan.notices]
+    quotas = [one for one in plan.quotas if _moves(one)]
+    if quotas:
+        parts += [_quotas(quotas), Text()]
+    return Group(*parts, Text(totals(plan), style="bold"))
+
+
+def totals(plan: PlanView) -> str:
+    """Return the plan in one line."""
+    if plan.empty:
+        return f"Plan: nothing to do, {plural(plan.unchanged, 'deployment')} as the file asks"
+    counted = [f"{plan.count(action)} {action.value}" for action in (Action.CREATE, Action.REPLACE, Action.SCALE)]
+    counted += [f"{count} repair" for count in [plan.count(Action.REPAIR)] if count]
+    counted.append(f"{plan.count(Action.DELETE)} delete")
+    counted += [f"{count} held" for count in [plan.count(Action.HELD)] if count]
+    return f"Plan: {', '.join(counted)}; {plan.unchanged} unchanged"
+
+
+def _deployment(one: DeploymentPlan, *, verbose: bool) -> Iterator[RenderableType]:
+    sign, style = _SIGNS[one.action]
+    yield Text.assemble((f"{sign} {one.name}", f"bold {style}"), f"  {' '.join(one.clusters)}  {_headline(one)}")
+    if one.changes:
+        yield _changes(one)
+    for placed in one.placed:
+        devices = f" with {', '.join(placed.devices)}" if placed.devices else ""
+        yield Text(f"    place  {placed.replica} on {placed.node}{devices}")
+    if verbose:
+        for step in one.steps:
+            counts = f" {step.was} -> {step.target}" if step.target is not None else ""
+            yield Text(f"    step   {step.kind.value} {step.subject}{counts}: {step.because}")
+    for cause in one.held:
+        first, *rest = cause_lines(cause, raw=verbose)
+        yield Text.assemble(("    held   ", "red"), first)
+        yield from (Text(f"         {line}") for line in rest)
+
+
+def _headline(one: DeploymentPlan) -> str:
+    match one.action:
+        case Action.CREATE:
+            return f"create {one.wanted}, revision {one.revision}"
+        case Action.REPLACE:
+            floor = f"never below {one.floor} of {one.wanted} serving"
+            return f"replace by {one.strategy} with revision {one.revision}, {floor}"
+        case Action.SCALE if one.was < one.wanted:
+            return f"scale up {one.was} -> {one.wanted}"
+        case Action.SCALE:
+            return f"scale down {one.was} -> {one.wanted}, never below {one.floor} serving"
+        case Action.REPAIR:
+            return f"repair, {one.wanted} wanted, {one.pending} without a node"
+        case Action.DELETE:
+            return f"delete {plural(one.was, 'replica')}"
+        case Action.HELD | Action.NONE:
+            return f"held, {one.wanted} wanted, {one.pending} without a node"
+
+
+def _changes(one: DeploymentPlan) -> Table:
+    made = table("", "", "", "")
+    made.show_header = False
+    for change in one.changes:
+        made.add_row(f"    {change.field}", change.old, f"-> {change.new}", "(replaces)" if change.replaces else "")
+    return made
+
+
+def _moves(quota: QuotaChange) -> bool:
+    return (quota.cpu, quota.memory, quota.gpu) != (quota.cpu_then, quota.memory_then, quota.gpu_then)
+
+
+def _quotas(quotas: list[QuotaChange]) -> Table:
+    made = table("QUOTA", "CPU", "MEMORY", "GPU")
+    for one in quotas:
+        gpus = "-" if one.gpu_limit is None else f"{one.gpu_limit / 1000:g}"
+        made.add_row(
+            one.owner,
+            f"{one.cpu} -> {one.cpu_then} of {limit(one.cpu_limit)}",
+            f"{rough(one.memory)} -> {rough(one.memory_then)} of {limit(one.memory_limit)}",
+            f"{one.gpu / 1000:g} -> {one.gpu_then / 1000:g} of {gpus}",
+        )
+    return made

@@ -1,0 +1,224 @@
+"""The fleet's status on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from roadstead.cli.text.words import LIFE_STYLES, STATE_STYLES, address, age, cause_lines, limit, of, plural, table
+from roadstead.decide.report import ClusterStatus, DeploymentStatus, FleetStatus, Life, QuotaStatus, ReplicaStatus
+from roadstead.units import Cpus, Duration, Memory
+
+__all__ = ["changes", "endpoint_table", "headline", "progress_table", "status_view"]
+
+
+def status_view(status: FleetStatus, names: Collection[str] = (), *, verbose: bool = False) -> RenderableType:
+    """Return the whole status, or that of the deployments in ``names``; ``verbose`` adds nodes and raw words."""
+    chosen = [one for one in status.deployments if not names or one.name in names]
+    parts: list[RenderableType] = [headline(status), *_warnings(status), Text(), progress_table(chosen)]
+    if any(one.replicas for one in chosen):
+        parts += [Text(), _replicas(chosen)]
+    reasons = list(_reasons(chosen, raw=verbose))
+    if reasons:
+        parts += [Text(), *reasons]
+    if not names:
+        parts += [Text(), _clusters(status.clusters)]
+        if verbose and any(cluster.nodes for cluster in status.clusters):
+            parts += [Text(), _nodes(status.clusters), *_notes(status.clusters)]
+        if status.quotas:
+            parts += [Text(), _quotas(status.quotas)]
+    return Group(*parts)
+
+
+def headline(status: FleetStatus) -> Text:
+    """Return one line: which fleet, and who looks after it."""
+    service = status.service
+    if service.daemon is None:
+        return Text.assemble((f"fleet {status.fleet}", "bold"), ", no daemon: nobody heals")
+    up = age(Duration(max(0, status.at - service.started_at))) if service.started_at is not None else "?"
+    return Text.assemble((f"fleet {status.fleet}", "bold"), f", daemon {service.daemon} for {up}, turn {service.turn}")
+
+
+def _warnings(status: FleetStatus) -> Iterator[Text]:
+    if status.service.bad_file:
+        yield Text("the fleet file was changed and is wrong; the fleet is as it was before:", style="red")
+        for problem in status.service.bad_file:
+            yield Text(f"  {problem}")
+    if status.service.staged:
+        yield Text(
+            "the fleet file was changed; `roadstead plan` shows what waits for `roadstead apply`", style="yellow"
+        )
+    for orphan in status.orphans:
+        where = f"{plural(orphan.replicas, 'replica')} on {', '.join(orphan.clusters)}"
+        yield Text(
+            f"{orphan.deployment} is no longer in the fleet file and is left as it is ({where}); "
+            f"`roadstead delete {orphan.deployment}` removes it",
+            style="yellow",
+        )
+    for intent in status.intents:
+        what = f"{intent.verb} {intent.deployment}" + (f" {intent.replicas}" if intent.replicas is not None else "")
+        yield Text(f"by command: {what}", style="cyan")
+    for notice in status.notices:
+        yield Text(str(notice), style="yellow")
+
+
+def progress_table(deployments: Collection[DeploymentStatus]) -> Table:
+    """Return one line for each deployment; this is what ``apply`` keeps on the screen."""
+    made = table("DEPLOYMENT", "MODEL", "SERVING", "STATE", "REVISION", "ON", "OWNER", right=frozenset({"SERVING"}))
+    for one in deployments:
+        current = [group for group in one.groups if group.current]
+        made.add_row(
+            one.name,
+            f"{one.model}:{one.version}",
+            f"{one.ready}/{one.wanted}",
+            Text(one.state.value, style=STATE_STYLES[one.state]),
+            " ".join(dict.fromkeys(group.revision for group in current)) or "-",
+            " ".join(dict.fromkeys(group.cluster for group in one.groups if group.target)) or "-",
+            one.owner,
+        )
+    return made
+
+
+def _replicas(deployments: Collection[DeploymentStatus]) -> Table:
+    made = table("REPLICA", "LIFE", "ON", "ADDRESS", "CPU", "MEMORY", "RESTARTS", "AGE", right=frozenset({"RESTARTS"}))
+    for one in deployments:
+        for replica in one.replicas:
+            life = Text(replica.life.value + (" (stale)" if replica.stale else ""), style=LIFE_STYLES[replica.life])
+            made.add_row(
+                replica.id,
+                life,
+                f"{replica.cluster}/{replica.node or '-'}",
+                address(replica),
+                of(replica.observed.cpu, replica.requested.cpu),
+                of(replica.observed.memory, replica.requested.memory),
+                str(replica.restarts),
+                age(replica.age),
+            )
+    return made
+
+
+def _reasons(deployments: Collection[DeploymentStatus], *, raw: bool) -> Iterator[Text]:
+    for one in deployments:
+        for cause in one.causes:
+            first, *rest = cause_lines(cause, raw=raw)
+            yield Text.assemble((f"{one.name}  ", "bold"), first)
+            yield from (Text(f"{' ' * len(one.name)}  {line}") for line in rest)
+
+
+def _clusters(clusters: Collection[ClusterStatus]) -> Table:
+    made = table("CLUSTER", "BACKEND", "STATE", "NODES", "CPU", "MEMORY", "LIMITS", right=frozenset({"NODES"}))
+    for one in clusters:
+        cpu = of(Cpus(sum(node.cpu_given.milli for node in one.nodes)), Cpus(sum(node.cpu.milli for node in one.nodes)))
+        memory = of(
+            Memory(sum(node.memory_given.bytes for node in one.nodes)),
+            Memory(sum(node.memory.bytes for node in one.nodes)),
+        )
+        abilities = one.abilities
+        made.add_row(
+            one.name,
+            one.backend,
+            _cluster_state(one),
+            str(len(one.nodes)),
+            cpu if one.nodes else "-",
+            memory if one.nodes else "-",
+            f"cpu {abilities.cpu_limit}, memory {abilities.memory_limit}" if abilities else "-",
+        )
+    return made
+
+
+def _cluster_state(cluster: ClusterStatus) -> Text:
+    if cluster.unreachable_since is not None:
+        since = datetime.fromtimestamp(cluster.unreachable_since / 1000, tz=UTC)
+        return Text(f"unreachable since {since:%Y-%m-%d %H:%M:%SZ}: {cluster.error}", style="red")
+    if cluster.error:
+        return Text(cluster.error, style="yellow")
+    return Text(cluster.state.value)
+
+
+def _nodes(clusters: Collection[ClusterStatus]) -> Table:
+    made = table(
+        "NODE", "REPLICAS", "CPU", "MEMORY", "FOREIGN CPU", "FOREIGN MEMORY", "GPUS", right=frozenset({"REPLICAS"})
+    )
+    for cluster in clusters:
+        for node in cluster.nodes:
+            made.add_row(
+                f"{cluster.name}/{node.name}" + ("" if node.schedulable else " (closed)"),
+                str(node.replicas),
+                of(node.cpu_given, node.cpu),
+                of(node.memory_given, node.memory),
+                limit(node.cpu_foreign),
+                limit(node.memory_foreign),
+                ", ".join(f"{device.id} {device.model} {device.given}/1000" for device in node.devices) or "-",
+            )
+    return made
+
+
+def _notes(clusters: Collection[ClusterStatus]) -> Iterator[Text]:
+    for cluster in clusters:
+        for note in cluster.abilities.notes if cluster.abilities else ():
+            yield Text(f"{cluster.name}: {note}")
+
+
+def _quotas(quotas: Collection[QuotaStatus]) -> Table:
+    made = table("OWNER", "CPU", "MEMORY", "GPU")
+    for one in quotas:
+        gpus = "-" if one.gpu_limit is None else f"{one.gpu_limit / 1000:g}"
+        made.add_row(
+            one.owner, of(one.cpu, one.cpu_limit), of(one.memory, one.memory_limit), f"{one.gpu / 1000:g}/{gpus}"
+        )
+    return made
+
+
+def endpoint_table(status: FleetStatus, name: str | None) -> Table:
+    """Return the addresses that clients may use now."""
+    made = table("DEPLOYMENT", "MODEL", "GRPC", "REST", "REPLICA", "CLUSTER")
+    for one in status.deployments:
+        for replica in one.replicas if name in (None, one.name) else ():
+            if replica.life is Life.LISTED:
+                made.add_row(
+                    one.name,
+                    one.model,
+                    _reach(replica, replica.grpc),
+                    f"http://{_reach(replica, replica.rest)}" if replica.rest is not None else "-",
+                    replica.id,
+                    replica.cluster,
+                )
+    return made
+
+
+def _reach(replica: ReplicaStatus, port: int | None) -> str:
+    return f"{replica.host}:{port}" if replica.host is not None and port is not None else "-"
+
+
+def changes(before: FleetStatus | None, after: FleetStatus, names: Collection[str] = ()) -> list[str]:
+    """Return what is different from one status to the next, a line each: this is what is printed off a terminal."""
+    lines: list[str] = []
+    for one in after.deployments:
+        if names and one.name not in names:
+            continue
+        old = before.deployment(one.name) if before is not None else None
+        lines += _replica_changes(old, one)
+        if old is None or (old.state, old.ready, old.wanted) != (one.state, one.ready, one.wanted):
+            lines.append(f"{one.name}: {one.state.value}, {one.ready}/{one.wanted} serving")
+        known = {(cause.code, cause.detail) for cause in old.causes} if old is not None else set()
+        lines += [f"{one.name}: {cause}" for cause in one.causes if (cause.code, cause.detail) not in known]
+    gone = before.deployments if before is not None else ()
+    lines += [f"{one.name}: gone" for one in gone if after.deployment(one.name) is None]
+    return lines
+
+
+def _replica_changes(old: DeploymentStatus | None, new: DeploymentStatus) -> Iterator[str]:
+    before = {(one.cluster, one.id): one for one in old.replicas} if old is not None else {}
+    after = {(one.cluster, one.id): one for one in new.replicas}
+    for key, one in after.items():
+        was = before.get(key)
+        if was is None or was.life is not one.life:
+            came = f"{was.life.value} -> " if was is not None else ""
+            yield f"{one.id}: {came}{one.life.value}"
+    for key, was in before.items():
+        if key not in after:
+            yield f"{was.id}: {was.life.value} -> gone"
