@@ -37,7 +37,7 @@ def export(base: Path) -> bool:
     source = fingerprint()
     if is_intact(target, source):
         return False
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Deferred: it imports TensorFlow, five seconds and half a gigabyte, for nothing when the model is already there.
     from configs.minilm.graph import write_saved_model  # noqa: PLC0415
 

@@ -1,0 +1,139 @@
+"""The runtime ``tf_serving``: the contract of :mod:`roadstead.spi.runtime` for TensorFlow Serving's API."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from roadstead.errors import RoadsteadError
+from roadstead.model import Template
+from roadstead.spi.runtime import Launch, Server
+from roadstead.units import Duration
+from roadstead.world import ModelState, ModelStatus
+from roadstead_plugins.runtimes.tf_serving import launch, rest_client
+from roadstead_plugins.runtimes.tf_serving.answers import Answer, NoAnswer, verdict
+
+if TYPE_CHECKING:
+    from roadstead_plugins.runtimes.tf_serving.grpc_client import Channels
+
+__all__ = ["TfServing"]
+
+_POLL: Final = 0.05
+"""Seconds between two looks at a version that is being loaded."""
+
+
+class TfServing:
+    """Both engines: what differs between them is how they are started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._passed: dict[str, str] = {}
+
+    def check(self, template: Template) -> tuple[str, ...]:
+        """Return what is wrong with this template, a sentence each."""
+        return launch.problems(template)
+
+    def launch(self, template: Template) -> Launch:
+        """Return how to start a server."""
+        return launch.launch(template)
+
+    def probe(self, server: Server, *, timeout: Duration) -> ModelState:
+        """Ask for the state of the template's version, over gRPC, or REST where gRPC is not installed.
+
+        A canary is sent once the model is available, and again until it was answered well once in this process.
+        """
+        deadline = time.monotonic() + timeout.seconds
+        found = verdict(self._versions(server, timeout.seconds), server.template.model.version)
+        if found.status is ModelStatus.AVAILABLE:
+            wrong = self._canary(server, max(0.001, deadline - time.monotonic()))
+            if isinstance(wrong, NoAnswer):
+                return ModelState(status=ModelStatus.UNKNOWN, incarnation=server.incarnation, error=wrong.text)
+            if wrong:
+                return ModelState(status=ModelStatus.FAILED, incarnation=server.incarnation, error=wrong)
+        return ModelState(
+            status=found.status, incarnation=server.incarnation, versions=found.versions, error=found.error
+        )
+
+    def _versions(self, server: Server, timeout: float) -> Answer:
+        name = server.template.model.name
+        if server.endpoint.grpc is not None and self._grpc is not None:
+            channel = self._channels.to(server.endpoint, server.incarnation)
+            answer: Answer = self._grpc.versions(channel, name, timeout=timeout)
+            return answer
+        if server.endpoint.rest is not None:
+            return rest_client.versions(server.endpoint, name, timeout=timeout)
+        return NoAnswer("the server has no REST port, and gRPC is not installed; install roadstead[tf-serving]")
+
+    def _canary(self, server: Server, timeout: float) -> str | NoAnswer:
+        """Return what is wrong with the canary's answer; nothing where there is no canary, or it passed before."""
+        body = server.template.health.canary
+        if body is None or self._passed.get(server.incarnation) == body:
+            return ""
+        if server.endpoint.rest is None:
+            return "the canary needs a REST port, and the server has none"
+        model = server.template.model
+        wrong = rest_client.canary(server.endpoint, model.name, model.version, body, timeout=timeout)
+        if wrong == "":
+            with self._lock:
+                self._passed[server.incarnation] = body
+                while len(self._passed) > 100_000:  # the oldest first; at worst a canary is sent once more
+                    del self._passed[next(iter(self._passed))]
+        return wrong
+
+    def reload(self, server: Server, version: int, *, timeout: Duration) -> None:
+        """Make the server serve ``version`` instead, and return when it does.
+
+        The folder is the one of the template: a server that sees it elsewhere, in a container, cannot be told so.
+        Raises :class:`roadstead.errors.RoadsteadError`; the server may then still be loading.
+        """
+        model = server.template.model
+        if self._grpc is None or server.endpoint.grpc is None:
+            raise RoadsteadError(f"cannot reload {model.name} without gRPC", hint="install roadstead[tf-serving]")
+        deadline = time.monotonic() + timeout.seconds
+        channel = self._channels.to(server.endpoint, server.incarnation)
+        refusal = self._grpc.reload(channel, model.name, model.source, version, timeout=timeout.seconds)
+        if refusal is not None:
+            raise RoadsteadError(
+                f"server at {server.endpoint.host} refused version {version} of {model.name}: {refusal.text}"
+            )
+        while True:
+            left = deadline - time.monotonic()
+            found = verdict(self._versions(server, max(0.001, left)), version)
+            if found.status is ModelStatus.AVAILABLE:
+                return
+            if found.status is ModelStatus.FAILED or left <= 0:
+                raise RoadsteadError(
+                    f"version {version} of {model.name} at {server.endpoint.host} did not become available: {found.error}",
+                    hint=f"is there a folder {model.source}/{version} with a SavedModel in it?",
+                )
+            time.sleep(min(_POLL, left))
+
+    def close(self) -> None:
+        """Close every connection."""
+        if "_channels" in self.__dict__:
+            self._channels.close()
+
+    @cached_property
+    def _grpc(self) -> ModuleType | None:
+        # Deferred on purpose: 25 MB that a daemon without replicas, or without the extra, does not need.
+        try:
+            from roadstead_plugins.runtimes.tf_serving import grpc_client  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            if error.name is not None and error.name.partition(".")[0] in {
+                "grpc",
+                "tensorflow",
+                "tensorflow_serving",
+                "google",
+            }:
+                return None
+            raise
+        return grpc_client
+
+    @cached_property
+    def _channels(self) -> Channels:
+        assert self._grpc is not None
+        channels: Channels = self._grpc.Channels()
+        return channels
