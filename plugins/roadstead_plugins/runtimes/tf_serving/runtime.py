@@ -17,9 +17,13 @@ from roadstead_plugins.runtimes.tf_serving import launch, rest_client
 from roadstead_plugins.runtimes.tf_serving.answers import Answer, NoAnswer, verdict
 
 if TYPE_CHECKING:
+    import grpc
+
     from roadstead_plugins.runtimes.tf_serving.grpc_client import Channels
 
 __all__ = ["TfServing"]
+
+_GRPC_PACKAGES: Final = frozenset({"google", "grpc", "tensorflow", "tensorflow_serving"})
 
 _POLL: Final = 0.05
 """Seconds between two looks at a version that is being loaded."""
@@ -31,6 +35,7 @@ class TfServing:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._passed: dict[str, str] = {}
+        self._channels: Channels | None = None
 
     def check(self, template: Template) -> tuple[str, ...]:
         """Return what is wrong with this template, a sentence each."""
@@ -60,7 +65,7 @@ class TfServing:
     def _versions(self, server: Server, timeout: float) -> Answer:
         name = server.template.model.name
         if server.endpoint.grpc is not None and self._grpc is not None:
-            channel = self._channels.to(server.endpoint, server.incarnation)
+            channel = self._channel_to(server, self._grpc)
             answer: Answer = self._grpc.versions(channel, name, timeout=timeout)
             return answer
         if server.endpoint.rest is not None:
@@ -93,7 +98,7 @@ class TfServing:
         if self._grpc is None or server.endpoint.grpc is None:
             raise RoadsteadError(f"cannot reload {model.name} without gRPC", hint="install roadstead[tf-serving]")
         deadline = time.monotonic() + timeout.seconds
-        channel = self._channels.to(server.endpoint, server.incarnation)
+        channel = self._channel_to(server, self._grpc)
         refusal = self._grpc.reload(channel, model.name, model.source, version, timeout=timeout.seconds)
         if refusal is not None:
             raise RoadsteadError(
@@ -106,15 +111,17 @@ class TfServing:
                 return
             if found.status is ModelStatus.FAILED or left <= 0:
                 raise RoadsteadError(
-                    f"version {version} of {model.name} at {server.endpoint.host} did not become available: {found.error}",
+                    f"version {version} of {model.name} at {server.endpoint.host} did not become available: "
+                    f"{found.error}",
                     hint=f"is there a folder {model.source}/{version} with a SavedModel in it?",
                 )
             time.sleep(min(_POLL, left))
 
     def close(self) -> None:
         """Close every connection."""
-        if "_channels" in self.__dict__:
-            self._channels.close()
+        with self._lock:
+            if self._channels is not None:
+                self._channels.close()
 
     @cached_property
     def _grpc(self) -> ModuleType | None:
@@ -122,18 +129,14 @@ class TfServing:
         try:
             from roadstead_plugins.runtimes.tf_serving import grpc_client  # noqa: PLC0415
         except ModuleNotFoundError as error:
-            if error.name is not None and error.name.partition(".")[0] in {
-                "grpc",
-                "tensorflow",
-                "tensorflow_serving",
-                "google",
-            }:
-                return None
-            raise
+            if str(error.name).partition(".")[0] not in _GRPC_PACKAGES:
+                raise
+            return None
         return grpc_client
 
-    @cached_property
-    def _channels(self) -> Channels:
-        assert self._grpc is not None
-        channels: Channels = self._grpc.Channels()
-        return channels
+    def _channel_to(self, server: Server, grpc_client: ModuleType) -> grpc.Channel:
+        with self._lock:
+            if self._channels is None:
+                self._channels = grpc_client.Channels()
+            channels = self._channels
+        return channels.to(server.endpoint, server.incarnation)
