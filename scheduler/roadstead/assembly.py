@@ -11,6 +11,8 @@ from types import MappingProxyType
 
 from roadstead.holdings import Holdings
 from roadstead.world import (
+    NO_GATEWAY,
+    NO_USAGE,
     ClusterView,
     Group,
     Member,
@@ -31,8 +33,8 @@ def assemble(
     views: Mapping[str, ClusterView],
     models: Mapping[str, ModelState],
     *,
-    gateway: NoGateway = NoGateway(),
-    usage: Mapping[str, Usage] = MappingProxyType({}),
+    gateway: NoGateway = NO_GATEWAY,
+    usage: Mapping[str, Usage] = NO_USAGE,
     outcomes: tuple[Outcome, ...] = (),
 ) -> World:
     """Return the world that these observations make.

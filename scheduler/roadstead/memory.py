@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeVar
 
 import attrs
 
 from roadstead.model import Resources
 
-__all__ = ["BackOff", "Claim", "GroupMemory", "PlanMemory", "place"]
-
-V = TypeVar("V")
+__all__ = ["BackOff", "Claim", "DeploymentMemory", "GroupMemory", "PlanMemory", "place"]
 
 
 def place(cluster: str, name: object) -> str:
@@ -29,11 +26,11 @@ def place(cluster: str, name: object) -> str:
 class GroupMemory:
     """What was learnt of a group: how long it has been ready without a restart, how long it has tried, and the verdicts.
 
-    ``restarts`` is the sum of its replicas' restart counts when ``ready_ms`` began. ``best`` is the largest number of them that were
+    ``ready_ms`` is ``None`` while it is not. ``restarts`` is the sum of its replicas' restart counts when it began. ``best`` is the largest number of them that were
     ready at once: reaching a new best is progress, and starts ``trying_ms`` again.
     """
 
-    ready_ms: int = 0
+    ready_ms: int | None = None
     trying_ms: int = 0
     restarts: int = 0
     best: int = 0
@@ -43,43 +40,62 @@ class GroupMemory:
 
 @attrs.frozen(kw_only=True)
 class Claim:
-    """Room on a node that a dip freed, kept for ``deployment`` until its rollout ends."""
+    """Room that taking down ``replica`` frees, kept for the deployment that owns this memory until its next replica is bound."""
 
-    deployment: str
+    replica: str
     cluster: str
     node: str
+    devices: tuple[str, ...]
     resources: Resources
 
 
 @attrs.frozen(kw_only=True)
 class BackOff:
-    """A step that failed ``failures`` times in a row and waits ``wait_ms`` more before it is tried again; ``text`` is the last error."""
+    """A step that failed ``failures`` times in a row and waits ``wait_ms`` more before it is tried again.
+
+    ``at`` is when ``wait_ms`` was last brought forward (ms since the epoch); ``code`` and ``text`` are the last error.
+    """
 
     failures: int
     wait_ms: int
+    at: int
     code: str
     text: str
 
 
-_NONE: Mapping[str, int] = MappingProxyType({})
+_NO_TIMES: Mapping[str, int] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, GroupMemory] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class DeploymentMemory:
+    """What is remembered of one deployment; the mappings are keyed by :func:`place`.
+
+    ``at`` is when the accumulators were last brought forward (ms since the epoch), and stands still while there are none. ``leaving``
+    holds, for every replica that was taken out of the table, for how many milliseconds it has been out; ``unready`` for how many a
+    running server has not been ready.
+    """
+
+    at: int
+    groups: Mapping[str, GroupMemory] = _NO_GROUPS
+    leaving: Mapping[str, int] = _NO_TIMES
+    unready: Mapping[str, int] = _NO_TIMES
+    claims: tuple[Claim, ...] = ()
+
+
 _NO_BACK_OFF: Mapping[str, BackOff] = MappingProxyType({})
+_NO_DEPLOYMENTS: Mapping[str, DeploymentMemory] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
 class PlanMemory:
-    """The planner's memory; mappings are keyed by :func:`place`.
+    """The planner's memory: by deployment, and the steps that failed, by :func:`place` of what they were about.
 
-    ``last`` is when the last plan was made (ms since the epoch), ``None`` for a new or lost memory. ``leaving`` holds, for every
-    replica that was taken out of the table, for how many milliseconds it has been out; ``unready`` for how many a running server has
-    not been ready. ``counted`` is the newest turn whose outcomes are in here.
+    ``turn`` numbers the plan that this memory came out of, ``counted`` is the newest turn whose outcomes are in here. A deployment
+    that is not in here although something of it exists was forgotten: see :func:`roadstead.decide.progress.recalled`.
     """
 
     turn: int = 0
-    last: int | None = None
     counted: int = 0
-    groups: Mapping[str, GroupMemory] = _NO_GROUPS
-    leaving: Mapping[str, int] = _NONE
-    unready: Mapping[str, int] = _NONE
-    claims: tuple[Claim, ...] = ()
+    deployments: Mapping[str, DeploymentMemory] = _NO_DEPLOYMENTS
     back_off: Mapping[str, BackOff] = _NO_BACK_OFF

@@ -15,9 +15,9 @@ from roadstead.memory import PlanMemory
 from roadstead.model import Template
 from roadstead.reasons import Reason
 from roadstead.units import Duration
-from roadstead.world import Endpoint, GroupKey
+from roadstead.world import GroupKey, Listed
 
-__all__ = ["Bind", "Delete", "Grow", "Held", "Listed", "Plan", "Restart", "Shrink", "Standing", "Step", "Table"]
+__all__ = ["Bind", "Delete", "Grow", "Held", "Plan", "Restart", "Shrink", "Standing", "Step", "Table"]
 
 
 @attrs.frozen(kw_only=True)
@@ -133,15 +133,6 @@ class Held:
     deployment: str
     cluster: str
     reason: Reason
-
-
-@attrs.frozen(kw_only=True)
-class Listed:
-    """One endpoint that clients may use."""
-
-    cluster: str
-    replica: str
-    endpoint: Endpoint
 
 
 @attrs.frozen

@@ -24,6 +24,7 @@ __all__ = ["Cpus", "Duration", "GpuShare", "Memory", "UnitError"]
 
 _NUMBER = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<suffix>[A-Za-z]*)", re.ASCII)
 _MAX = 2**63 - 1
+_CORES: Mapping[str, Fraction] = {"": Fraction(1000), "m": Fraction(1)}
 
 
 class UnitError(ValueError):
@@ -72,12 +73,10 @@ class Cpus:
 
     milli: int = attrs.field(validator=_not_negative)
 
-    _SUFFIXES: ClassVar[Mapping[str, Fraction]] = {"": Fraction(1000), "m": Fraction(1)}
-
     @classmethod
     def parse(cls, text: str | int | float) -> Self:
         """Return the amount that ``text`` says, or raise :class:`UnitError`."""
-        return cls(_exact(text, cls._SUFFIXES, "an amount of CPU", "0.5, 2 or 500m"))
+        return cls(_exact(text, _CORES, "an amount of CPU", "0.5, 2 or 500m"))
 
     def __str__(self) -> str:
         return f"{self.milli}m" if self.milli % 1000 else str(self.milli // 1000)
@@ -133,7 +132,7 @@ class Memory:
         return Memory(self.bytes * count)
 
 
-def _a_share(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+def _a_share(_instance: object, _attribute: attrs.Attribute[int], value: int) -> None:
     if type(value) is not int or not 0 < value <= 1000:
         raise ValueError(f"a share of a GPU is 1 to 1000 thousandths, not {value!r}")
 
@@ -147,7 +146,7 @@ class GpuShare:
     @classmethod
     def parse(cls, text: str | int | float) -> Self:
         """Return the share that ``text`` says, or raise :class:`UnitError`."""
-        milli = _exact(text, Cpus._SUFFIXES, "a share of a GPU", "500m or 0.5")
+        milli = _exact(text, _CORES, "a share of a GPU", "500m or 0.5")
         if not 0 < milli <= 1000:
             raise UnitError(f"{text!r} is not a share of one GPU", "a share is over 0 and at most 1; for more devices use `count`")
         return cls(milli)

@@ -6,12 +6,15 @@ spelling may change and a number may not.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
-from cattrs import Converter
+from cattrs import AttributeValidationNote, Converter
+
 from roadstead.units import Cpus, Duration, GpuShare, Memory
 
 __all__ = ["converter", "from_wire", "to_wire"]
@@ -50,7 +53,8 @@ def converter() -> Converter:
         made.register_unstructure_hook(kind, _amount)
         made.register_structure_hook(kind, _structure_amount)
     for scalar in (str, int, bool):
-        made.register_structure_hook(scalar, _structure_exactly)
+        # By identity: an enum of integers is an enum first, and its members are written as their values.
+        made.register_structure_hook_func(partial(operator.is_, scalar), _structure_exactly)
     return made
 
 
@@ -59,7 +63,7 @@ def _mapping_structurer(made: Converter, kind: Any) -> Any:
 
     def structure(value: object, _: Any) -> Mapping[Any, Any]:
         if not isinstance(value, dict):
-            raise ValueError(f"{type(value).__name__} is not a mapping")
+            raise TypeError(f"{type(value).__name__} is not a mapping")
         return MappingProxyType({made.structure(k, key_kind): made.structure(v, value_kind) for k, v in value.items()})
 
     return structure
@@ -82,7 +86,10 @@ def from_wire(data: object, kind: type[T]) -> T:
 
 
 def _flat(error: BaseException) -> str:
+    fields = [note.name for note in getattr(error, "__notes__", ()) if isinstance(note, AttributeValidationNote)]
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(_flat(inner) for inner in error.exceptions)
-    return str(error) or type(error).__name__
+        text = "; ".join(_flat(inner) for inner in error.exceptions)
+    else:
+        text = str(error) or type(error).__name__
+    return ": ".join([*fields, text])
 

@@ -8,7 +8,7 @@ what it derived from a shard and recompute nothing for the others: this is how a
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
@@ -20,6 +20,8 @@ from roadstead.reasons import Reason
 from roadstead.units import Cpus, Memory
 
 __all__ = [
+    "NO_GATEWAY",
+    "NO_USAGE",
     "Capabilities",
     "ClusterView",
     "Device",
@@ -30,6 +32,7 @@ __all__ = [
     "Group",
     "GroupKey",
     "Limit",
+    "Listed",
     "Member",
     "ModelState",
     "ModelStatus",
@@ -45,6 +48,7 @@ __all__ = [
     "Unreachable",
     "Usage",
     "World",
+    "listed",
 ]
 
 
@@ -364,6 +368,9 @@ class NoGateway:
     """There is none: the endpoint list is the table."""
 
 
+NO_GATEWAY = NoGateway()
+
+
 @attrs.frozen(kw_only=True)
 class Member:
     """One replica of a deployment, with its group, its cluster and the runtime's word about it."""
@@ -389,6 +396,27 @@ class Member:
         )
 
 
+    @property
+    def unserved(self) -> bool:
+        """Whether the runtime says that this server process has no model to serve with: it loads it, or failed to."""
+        return (
+            self.replica.ready is None
+            and self.model is not None
+            and self.model.incarnation == self.replica.incarnation
+            and self.model.status in {ModelStatus.LOADING, ModelStatus.FAILED}
+            and not self.model.versions
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Listed:
+    """One endpoint that clients may use."""
+
+    cluster: str
+    replica: str
+    endpoint: Endpoint
+
+
 @attrs.frozen(kw_only=True)
 class Shard:
     """All that exists of one deployment, over all clusters; ``groups`` are ordered by cluster, then generation."""
@@ -403,15 +431,30 @@ class Shard:
         return tuple(member for member in self.members if member.ready)
 
     @cached_property
+    def listed(self) -> tuple[Listed, ...]:
+        """Where all its ready members answer, by cluster and replica."""
+        return listed(self.ready)
+
+    @cached_property
     def held(self) -> Use:
         """What the deployment counts for against its owner's quota, over all clusters."""
         return sum((group.held for _, group in self.groups), Use())
 
 
+def listed(members: Iterable[Member]) -> tuple[Listed, ...]:
+    """Return the endpoints of these members, by cluster and replica; one without an address that we can reach has none."""
+    found = (
+        Listed(cluster=member.cluster, replica=member.replica.id, endpoint=member.replica.endpoint)
+        for member in members
+        if member.replica.endpoint is not None
+    )
+    return tuple(sorted(found, key=lambda entry: (entry.cluster, entry.replica)))
+
+
 _NOTHING: Mapping[str, Shard] = MappingProxyType({})
 _NO_MODELS: Mapping[str, ModelState] = MappingProxyType({})
 _NO_HOLDINGS: Mapping[str, Holdings] = MappingProxyType({})
-_NO_USAGE: Mapping[str, Usage] = MappingProxyType({})
+NO_USAGE: Mapping[str, Usage] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -426,8 +469,8 @@ class World:
     shards: Mapping[str, Shard] = _NOTHING
     models: Mapping[str, ModelState] = _NO_MODELS
     holdings: Mapping[str, Holdings] = _NO_HOLDINGS
-    gateway: NoGateway = NoGateway()
-    usage: Mapping[str, Usage] = _NO_USAGE
+    gateway: NoGateway = NO_GATEWAY
+    usage: Mapping[str, Usage] = NO_USAGE
     outcomes: tuple[Outcome, ...] = ()
 
     def snapshots(self) -> Iterator[tuple[str, Snapshot]]:

@@ -34,7 +34,7 @@ from roadstead.world import Outcome
 
 __all__ = ["PluginError", "PluginHost", "PluginProblem", "Provenance", "Registered", "resolve"]
 
-R = TypeVar("R", bound=PluginRecord, covariant=True)
+R_co = TypeVar("R_co", bound=PluginRecord, covariant=True)
 S = TypeVar("S", bound=PluginRecord)
 
 _REGISTRATION: Mapping[str, type[PluginRecord]] = MappingProxyType(
@@ -68,10 +68,10 @@ class Provenance:
 
 
 @attrs.frozen
-class Registered(Generic[R]):
+class Registered(Generic[R_co]):
     """A record and who brought it."""
 
-    record: R
+    record: R_co
     provenance: Provenance
 
 
@@ -133,7 +133,7 @@ class PluginHost:
         try:
             self._manager.register(plugin, name=str(provenance))
             self._manager.check_pending()
-        except Exception as error:  # a stranger's code: whatever it raises is its problem, and is reported as such
+        except Exception as error:  # noqa: BLE001  # a stranger's code may raise anything: it is reported as its problem
             self._drop(plugin, provenance, f"{type(error).__name__}: {error}")
         finally:
             self._current = None
@@ -142,7 +142,7 @@ class PluginHost:
         provenance = Provenance(distribution=distribution.name, version=distribution.version, module=entry_point.value)
         try:
             plugin = entry_point.load()
-        except (Exception, SystemExit) as error:  # importing a stranger's module can raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # so may importing it
             self._problems.append(PluginProblem(provenance=provenance, error=f"cannot be imported: {type(error).__name__}: {error}"))
             return
         self.register(plugin, provenance)

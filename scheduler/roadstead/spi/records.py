@@ -32,7 +32,7 @@ class NoOptions:
     """The options of a plugin that has none."""
 
 
-def _a_name(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+def _a_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
     if not _NAME.fullmatch(value):
         raise ValueError(f"{value!r} is no plugin name: lower-case letters, digits, - and _, starting with a letter, at most 40")
 

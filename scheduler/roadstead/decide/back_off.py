@@ -1,0 +1,68 @@
+"""Steps that failed wait before they are tried again, longer each time; what came of a step ends the wait or begins it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.memory import BackOff, PlanMemory, place
+from roadstead.reasons import Reason, ReasonCode
+from roadstead.world import Outcome, OutcomeKind
+
+__all__ = ["FIRST_WAIT_MS", "LONGEST_WAIT_MS", "counted", "waiting"]
+
+FIRST_WAIT_MS = 1_000
+LONGEST_WAIT_MS = 300_000
+
+
+def counted(memory: PlanMemory, outcomes: tuple[Outcome, ...], now: int, longest_ms: int) -> PlanMemory:
+    """Return the memory with the outcomes of turns not yet counted in it, and the waits brought forward to ``now``.
+
+    A conflict or a lost reply says nothing against the step: the next observation decides, at once.
+    """
+    fresh = [outcome for outcome in outcomes if outcome.turn > memory.counted]
+    if not fresh and not memory.back_off:
+        return memory
+    waits = {key: _brought_forward(wait, now, longest_ms) for key, wait in memory.back_off.items()}
+    for outcome in sorted(fresh, key=lambda outcome: (outcome.turn, outcome.cluster, outcome.subject)):
+        key = place(outcome.cluster, outcome.subject)
+        if outcome.kind is OutcomeKind.DONE:
+            waits.pop(key, None)
+        elif outcome.kind in {OutcomeKind.FAILED, OutcomeKind.REJECTED, OutcomeKind.NO_CAPACITY}:
+            waits[key] = _again(waits.get(key), outcome, now)
+    newest = max((outcome.turn for outcome in fresh), default=memory.counted)
+    return attrs.evolve(memory, counted=newest, back_off=_same_or(memory.back_off, waits))
+
+
+def waiting(memory: PlanMemory, cluster: str, subject: str) -> Reason | None:
+    """Return why a step about ``subject`` is not taken now, or ``None`` where it may be."""
+    wait = memory.back_off.get(place(cluster, subject))
+    if wait is None or wait.wait_ms <= 0:
+        return None
+    return Reason(
+        code=ReasonCode.REFUSED,
+        detail=f"{cluster} refused {subject} {wait.failures} times ({wait.code}); next try in {wait.wait_ms / 1000:.0f}s",
+        count=wait.failures,
+        raw=wait.text,
+    )
+
+
+def _brought_forward(wait: BackOff, now: int, longest_ms: int) -> BackOff:
+    if wait.wait_ms <= 0:
+        return wait
+    elapsed = min(max(0, now - wait.at), longest_ms)
+    return attrs.evolve(wait, wait_ms=max(0, wait.wait_ms - elapsed), at=now)
+
+
+def _again(known: BackOff | None, outcome: Outcome, now: int) -> BackOff:
+    failures = (known.failures if known is not None else 0) + 1
+    wait_ms = min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** min(failures - 1, 20))
+    return BackOff(
+        failures=failures, wait_ms=max(wait_ms, outcome.retry_after or 0), at=now, code=outcome.code, text=outcome.text
+    )
+
+
+def _same_or(old: Mapping[str, BackOff], new: dict[str, BackOff]) -> Mapping[str, BackOff]:
+    return old if new == dict(old) else MappingProxyType(new)

@@ -1,0 +1,43 @@
+"""One deployment's case in one turn: all that its course may depend on."""
+
+from __future__ import annotations
+
+import attrs
+
+from roadstead.memory import PlanMemory
+from roadstead.model import Deployment, Fleet, RolloutSpec
+from roadstead.world import Shard, World
+
+__all__ = ["Case"]
+
+
+@attrs.frozen(kw_only=True)
+class Case:
+    """One deployment's question to a turn.
+
+    ``declared`` is ``None`` for what nobody declares any more. ``going``: all of it is to be taken down and deleted.
+    """
+
+    name: str
+    fleet: Fleet
+    world: World
+    memory: PlanMemory
+    declared: Deployment | None
+    shard: Shard
+    wanted: int
+    spec: RolloutSpec
+    going: bool
+    now: int
+
+    @property
+    def owner(self) -> str:
+        """Whose quota it counts against."""
+        return self.declared.owner if self.declared is not None else self.shard.groups[-1][1].owner
+
+    def nodes_of_replicas(self, cluster: str) -> list[str]:
+        """Return the node of each of its replicas on ``cluster`` that has one."""
+        return [
+            member.replica.node
+            for member in self.shard.members
+            if member.cluster == cluster and member.replica.node is not None
+        ]

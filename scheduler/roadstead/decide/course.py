@@ -1,0 +1,221 @@
+"""The course of one deployment for one turn: from what it has and should have to its steps.
+
+Everything that concerns a single deployment comes together here: what was learnt, its rows with their aims, the rollout's moves, the
+steps that they become, and seats for its slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.decide import progress
+from roadstead.decide.case import Case
+from roadstead.decide.fit import Fit, No, Yes, demand, fit
+from roadstead.decide.ledger import Freed, Ledger
+from roadstead.decide.limits import over_quota
+from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_stop_at_once
+from roadstead.decide.seating import Seating, seating
+from roadstead.decide.shaping import Shape, shape
+from roadstead.decide.stepping import Drained, Order, steps_of
+from roadstead.memory import Claim, DeploymentMemory, GroupMemory, place
+from roadstead.plans import Held, Step
+from roadstead.spi.policies import PlacementPolicy
+from roadstead.world import Listed, Member, Reachable, Shard, listed
+
+__all__ = ["Taken", "course"]
+
+
+@attrs.frozen(kw_only=True)
+class Taken:
+    """One deployment's part of the plan; ``memory`` is ``None`` when there is nothing left to remember."""
+
+    steps: tuple[Step, ...]
+    held: tuple[Held, ...]
+    listed: tuple[Listed, ...]
+    memory: DeploymentMemory | None
+
+
+def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) -> Taken:
+    """Return what to do for one deployment; what it is promised is written to ``ledger``."""
+    if case.declared is None and not case.shard.groups:
+        return Taken(steps=(), held=(), listed=(), memory=None)
+    known, elapsed = _remembered(case)
+    groups = _learnt(case, known, elapsed)
+    shaped = shape(case, groups, ledger)
+    moves = advance(
+        shaped.rows,
+        wanted=case.wanted,
+        spec=case.spec,
+        leaving=known.leaving,
+        claims=known.claims,
+        room=lambda question: _room(question, case, ledger),
+    )
+    leaving = _leaving(moves, known.leaving, elapsed)
+    victims = frozenset(place(member.cluster, member.replica.id) for chosen in moves.victims.values() for member in chosen)
+    unready = _unready(case.shard, known, elapsed, victims)
+    order = Order(
+        deployment=case.name,
+        owner=case.owner,
+        rows=shaped.rows,
+        grow=moves.grow,
+        victims=victims,
+        drained=_drained(moves, leaving),
+        unready=unready,
+        groups=groups,
+        spec=case.spec,
+        wanted=case.wanted,
+        floor=floor_of(case.wanted, case.spec),
+        going=case.going,
+    )
+    stepped = steps_of(order, case.memory, ledger)
+    seated = seating(case, shaped.rows, victims, ledger, policies)
+    serving = [member for member in case.shard.ready if place(member.cluster, member.replica.id) not in victims]
+    held = (*shaped.held, *_rollout_held(case.name, shaped, moves), *stepped.held, *seated.held)
+    return Taken(
+        steps=(*stepped.grow, *seated.binds, *stepped.shrink),
+        held=held,
+        listed=listed(serving),
+        memory=_kept(case, known, groups, leaving, unready, _claims(shaped, moves, seated, known.claims)),
+    )
+
+
+# ---- what is remembered ----
+
+
+def _remembered(case: Case) -> tuple[DeploymentMemory, int]:
+    """Return what the memory knows, or what to believe where it knows nothing, and how much time has passed, clamped."""
+    known = case.memory.deployments.get(case.name)
+    if known is None:
+        return DeploymentMemory(at=case.now, groups=progress.recalled(case.shard)), 0
+    longest = 2 * case.fleet.daemon.turn.ms
+    return known, min(max(0, case.now - known.at), longest)
+
+
+def _learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, GroupMemory]:
+    """Return the memory of every group that exists or that the file asks for."""
+    aimed = {(target.cluster, target.revision) for target in case.declared.targets} if case.declared is not None else set()
+    groups: dict[str, GroupMemory] = {}
+    for cluster, group in case.shard.groups:
+        key = place(cluster, group.key)
+        before = known.groups.get(key, GroupMemory())
+        if not isinstance(case.world.clusters.get(cluster), Reachable):
+            groups[key] = before
+            continue
+        members = tuple(
+            member for member in case.shard.members if member.cluster == cluster and member.group.key == group.key
+        )
+        groups[key] = progress.learnt(
+            before,
+            group,
+            members,
+            current=(cluster, group.key.revision) in aimed,
+            elapsed_ms=elapsed,
+            spec=case.spec,
+        )
+    for cluster, revision in aimed:
+        key = place(cluster, f"{case.name}-{revision}")
+        if key in known.groups and key not in groups:
+            groups[key] = known.groups[key]
+    return MappingProxyType(groups)
+
+
+def _leaving(moves: Moves, before: Mapping[str, int], elapsed: int) -> Mapping[str, int]:
+    """Return for how long every victim has been out of the table; one that is a victim no longer is back in it."""
+    times: dict[str, int] = {}
+    for chosen in moves.victims.values():
+        for member in chosen:
+            key = place(member.cluster, member.replica.id)
+            times[key] = before[key] + elapsed if key in before else 0
+    return MappingProxyType(times)
+
+
+def _drained(moves: Moves, leaving: Mapping[str, int]) -> Drained:
+    """Return the victims that may be taken down now: nothing in flight, or all of ``drain_within`` waited."""
+    return {
+        key: tuple(member for member in chosen if _is_drained(member, leaving)) for key, chosen in moves.victims.items()
+    }
+
+
+def _is_drained(member: Member, leaving: Mapping[str, int]) -> bool:
+    out = leaving[place(member.cluster, member.replica.id)]
+    return may_stop_at_once(member) or out >= member.group.template.stop.drain_within.ms
+
+
+def _unready(
+    shard: Shard, known: DeploymentMemory, elapsed: int, victims: frozenset[str]
+) -> Mapping[str, int]:
+    times = {}
+    for member in shard.members:
+        key = place(member.cluster, member.replica.id)
+        if key not in victims:
+            time = progress.unready(member, known.unready.get(key), elapsed)
+            if time is not None:
+                times[key] = time
+    return MappingProxyType(times)
+
+
+def _claims(shaped: Shape, moves: Moves, seated: Seating, before: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    """Keep the claims whose room is still waited for; they end with the rollout at the latest."""
+    changing = any(row.surplus for row in shaped.rows) or any(row.need for row in shaped.rows)
+    waiting = changing or any(row.alive > len([m for m in row.standing if m.replica.node]) for row in shaped.rows)
+    if not waiting:
+        return ()
+    left = [*before, *moves.claims]
+    for bind in seated.binds:
+        consumed = next((claim for claim in left if (claim.cluster, claim.node) == (bind.cluster, bind.node)), None)
+        if consumed is not None:
+            left.remove(consumed)
+    return tuple(left)
+
+
+def _kept(
+    case: Case,
+    known: DeploymentMemory,
+    groups: Mapping[str, GroupMemory],
+    leaving: Mapping[str, int],
+    unready: Mapping[str, int],
+    claims: tuple[Claim, ...],
+) -> DeploymentMemory:
+    """Return the memory to keep: the same object when only time has passed and nothing measures it."""
+    made = DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready, claims=claims)
+    if made == known and case.memory.deployments.get(case.name) is known:
+        return known
+    return attrs.evolve(made, at=case.now)
+
+
+# ---- room ----
+
+
+def _room(question: Question, case: Case, ledger: Ledger) -> Fit:
+    """Return whether it fits: on the cluster's nodes, and in the owner's quota."""
+    row = question.row
+    view = case.world.clusters[row.key.cluster]
+    if view.snapshot is None:
+        raise RuntimeError(f"{row.key.cluster} was never seen, and a row of it asks for room")
+    allowed = question.count
+    freed = None
+    if question.without is None:
+        allowed = min(allowed, ledger.quota_room(case.owner, row.template.resources, case.name))
+    elif not ledger.quota_allows_swap(case.owner, question.without.group.template.resources, row.template.resources):
+        allowed = 0
+    if allowed <= 0:
+        return No(over_quota(case.owner, row.template.resources, question.count, ledger))
+    if question.without is not None and question.without.replica.node is not None:
+        replica = question.without.replica
+        freed = Freed(
+            cluster=question.without.cluster,
+            node=question.without.replica.node,
+            devices=replica.devices,
+            resources=question.without.group.template.resources,
+        )
+    wish = demand(row.key.cluster, view.snapshot, case.name, row.template, case.nodes_of_replicas(row.key.cluster))
+    answer = fit(view.snapshot, ledger, wish, allowed, freed)
+    return Yes(min(answer.count, allowed)) if isinstance(answer, Yes) else answer
+
+
+def _rollout_held(name: str, shaped: Shape, moves: Moves) -> tuple[Held, ...]:
+    cluster = next((row.key.cluster for row in shaped.rows if row.need), "")
+    return tuple(Held(deployment=name, cluster=cluster, reason=reason) for reason in moves.held)

@@ -1,0 +1,56 @@
+"""What a cluster can never honour of a template: such a cluster is not used for it, and it is said; nothing is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from roadstead.model import GpuPart, GpuPartition, Operator, Scheduling, Template, WholeGpus
+from roadstead.world import Capabilities, Engine, GpuKind
+
+__all__ = ["shortfalls"]
+
+
+def shortfalls(template: Template, capabilities: Capabilities) -> tuple[str, ...]:
+    """Return what ``capabilities`` do not cover, a sentence each; empty where the cluster is eligible."""
+    return tuple(_shortfalls(template, capabilities))
+
+
+def _shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]:
+    kind = _gpu_kind(template)
+    if kind is not None and kind not in capabilities.gpu:
+        offered = ", ".join(sorted(known.value for known in capabilities.gpu)) or "none"
+        yield f"it gives no GPU as {kind.value} (it gives: {offered})"
+    yield from _source_shortfalls(template.model.source, capabilities)
+    for secret in template.secrets:
+        scheme = secret.ref.partition(":")[0]
+        if scheme not in capabilities.secrets:
+            yield f"it cannot resolve the secret {secret.name} from {scheme}:"
+    if capabilities.engine is Engine.IMAGE and template.runtime.image is None:
+        yield "it runs containers, and runtime.image is not set"
+    if Scheduling.DIRECTED not in capabilities.scheduling:
+        for constraint in template.placement.constraints:
+            if constraint.operator is Operator.MATCHES:
+                yield f"its own scheduler cannot match {constraint.attribute} by a pattern"
+
+
+def _gpu_kind(template: Template) -> GpuKind | None:
+    match template.resources.gpu:
+        case None:
+            return None
+        case WholeGpus():
+            return GpuKind.WHOLE
+        case GpuPart():
+            return GpuKind.SHARE
+        case GpuPartition():
+            return GpuKind.PARTITION
+
+
+def _source_shortfalls(source: str, capabilities: Capabilities) -> Iterator[str]:
+    scheme = source.partition("://")[0] if "://" in source else "file"
+    if scheme not in capabilities.schemes:
+        yield f"it cannot read models from {scheme} (it can: {', '.join(sorted(capabilities.schemes))})"
+    elif scheme == "file" and capabilities.roots:
+        path = PurePosixPath(source)
+        if ".." in path.parts or not any(path.is_relative_to(root) for root in capabilities.roots):
+            yield f"model.source {source} is under none of its model_roots ({', '.join(capabilities.roots)})"

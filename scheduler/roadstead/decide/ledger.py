@@ -1,0 +1,178 @@
+"""What is still free while one plan is being made: on nodes, on devices, and in owners' quotas.
+
+The ledger starts from the world's running sums and remembers what the plan at hand has already given away, so that two deployments
+planned in one turn cannot both be promised the same room. It lives as long as one call of ``plan``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import attrs
+
+from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, use_of
+from roadstead.memory import PlanMemory
+from roadstead.model import Fleet, Quota, Resources
+from roadstead.world import Device, Node, World
+
+__all__ = ["DeviceRoom", "Freed", "Ledger"]
+
+_NO_USE = Use()
+_NO_DEVICE_USE = DeviceUse()
+_WITHOUT_LIMIT = 2**63
+
+
+@attrs.frozen
+class DeviceRoom:
+    """What is free on one device: thousandths, bytes, and partitions by profile."""
+
+    milli: int
+    memory: int
+    partitions: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Freed:
+    """A replica that would be gone: what it holds counts as free, for a question that begins with "if"."""
+
+    cluster: str
+    node: str
+    devices: tuple[str, ...]
+    resources: Resources
+
+
+class Ledger:
+    """The room left, as of the steps planned so far."""
+
+    def __init__(self, fleet: Fleet, world: World, memory: PlanMemory) -> None:
+        self._fleet = fleet
+        self._world = world
+        self._nodes: dict[tuple[str, str], Use] = {}
+        self._devices: dict[tuple[str, str, str], DeviceUse] = {}
+        self._grown: dict[str, Use] = defaultdict(Use)
+        self._owner_totals: Mapping[str, Use] | None = None
+        self._claims = [
+            (deployment, claim) for deployment, known in sorted(memory.deployments.items()) for claim in known.claims
+        ]
+
+    # ---- nodes and devices ----
+
+    def free(self, cluster: str, node: Node, deployment: str, freed: Freed | None = None) -> Use:
+        """Return what ``deployment`` may still use of ``node``; never below zero. Its own claims are free to it, others' are not."""
+        held = self._holdings(cluster).nodes.get(node.name, _NO_USE) + self._nodes.get((cluster, node.name), _NO_USE)
+        for claimant, claim in self._claims:
+            if claimant != deployment and (claim.cluster, claim.node) == (cluster, node.name):
+                held += use_of(claim.resources)
+        if freed is not None and (freed.cluster, freed.node) == (cluster, node.name):
+            held -= use_of(freed.resources)
+        return Use(
+            cpu=max(0, node.cpu.milli - node.foreign_cpu.milli - held.cpu),
+            memory=max(0, node.memory.bytes - node.foreign_memory.bytes - held.memory),
+            disk=max(0, node.disk.bytes - held.disk),
+        )
+
+    def device_room(
+        self, cluster: str, node: Node, device: Device, deployment: str, freed: Freed | None = None
+    ) -> DeviceRoom:
+        """Return what ``deployment`` may still use of one device of ``node``."""
+        held = more(
+            self._holdings(cluster).devices.get((node.name, device.id), _NO_DEVICE_USE),
+            self._devices.get((cluster, node.name, device.id), _NO_DEVICE_USE),
+        )
+        for claimant, claim in self._claims:
+            if claimant != deployment and (claim.cluster, claim.node) == (cluster, node.name) and device.id in claim.devices:
+                held = more(held, device_use(claim.resources))
+        partitions = list(device.partitions)
+        for profile in held.partitions:
+            if profile in partitions:
+                partitions.remove(profile)
+        milli, memory = 1000 - held.milli, device.memory.bytes - device.foreign.bytes - held.memory
+        if freed is not None and (freed.cluster, freed.node) == (cluster, node.name) and device.id in freed.devices:
+            back = device_use(freed.resources)
+            milli, memory = milli + back.milli, memory + back.memory
+            partitions.extend(back.partitions)
+        return DeviceRoom(milli=max(0, milli), memory=max(0, memory), partitions=tuple(partitions))
+
+    def place(self, cluster: str, node: str, devices: tuple[str, ...], resources: Resources) -> None:
+        """Write down that a replica goes there."""
+        self._nodes[cluster, node] = self._nodes.get((cluster, node), _NO_USE) + use_of(resources)
+        for device in devices:
+            held = self._devices.get((cluster, node, device), _NO_DEVICE_USE)
+            self._devices[cluster, node, device] = more(held, device_use(resources))
+
+    def release_claim(self, deployment: str, cluster: str, node: str) -> None:
+        """Forget one claim of ``deployment`` there: what it was kept for has come."""
+        for entry in self._claims:
+            claimant, claim = entry
+            if (claimant, claim.cluster, claim.node) == (deployment, cluster, node):
+                self._claims.remove(entry)
+                return
+
+    def _holdings(self, cluster: str) -> Holdings:
+        return self._world.holdings.get(cluster, _NO_HOLDINGS)
+
+    # ---- quotas ----
+
+    def quota(self, owner: str) -> Quota | None:
+        """Return the owner's quota, or ``None`` where there is none."""
+        return self._fleet.quotas.get(owner)
+
+    def owned(self, owner: str) -> Use:
+        """Return what the owner holds over all clusters, growth planned so far included."""
+        if self._owner_totals is None:
+            self._owner_totals = self._totals()
+        return self._owner_totals.get(owner, _NO_USE) + self._grown[owner]
+
+    def quota_room(self, owner: str, resources: Resources, deployment: str) -> int:
+        """Return how many more replicas with these resources the owner's quota allows ``deployment``."""
+        quota = self.quota(owner)
+        if quota is None:
+            return _WITHOUT_LIMIT
+        held = self.owned(owner)
+        for claimant, claim in self._claims:
+            declared = self._fleet.deployments.get(claimant)
+            if claimant != deployment and declared is not None and declared.owner == owner:
+                held += use_of(claim.resources)
+        each = use_of(resources)
+        limits = (
+            (None if quota.cpu is None else quota.cpu.milli, held.cpu, each.cpu),
+            (None if quota.memory is None else quota.memory.bytes, held.memory, each.memory),
+            (quota.gpu, held.gpu, each.gpu),
+        )
+        rooms = [max(0, limit - used) // one for limit, used, one in limits if limit is not None and one > 0]
+        return min(rooms, default=_WITHOUT_LIMIT)
+
+    def quota_allows_swap(self, owner: str, old: Resources, new: Resources) -> bool:
+        """Return whether a replica may replace one that goes first: nothing grows, or what grows stays within the quota."""
+        quota = self.quota(owner)
+        if quota is None:
+            return True
+        before, difference = self.owned(owner), use_of(new) - use_of(old)
+        return all(
+            grown <= 0 or limit is None or used + grown <= limit
+            for limit, used, grown in (
+                (None if quota.cpu is None else quota.cpu.milli, before.cpu, difference.cpu),
+                (None if quota.memory is None else quota.memory.bytes, before.memory, difference.memory),
+                (quota.gpu, before.gpu, difference.gpu),
+            )
+        )
+
+    def grow(self, owner: str, resources: Resources, count: int) -> None:
+        """Write down that the owner gets ``count`` more replicas."""
+        self._grown[owner] += use_of(resources) * count
+
+    def _totals(self) -> Mapping[str, Use]:
+        totals: dict[str, list[int]] = {}
+        for name, shard in self._world.shards.items():
+            declared = self._fleet.deployments.get(name)
+            owner = declared.owner if declared is not None else shard.groups[-1][1].owner
+            held, total = shard.held, totals.setdefault(owner, [0, 0, 0, 0])
+            total[0] += held.cpu
+            total[1] += held.memory
+            total[2] += held.disk
+            total[3] += held.gpu
+        return {owner: Use(*total) for owner, total in totals.items()}
+
+
+_NO_HOLDINGS = Holdings()

@@ -1,0 +1,71 @@
+"""The only gate: what goes out of here raises nobody's use over their quota. It removes growth and never adds any."""
+
+from __future__ import annotations
+
+import attrs
+
+from roadstead.decide.ledger import Ledger
+from roadstead.holdings import Use, use_of
+from roadstead.model import Quota, Resources
+from roadstead.plans import Grow
+from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
+from roadstead.units import Cpus, Memory
+from roadstead.world import Group
+
+__all__ = ["admit", "over_quota"]
+
+
+def admit(step: Grow, group: Group | None, ledger: Ledger) -> tuple[Grow | None, Reason | None]:
+    """Return what is left of ``step`` within its owner's quota, and why not all of it.
+
+    Making up for lost replicas of what the group was asked for is no growth: it counts already. What is let through is written to
+    the ledger.
+    """
+    counted = max(group.target, len(group.living)) if group is not None else 0
+    growth = max(0, step.target - counted)
+    resources = step.template.resources
+    allowed = min(growth, ledger.quota_room(step.owner, resources, step.group.deployment))
+    ledger.grow(step.owner, resources, allowed)
+    if allowed == growth:
+        return step, None
+    reason = over_quota(step.owner, resources, growth - allowed, ledger)
+    target = step.target - (growth - allowed)
+    if allowed == 0 and (group is None or target == group.target == len(group.living)):
+        return None, reason
+    return attrs.evolve(step, target=target), reason
+
+
+def over_quota(owner: str, resources: Resources, missing: int, ledger: Ledger) -> Reason:
+    """Return the reason why ``missing`` replicas are over the quota of ``owner``, with the numbers."""
+    quota = ledger.quota(owner) or Quota()
+    held, each = ledger.owned(owner), use_of(resources)
+    exceeded = [
+        (name, limit, used, one)
+        for name, limit, used, one in _limits(quota, held, each)
+        if limit is not None and used + one > limit
+    ]
+    numbers = ", ".join(
+        f"{name} {_amount(name, used)} of {_amount(name, limit)} held, {_amount(name, one)} more for each replica"
+        for name, limit, used, one in exceeded
+    )
+    enough = " and ".join(f"quotas.{owner}.{name} to {_amount(name, used + one * missing)}" for name, _, used, one in exceeded)
+    return Reason(
+        code=ReasonCode.QUOTA,
+        detail=f"{missing} more would be over the quota of {owner}: {numbers}",
+        count=missing,
+        change=Change(ChangeKind.RAISE_QUOTA, f"raise {enough}"),
+    )
+
+
+def _limits(quota: Quota, held: Use, each: Use) -> tuple[tuple[str, int | None, int, int], ...]:
+    return (
+        ("cpu", None if quota.cpu is None else quota.cpu.milli, held.cpu, each.cpu),
+        ("memory", None if quota.memory is None else quota.memory.bytes, held.memory, each.memory),
+        ("gpu", quota.gpu, held.gpu, each.gpu),
+    )
+
+
+def _amount(name: str, value: int) -> str:
+    if name == "memory":
+        return str(Memory(value))
+    return str(Cpus(value))

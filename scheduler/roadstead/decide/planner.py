@@ -1,0 +1,195 @@
+"""``plan``: the whole scheduler as one pure function.
+
+The order within a plan: what failed before is counted, then deployment after deployment, by priority and name: how many are wanted,
+how many on which cluster, how many of which revision, which node for which slot, and last the quota gate. A deployment that is as it
+should be is passed over after a few comparisons of numbers that its shard keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.decide import back_off
+from roadstead.decide.case import Case
+from roadstead.decide.course import course
+from roadstead.decide.ledger import Ledger
+from roadstead.decide.rollout import floor_of
+from roadstead.decide.scaling import is_removed, wanted
+from roadstead.memory import DeploymentMemory, PlanMemory, place
+from roadstead.model import ClusterState, Deployment, Fleet, RolloutSpec, Strategy
+from roadstead.plans import Held, Plan, Step, Table
+from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
+from roadstead.spi.policies import PlacementPolicy
+from roadstead.world import Listed, Shard, Unreachable, World
+
+__all__ = ["plan"]
+
+_GOING = RolloutSpec(strategy=Strategy.RECREATE, history=0)
+
+
+def plan(
+    fleet: Fleet,
+    world: World,
+    memory: PlanMemory,
+    now: int,
+    policies: Mapping[str, PlacementPolicy],
+    *,
+    only: frozenset[str] | None = None,
+) -> Plan:
+    """Return what to do about the difference between ``fleet`` and ``world``, and the memory to keep.
+
+    ``now`` is in milliseconds since the epoch; only differences matter, clamped to two turns. ``policies`` are the placement policies
+    that the fleet may name. With ``only``, the plan is about these deployments: its steps are those that the full plan has for them,
+    as long as nobody else competes for the same room in this turn.
+    """
+    longest = 2 * fleet.daemon.turn.ms
+    memory = back_off.counted(memory, world.outcomes, now, longest)
+    turn = _Turn(fleet, world, memory, now, policies)
+    for name in _order(fleet, world, only):
+        turn.visit(name)
+    if only is None:
+        turn.visit_clusters()
+    return turn.result()
+
+
+def _order(fleet: Fleet, world: World, only: frozenset[str] | None) -> Iterable[str]:
+    """Return the names to visit: by priority, highest first, then by name; what nobody declares any more comes last."""
+    names = fleet.deployments.keys() | world.shards.keys() if only is None else only
+
+    def rank(name: str) -> tuple[bool, int, str]:
+        declared = fleet.deployments.get(name)
+        return (declared is None, -declared.priority if declared is not None else 0, name)
+
+    return sorted(names, key=rank)
+
+
+class _Turn:
+    """One call of ``plan``: collects what each deployment's course adds."""
+
+    def __init__(
+        self, fleet: Fleet, world: World, memory: PlanMemory, now: int, policies: Mapping[str, PlacementPolicy]
+    ) -> None:
+        self.fleet = fleet
+        self.world = world
+        self.memory = memory
+        self.now = now
+        self.policies = policies
+        self.ledger = Ledger(fleet, world, memory)
+        self.steps: list[Step] = []
+        self.held: list[Held] = []
+        self.endpoints: dict[str, tuple[Listed, ...]] = {}
+        self.wanted: dict[str, int] = {}
+        self.floor: dict[str, int] = {}
+        self.changed: dict[str, DeploymentMemory | None] = {}
+
+    def visit(self, name: str) -> None:
+        shard = self.world.shards.get(name) or Shard(deployment=name)
+        declared = self.fleet.deployments.get(name)
+        going = is_removed(self.fleet, name)
+        if declared is None and not going:
+            self._leave_alone(name, shard)
+            return
+        count = 0 if going or declared is None else wanted(self.fleet, declared)
+        self.wanted[name] = count
+        spec = _GOING if going or declared is None else declared.rollout
+        self.floor[name] = floor_of(count, spec)
+        if declared is not None and not going and self._is_settled(declared, shard, count):
+            self.endpoints[name] = shard.listed
+            return
+        self._decide(name, declared, shard, count, spec, going=going)
+
+    def _leave_alone(self, name: str, shard: Shard) -> None:
+        """Keep serving what vanished from the file, untouched, until somebody confirms that it is to go."""
+        if not shard.groups:
+            self._forget(name)
+            return
+        self.endpoints[name] = shard.listed
+        reason = Reason(
+            code=ReasonCode.ORPHANED,
+            detail=f"{name} is no longer in the fleet file and is left as it is",
+            change=Change(ChangeKind.FIX_INPUT, f"`roadstead delete {name}` takes it down; declaring it again keeps it"),
+        )
+        self.held.append(Held(deployment=name, cluster="", reason=reason))
+
+    def _is_settled(self, declared: Deployment, shard: Shard, count: int) -> bool:
+        """Return whether all is as it should be, in a handful of comparisons."""
+        known = self.memory.deployments.get(declared.name)
+        if known is None or known.leaving or known.unready or known.claims:
+            return False
+        if len(shard.members) != count or len(shard.ready) != count or len(shard.groups) > 1 + declared.rollout.history:
+            return False
+        target = declared.targets[0]
+        spec = self.fleet.clusters.get(target.cluster)
+        if spec is None or spec.state is not ClusterState.ACTIVE or isinstance(self.world.clusters.get(target.cluster), Unreachable):
+            return False
+        current = 0
+        for cluster, group in shard.groups:
+            if group.owner != declared.owner:
+                return False
+            if cluster == target.cluster and group.key.revision == target.revision:
+                known_group = known.groups.get(place(cluster, group.key))
+                if group.target != count or known_group is None or not (known_group.proven or count == 0):
+                    return False
+                current += 1
+            elif group.target or group.replicas:
+                return False
+        return current == 1
+
+    def _decide(
+        self, name: str, declared: Deployment | None, shard: Shard, count: int, spec: RolloutSpec, *, going: bool
+    ) -> None:
+        taken = course(
+            Case(
+                name=name,
+                fleet=self.fleet,
+                world=self.world,
+                memory=self.memory,
+                declared=declared,
+                shard=shard,
+                wanted=count,
+                spec=spec,
+                going=going,
+                now=self.now,
+            ),
+            self.ledger,
+            self.policies,
+        )
+        self.steps.extend(taken.steps)
+        self.held.extend(taken.held)
+        if taken.listed or declared is not None:
+            self.endpoints[name] = taken.listed
+        if taken.memory is None:
+            self._forget(name)
+        elif taken.memory != self.memory.deployments.get(name):
+            self.changed[name] = taken.memory
+
+    def _forget(self, name: str) -> None:
+        if name in self.memory.deployments:
+            self.changed[name] = None
+
+    def visit_clusters(self) -> None:
+        """Say which clusters nothing can be decided about."""
+        for cluster, view in sorted(self.world.clusters.items()):
+            if isinstance(view, Unreachable):
+                reason = Reason(code=ReasonCode.UNREACHABLE, detail=f"{cluster} does not answer", raw=view.error)
+                self.held.append(Held(deployment="", cluster=cluster, reason=reason))
+
+    def result(self) -> Plan:
+        deployments: Mapping[str, DeploymentMemory] = self.memory.deployments
+        if self.changed:
+            merged = {**deployments, **{name: known for name, known in self.changed.items() if known is not None}}
+            for name, known in self.changed.items():
+                if known is None:
+                    merged.pop(name, None)
+            deployments = MappingProxyType(merged)
+        return Plan(
+            steps=tuple(self.steps),
+            held=tuple(self.held),
+            table=Table(MappingProxyType(self.endpoints)),
+            memory=attrs.evolve(self.memory, turn=self.memory.turn + 1, deployments=deployments),
+            wanted=MappingProxyType(self.wanted),
+            floor=MappingProxyType(self.floor),
+        )

@@ -1,0 +1,73 @@
+"""What is learnt of groups from turn to turn: which are proven, which failed, and what to believe when the memory was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.memory import GroupMemory, place
+from roadstead.model import RolloutSpec
+from roadstead.world import Group, Member, ModelStatus, Phase, Shard
+
+__all__ = ["learnt", "recalled", "unready"]
+
+
+def recalled(shard: Shard) -> Mapping[str, GroupMemory]:
+    """Return what to believe of a deployment that the memory does not know although it exists.
+
+    Every group with a ready replica except the newest counts as proven; if there is only one, that one does.
+    """
+    alive = sorted({(member.group.generation, member.cluster, member.group.key) for member in shard.ready})
+    believed = alive if len(alive) == 1 else alive[:-1]
+    return MappingProxyType({place(cluster, key): GroupMemory(proven=True) for _, cluster, key in believed})
+
+
+def learnt(
+    known: GroupMemory, group: Group, members: tuple[Member, ...], *, current: bool, elapsed_ms: int, spec: RolloutSpec
+) -> GroupMemory:
+    """Return what is known of ``group`` after ``elapsed_ms`` more of being as it is.
+
+    Proven: all the replicas that it was asked for, at least one, stayed ready without a restart for ``health.every * failures``.
+    Failed: it is the ``current`` one and, with replicas that started and are not ready, made no progress for ``progress_deadline``.
+    A group that waits for room only is neither.
+    """
+    if known.proven:
+        return GroupMemory(proven=True)
+    ready = sum(member.ready for member in members)
+    restarts = sum(member.replica.restarts for member in members)
+    steady = 0 < group.target == ready == len(members) and restarts == known.restarts
+    ready_ms = _advanced(known.ready_ms, elapsed_ms) if steady else None
+    if ready_ms is not None and ready_ms >= group.template.health.proven_after.ms:
+        return GroupMemory(proven=True)
+    trying = current and any(
+        not member.ready and member.replica.phase in {Phase.STARTING, Phase.RUNNING} for member in members
+    )
+    progressed = ready > known.best
+    trying_ms = 0 if progressed else known.trying_ms + (elapsed_ms if trying and not known.failed else 0)
+    return attrs.evolve(
+        known,
+        ready_ms=ready_ms,
+        restarts=restarts,
+        best=max(ready, known.best),
+        trying_ms=trying_ms,
+        failed=known.failed or (trying and trying_ms >= spec.progress_deadline.ms),
+    )
+
+
+def _advanced(known_ms: int | None, elapsed_ms: int) -> int:
+    """Start at nothing: what began since the last turn began at an unknown moment of it."""
+    return 0 if known_ms is None else known_ms + elapsed_ms
+
+
+def unready(member: Member, known_ms: int | None, elapsed_ms: int) -> int | None:
+    """Return for how long a running server has not been ready, or ``None`` where that says nothing.
+
+    A model that failed to load is not helped by a restart, and what loads or does not answer may be.
+    """
+    if member.replica.phase is not Phase.RUNNING or member.ready or not member.reachable or member.model is None:
+        return None
+    if member.model.status is ModelStatus.FAILED:
+        return None
+    return _advanced(known_ms, elapsed_ms)

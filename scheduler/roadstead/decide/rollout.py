@@ -1,0 +1,274 @@
+"""The passage from one revision to another, on one cluster or across several: who grows, who is retired, and what is held.
+
+Three numbers rule. *Wanted* replicas should serve; at most ``wanted + max_surge`` may exist while revisions change; and our own action
+leaves at least ``floor = wanted - max_unavailable`` of them serving. ``auto`` makes the new replica first where it fits (surge); takes
+an old one first only where the floor allows it and the new one then fits (dip); otherwise it holds, and says what would be enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from roadstead.decide.fit import Fit, No, Unknown, Yes
+from roadstead.decide.rows import Row, RowKey
+from roadstead.memory import Claim, place
+from roadstead.model import RolloutSpec, Strategy
+from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
+from roadstead.world import Member, Phase
+
+__all__ = ["Moves", "Question", "Room", "advance", "floor_of", "may_stop_at_once"]
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """Whether ``count`` more replicas of this row would fit, quota included; with ``without``, if that replica were gone."""
+
+    row: Row
+    count: int
+    without: Member | None = None
+
+
+Room = Callable[[Question], Fit]
+
+
+@attrs.frozen(kw_only=True)
+class Moves:
+    """What a turn may do for one deployment.
+
+    ``grow`` are the replicas to add to each row. ``victims`` are the replicas to take out of the table and, once drained, down.
+    ``claims`` is the room that victims of a dip will free. ``held`` says why nothing can be done although something should.
+    """
+
+    grow: Mapping[RowKey, int]
+    victims: Mapping[RowKey, tuple[Member, ...]]
+    claims: tuple[Claim, ...] = ()
+    held: tuple[Reason, ...] = ()
+
+
+def floor_of(wanted: int, spec: RolloutSpec) -> int:
+    """Return how many serving replicas our own action never goes below."""
+    return 0 if spec.strategy is Strategy.RECREATE else max(0, wanted - spec.max_unavailable)
+
+
+def advance(
+    rows: Sequence[Row],
+    *,
+    wanted: int,
+    spec: RolloutSpec,
+    leaving: Mapping[str, int],
+    claims: tuple[Claim, ...],
+    room: Room,
+) -> Moves:
+    """Return the next moves towards every row's aim; ``leaving`` are the replicas that are draining already."""
+    growth = _Growth(rows=rows, wanted=wanted, spec=spec, claims=len(claims), room=room)
+    growth.decide()
+    retirement = _Retirement(rows=rows, wanted=wanted, spec=spec, leaving=leaving, room=room, growth=growth)
+    retirement.decide()
+    held = _held(rows, growth, retirement, floor_of(wanted, spec), room)
+    new_claims = tuple(claim for claim in retirement.claims if claim not in claims)
+    return Moves(grow=growth.grow, victims=retirement.victims, claims=new_claims, held=held)
+
+
+class _Growth:
+    """Which rows get more replicas now."""
+
+    def __init__(self, *, rows: Sequence[Row], wanted: int, spec: RolloutSpec, claims: int, room: Room) -> None:
+        self.rows = rows
+        self.wanted = wanted
+        self.spec = spec
+        self.claims = claims
+        self.room = room
+        self.total = sum(row.count for row in rows)
+        self.grow: dict[RowKey, int] = {}
+        self.blocked: list[tuple[Row, Reason]] = []
+        self.surged = False
+
+    def decide(self) -> None:
+        needy = [row for row in self.rows if row.need]
+        if self.spec.strategy is Strategy.RECREATE and any(row.aim == 0 and row.count for row in self.rows):
+            return
+        if not any(row.surplus for row in self.rows):
+            self.grow = {row.key: row.need for row in needy}
+            return
+        base = self._restored(needy, max(0, self.wanted - self.total))
+        surge = min(self.spec.max_surge, max(0, self.wanted + self.spec.max_surge - self.total))
+        for row in needy:
+            given = min(row.need, base)
+            base -= given
+            extra = self._surge(row, min(row.need - given, surge))
+            surge -= extra
+            if given + extra:
+                self.grow[row.key] = given + extra
+
+    def _restored(self, needy: list[Row], base: int) -> int:
+        """Give what was lost back to the last proven revision while the new one is unproven; return what is left for the new one.
+
+        Room that a dip of ours made is no loss: it is the new revision's, by its claim.
+        """
+        heir = max(
+            (row for row in self.rows if row.proven and not row.failed and row.aim == 0 and row.alive and row.writable),
+            key=lambda row: row.generation,
+            default=None,
+        )
+        lost = base - self.claims
+        if heir is None or lost <= 0 or all(row.proven for row in needy):
+            return base
+        self.grow[heir.key] = lost
+        return base - lost
+
+    def _surge(self, row: Row, count: int) -> int:
+        if count <= 0:
+            return 0
+        answer = self.room(Question(row=row, count=count))
+        match answer:
+            case Yes(count=fitting):
+                self.surged = True
+                return min(fitting, count)
+            case Unknown():
+                self.surged = True
+                return 1
+            case No(reason=reason):
+                self.blocked.append((row, reason))
+                return 0
+
+
+class _Retirement:
+    """Which replicas are taken out of the table now, to be taken down once they are drained."""
+
+    def __init__(
+        self,
+        *,
+        rows: Sequence[Row],
+        wanted: int,
+        spec: RolloutSpec,
+        leaving: Mapping[str, int],
+        room: Room,
+        growth: _Growth,
+    ) -> None:
+        self.rows = rows
+        self.wanted = wanted
+        self.leaving = leaving
+        self.room = room
+        self.growth = growth
+        self.victims: dict[RowKey, tuple[Member, ...]] = {}
+        self.claims: list[Claim] = []
+        self.blocked: list[Reason] = []
+        self._needy = [row for row in rows if row.need - growth.grow.get(row.key, 0) > 0]
+        serving = sum(len(row.ready) for row in rows)
+        capable = sum(len(row.standing) if row.proven else len(row.ready) for row in rows)
+        lowest = self._lowest(spec)
+        self._serving = serving
+        self._dips = 0
+        self._ready_budget = max(0, serving - lowest)
+        self._capable_budget = max(0, capable - lowest)
+        self._recreates = spec.strategy is Strategy.RECREATE
+
+    def _lowest(self, spec: RolloutSpec) -> int:
+        """Return the floor, or all that is wanted as long as surging gets on without going below it."""
+        surging = self.growth.surged or self.growth.total > self.wanted
+        if spec.strategy is Strategy.AUTO and surging:
+            return self.wanted
+        return floor_of(self.wanted, spec)
+
+    def decide(self) -> None:
+        order = sorted((row for row in self.rows if row.surplus), key=lambda row: (not row.failed, row.proven, row.generation, row.key))
+        for row in order:
+            chosen: list[Member] = []
+            for member in sorted(row.standing, key=self._preference):
+                if len(chosen) == row.surplus:
+                    break
+                if row.writable and self._may_go(row, member):
+                    chosen.append(member)
+            if chosen:
+                self.victims[row.key] = tuple(chosen)
+
+    def _preference(self, member: Member) -> tuple[bool, int, bool, int, str]:
+        """Order victims: those leaving already, longest first, then what does not serve, then the youngest."""
+        out = self.leaving.get(place(member.cluster, member.replica.id))
+        started = member.replica.started_at
+        return (out is None, -(out or 0), member.ready, -(started or 0), member.replica.id)
+
+    def _may_go(self, row: Row, member: Member) -> bool:
+        if not member.ready and (row.aim > 0 or not row.proven):
+            return True
+        if self._capable_budget <= 0 or (member.ready and self._ready_budget <= 0):
+            return False
+        if member.ready and not self._recreates and self._needy and self._serving - 1 < self.wanted and not self._dip(member):
+            return False
+        self._capable_budget -= 1
+        if member.ready:
+            self._ready_budget -= 1
+            self._serving -= 1
+        return True
+
+    def _dip(self, member: Member) -> bool:
+        """Return whether taking this one first lets a new one in, and claim the room that it frees."""
+        if self._dips >= sum(row.need - self.growth.grow.get(row.key, 0) for row in self._needy):
+            return False
+        for row in self._needy:
+            answer = self.room(Question(row=row, count=1, without=member))
+            if isinstance(answer, No):
+                self.blocked.append(answer.reason)
+                continue
+            self._dips += 1
+            if member.replica.node is not None:
+                self.claims.append(
+                    Claim(
+                        replica=member.replica.id,
+                        cluster=member.cluster,
+                        node=member.replica.node,
+                        devices=member.replica.devices,
+                        resources=member.group.template.resources,
+                    )
+                )
+            return True
+        return False
+
+
+def _held(
+    rows: Sequence[Row], growth: _Growth, retirement: _Retirement, floor: int, room: Room
+) -> tuple[Reason, ...]:
+    """Return why the rollout stands still, if it does: something is needed, nothing moves, and nothing is on its way."""
+    needy = [row for row in rows if row.need]
+    moving = growth.grow or retirement.victims or any(row.count > len(row.ready) for row in rows)
+    if not needy or moving:
+        return ()
+    reasons = [reason for _, reason in growth.blocked] or retirement.blocked
+    if not reasons:
+        return ()
+    first = reasons[0]
+    detail = f"one more does not fit ({first.detail}), and taking one down first would leave less than the {floor} that must serve"
+    if retirement.blocked:
+        detail = f"one more does not fit ({first.detail}), and would not fit with one taken down first either"
+    return (
+        Reason(
+            code=ReasonCode.ROLLOUT_HELD,
+            detail=detail,
+            count=first.count,
+            total=first.total,
+            raw=first.raw,
+            change=_enough(rows, needy[0], room) or first.change,
+        ),
+    )
+
+
+def _enough(rows: Sequence[Row], needy: Row, room: Room) -> Change | None:
+    """Return the one-step change to the rollout itself that would let it go on, if there is one."""
+    for row in rows:
+        for member in row.ready:
+            if row.surplus and isinstance(room(Question(row=needy, count=1, without=member)), Yes):
+                return Change(ChangeKind.RAISE_MAX_UNAVAILABLE, "raise rollout.max_unavailable by 1")
+    return None
+
+
+def may_stop_at_once(member: Member) -> bool:
+    """Return whether a replica can hold no request: it has no server, or one whose model was never available.
+
+    A server that does not answer may still work on requests, so it is drained like one that does.
+    """
+    if member.replica.phase in {Phase.SLOT, Phase.STARTING}:
+        return True
+    return member.unserved
+

@@ -1,0 +1,82 @@
+"""A deployment as rows: one for each group that exists or should, with what it has and how many replicas it should end with.
+
+Spread, rollout and limits all speak of rows. A migration is nothing special in these terms: the row with an aim is on another cluster
+than the rows without one.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import attrs
+
+from roadstead.model import Template
+from roadstead.world import Group, GroupKey, Member, Phase
+
+__all__ = ["Row", "RowKey"]
+
+
+@attrs.frozen(order=True)
+class RowKey:
+    """A group's identity over all clusters of one deployment."""
+
+    cluster: str
+    revision: str
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One group, existing (``group``) or to be made (``None``).
+
+    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with. ``promised`` are replicas that the
+    cluster itself will make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
+    ``restarts``: one replica can be restarted in place there.
+    """
+
+    key: RowKey
+    deployment: str
+    template: Template
+    generation: int
+    group: Group | None
+    members: tuple[Member, ...]
+    aim: int = 0
+    promised: int = 0
+    proven: bool = False
+    failed: bool = False
+    writable: bool = True
+    restarts: bool = False
+
+    @property
+    def group_key(self) -> GroupKey:
+        """The group's identity on its cluster."""
+        return GroupKey(self.deployment, self.key.revision)
+
+    @cached_property
+    def standing(self) -> tuple[Member, ...]:
+        """The members that were not told to stop."""
+        return tuple(member for member in self.members if member.replica.phase is not Phase.STOPPING)
+
+    @cached_property
+    def ready(self) -> tuple[Member, ...]:
+        """The standing members whose model is available."""
+        return tuple(member for member in self.standing if member.ready)
+
+    @property
+    def alive(self) -> int:
+        """How many replicas stand or are promised."""
+        return len(self.standing) + self.promised
+
+    @property
+    def count(self) -> int:
+        """How many replicas hold or will hold something, those told to stop included."""
+        return len(self.members) + self.promised
+
+    @property
+    def surplus(self) -> int:
+        """How many standing replicas are more than it should end with."""
+        return max(0, self.alive - self.aim)
+
+    @property
+    def need(self) -> int:
+        """How many replicas it lacks."""
+        return max(0, self.aim - self.alive) if self.writable else 0

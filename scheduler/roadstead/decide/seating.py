@@ -1,0 +1,108 @@
+"""Seats for the slots of a deployment, on clusters where our placement picks the node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from roadstead.decide.back_off import waiting
+from roadstead.decide.case import Case
+from roadstead.decide.fit import demand, is_directed, refusal
+from roadstead.decide.ledger import Ledger
+from roadstead.decide.placement import seat
+from roadstead.decide.rows import Row
+from roadstead.memory import place
+from roadstead.plans import Bind, Held
+from roadstead.reasons import Change, ChangeKind, Reason
+from roadstead.spi.policies import PlacementPolicy
+from roadstead.world import Member, Phase
+
+__all__ = ["Seating", "seating"]
+
+
+@attrs.frozen
+class Seating:
+    """Which slots are bound where, and why others are not."""
+
+    binds: tuple[Bind, ...] = ()
+    held: tuple[Held, ...] = ()
+
+
+def seating(
+    case: Case,
+    rows: Sequence[Row],
+    victims: frozenset[str],
+    ledger: Ledger,
+    policies: Mapping[str, PlacementPolicy],
+) -> Seating:
+    """Return a seat for every slot that has room somewhere; what is given away is written to ``ledger``.
+
+    Slots in ``victims`` are on their way out and get none.
+    """
+    if case.declared is None:
+        return Seating()
+    taken = _Seats(case, case.declared.place, ledger, policies[case.declared.place])
+    for row in rows:
+        slots = [
+            member
+            for member in row.standing
+            if member.replica.phase is Phase.SLOT and place(member.cluster, member.replica.id) not in victims
+        ]
+        if slots and row.writable:
+            taken.fill(row, slots)
+    return Seating(tuple(taken.binds), tuple(taken.held))
+
+
+class _Seats:
+    def __init__(self, case: Case, policy_name: str, ledger: Ledger, policy: PlacementPolicy) -> None:
+        self.case = case
+        self.policy_name = policy_name
+        self.ledger = ledger
+        self.policy = policy
+        self.binds: list[Bind] = []
+        self.held: list[Held] = []
+        self._nodes = {cluster: case.nodes_of_replicas(cluster) for cluster in case.world.clusters}
+
+    def fill(self, row: Row, slots: Sequence[Member]) -> None:
+        """Bind as many slots of ``row`` as have room."""
+        cluster = row.key.cluster
+        snapshot = self.case.world.clusters[cluster].snapshot
+        if snapshot is None or not is_directed(snapshot):
+            return
+        for number, member in enumerate(slots):
+            wait = waiting(self.case.memory, cluster, member.replica.id)
+            if wait is not None:
+                self._hold(cluster, wait)
+                continue
+            wish = demand(cluster, snapshot, self.case.name, row.template, self._nodes[cluster])
+            found = seat(snapshot, self.ledger, wish, self.policy)
+            if found is None:
+                reason = refusal(snapshot, self.ledger, wish)
+                self._hold(cluster, self._counted(reason, row, waiting_slots=len(slots) - number))
+                return
+            self.ledger.place(cluster, found.node, found.devices, row.template.resources)
+            self.ledger.release_claim(self.case.name, cluster, found.node)
+            self._nodes[cluster].append(found.node)
+            self.binds.append(
+                Bind(
+                    cluster=cluster,
+                    replica=member.replica.id,
+                    group=row.group_key,
+                    node=found.node,
+                    devices=found.devices,
+                    because=f"{self.policy_name} puts it there",
+                )
+            )
+
+    def _counted(self, reason: Reason, row: Row, waiting_slots: int) -> Reason:
+        """Say how many slots wait, and where fewer replicas would do, that this is the cheapest change."""
+        detail = f"{waiting_slots} of {row.aim} replicas wait for a node: {reason.detail}"
+        placed = row.aim - waiting_slots
+        change = reason.change
+        if placed > 0 and (change is None or change.kind > ChangeKind.LOWER_REPLICAS):
+            change = Change(ChangeKind.LOWER_REPLICAS, f"lower replicas by {waiting_slots}")
+        return attrs.evolve(reason, detail=detail, change=change)
+
+    def _hold(self, cluster: str, reason: Reason) -> None:
+        self.held.append(Held(deployment=self.case.name, cluster=cluster, reason=reason))

@@ -1,0 +1,225 @@
+"""A deployment's rows, with how many replicas each should end with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from roadstead.decide.case import Case
+from roadstead.decide.eligibility import shortfalls
+from roadstead.decide.fit import Fit, demand, fit, is_directed
+from roadstead.decide.ledger import Ledger
+from roadstead.decide.rows import Row, RowKey
+from roadstead.decide.spread import Option, assign
+from roadstead.memory import GroupMemory, place
+from roadstead.model import ClusterState, Deployment, Fleet, Target, Template
+from roadstead.plans import Held
+from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
+from roadstead.world import Group, Phase, Reachable, Shard, World
+
+__all__ = ["Shape", "shape"]
+
+
+@attrs.frozen
+class Shape:
+    """The rows of a deployment, and why clusters or revisions that the file names are not used."""
+
+    rows: tuple[Row, ...]
+    held: tuple[Held, ...]
+
+
+@attrs.frozen(kw_only=True)
+class _Aim:
+    """What should run on one cluster: the file's revision, or the last proven one where that failed."""
+
+    cluster: str
+    revision: str
+    template: Template
+    declared: bool
+
+    @property
+    def key(self) -> RowKey:
+        """The row that it aims at."""
+        return RowKey(self.cluster, self.revision)
+
+
+def shape(case: Case, groups: Mapping[str, GroupMemory], ledger: Ledger) -> Shape:
+    """Return the rows of a deployment; ``groups`` is what is known of its groups now."""
+    held: list[Held] = []
+    declared = case.declared
+    aims = tuple(_aims(case, declared, groups, held)) if declared is not None and case.wanted else ()
+    counts = assign(case.wanted, [_option(case, aim, ledger) for aim in aims])
+    rows = list(_existing(case, groups, aims, counts))
+    newest = max((group.generation for _, group in case.shard.groups), default=0)
+    made = {row.key for row in rows}
+    rows.extend(
+        _missing(case, aim, newest + 1, counts[aim.cluster], groups)
+        for aim in aims
+        if aim.key not in made and counts[aim.cluster] > 0
+    )
+    return Shape(tuple(sorted(rows, key=lambda row: (row.key.cluster, row.generation, row.key))), tuple(held))
+
+
+# ---- which revision on which cluster ----
+
+
+def _aims(
+    case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], held: list[Held]
+) -> Iterator[_Aim]:
+    """Yield what should run on each cluster that can be used, in the declared order; say why others cannot."""
+    refused = []
+    found = False
+    for target in declared.targets:
+        reason = _unusable(case.fleet, case.world, target)
+        if reason is not None:
+            refused.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
+            continue
+        found = True
+        yield _aim(declared, target, case.shard, groups, held)
+    if refused and (not found or any(one.reason.code is not ReasonCode.UNSUPPORTED for one in refused)):
+        held.extend(refused)
+
+
+def _unusable(fleet: Fleet, world: World, target: Target) -> Reason | None:
+    spec = fleet.clusters[target.cluster]
+    if spec.state is not ClusterState.ACTIVE:
+        return Reason(code=ReasonCode.DISABLED, detail=f"cluster {target.cluster} is {spec.state.value}")
+    view = world.clusters.get(target.cluster)
+    if view is None or view.snapshot is None:
+        raw = view.error if view is not None else ""
+        return Reason(code=ReasonCode.UNREACHABLE, detail=f"{target.cluster} has not answered yet", raw=raw)
+    if view.snapshot.foreign_owners:
+        owners = ", ".join(sorted(view.snapshot.foreign_owners))
+        return Reason(
+            code=ReasonCode.FOREIGN_OWNER,
+            detail=f"{target.cluster} has objects of this fleet's name that belong to another owner ({owners})",
+            change=Change(ChangeKind.FIX_INPUT, "give this fleet a name of its own, or restore the other's state directory"),
+        )
+    missing = shortfalls(target.template, view.snapshot.capabilities)
+    if missing:
+        change = Change(ChangeKind.FIX_INPUT, "change the template, or name another cluster")
+        return Reason(code=ReasonCode.UNSUPPORTED, detail=f"{target.cluster}: {'; '.join(missing)}", change=change)
+    return None
+
+
+def _aim(
+    declared: Deployment, target: Target, shard: Shard, groups: Mapping[str, GroupMemory], held: list[Held]
+) -> _Aim:
+    known = groups.get(place(target.cluster, f"{declared.name}-{target.revision}"), GroupMemory())
+    fallback = _last_proven(target.cluster, shard, groups) if known.failed else None
+    if known.failed:
+        held.append(Held(deployment=declared.name, cluster=target.cluster, reason=_failed(declared, target, fallback)))
+    if fallback is None or not declared.rollout.auto_rollback:
+        return _Aim(cluster=target.cluster, revision=target.revision, template=target.template, declared=True)
+    return _Aim(
+        cluster=target.cluster, revision=fallback.key.revision, template=fallback.template, declared=False
+    )
+
+
+def _last_proven(cluster: str, shard: Shard, groups: Mapping[str, GroupMemory]) -> Group | None:
+    proven = [group for where, group in shard.groups if where == cluster and groups[place(where, group.key)].proven]
+    return max(proven, key=lambda group: group.generation, default=None)
+
+
+def _failed(declared: Deployment, target: Target, fallback: Group | None) -> Reason:
+    said = f"revision {target.revision} was not ready within {declared.rollout.progress_deadline}"
+    if fallback is None:
+        consequence = "there is no proven revision to go back to, so it is tried on"
+    elif declared.rollout.auto_rollback:
+        consequence = f"revision {fallback.key.revision} serves instead"
+    else:
+        consequence = "rollout.auto_rollback is off, so it is tried on"
+    change = Change(ChangeKind.FIX_INPUT, "change the template; a failed revision is not tried again as it is")
+    return Reason(code=ReasonCode.ROLLOUT_FAILED, detail=f"{said}; {consequence}", change=change)
+
+
+# ---- how many where ----
+
+
+def _option(case: Case, aim: _Aim, ledger: Ledger) -> Option:
+    view = case.world.clusters[aim.cluster]
+    snapshot = view.snapshot
+    if snapshot is None:
+        raise RuntimeError(f"{aim.cluster} was never seen and cannot be an option")
+    alive = sum(
+        member.cluster == aim.cluster and member.replica.phase not in {Phase.STOPPING, Phase.LOST}
+        for member in case.shard.members
+    )
+    wish = demand(aim.cluster, snapshot, case.name, aim.template, case.nodes_of_replicas(aim.cluster))
+
+    def room(count: int) -> Fit:
+        return fit(snapshot, ledger, wish, count)
+
+    return Option(cluster=aim.cluster, alive=alive, open=isinstance(view, Reachable), room=room)
+
+
+# ---- rows ----
+
+
+def _existing(
+    case: Case, groups: Mapping[str, GroupMemory], aims: Sequence[_Aim], counts: Mapping[str, int]
+) -> Iterator[Row]:
+    by_key = {aim.key: aim for aim in aims}
+    newest = max((group.generation for _, group in case.shard.groups), default=0)
+    passed = max(
+        (group.generation for cluster, group in case.shard.groups if RowKey(cluster, group.key.revision) not in by_key),
+        default=0,
+    )
+    for cluster, group in case.shard.groups:
+        spec = case.fleet.clusters.get(cluster)
+        if spec is None or spec.state is ClusterState.DISABLED:
+            continue
+        aim = by_key.get(RowKey(cluster, group.key.revision))
+        renewed = aim is not None and aim.declared and group.generation < passed
+        yield _row(
+            case,
+            cluster,
+            group,
+            groups[place(cluster, group.key)],
+            generation=newest + 1 if renewed else group.generation,
+            aim=counts[cluster] if aim is not None else 0,
+        )
+
+
+def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generation: int, aim: int) -> Row:
+    view = case.world.clusters[cluster]
+    snapshot = view.snapshot
+    writable = isinstance(view, Reachable) and not view.snapshot.foreign_owners
+    members = tuple(
+        member
+        for member in case.shard.members
+        if member.cluster == cluster and member.group.key == group.key and member.replica.phase is not Phase.LOST
+    )
+    standing = sum(member.replica.phase is not Phase.STOPPING for member in members)
+    heals = snapshot is not None and snapshot.capabilities.heals_alone and not is_directed(snapshot)
+    return Row(
+        key=RowKey(cluster, group.key.revision),
+        deployment=case.name,
+        template=group.template,
+        generation=generation,
+        group=group,
+        members=members,
+        aim=aim,
+        promised=max(0, group.target - standing) if heals and writable else 0,
+        proven=known.proven,
+        failed=known.failed,
+        writable=writable,
+        restarts=snapshot is not None and snapshot.capabilities.restarts,
+    )
+
+
+def _missing(case: Case, aim: _Aim, generation: int, count: int, groups: Mapping[str, GroupMemory]) -> Row:
+    known = groups.get(place(aim.cluster, f"{case.name}-{aim.revision}"), GroupMemory())
+    return Row(
+        key=aim.key,
+        deployment=case.name,
+        template=aim.template,
+        generation=generation,
+        group=None,
+        members=(),
+        aim=count,
+        proven=known.proven,
+        failed=known.failed,
+        writable=isinstance(case.world.clusters.get(aim.cluster), Reachable),
+    )

@@ -1,0 +1,230 @@
+"""Moves become steps: each with its reason, its precondition, and what must still stand when it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from roadstead.decide.back_off import waiting
+from roadstead.decide.ledger import Ledger
+from roadstead.decide.limits import admit
+from roadstead.decide.rows import Row, RowKey
+from roadstead.memory import GroupMemory, PlanMemory, place
+from roadstead.model import RolloutSpec
+from roadstead.plans import Delete, Grow, Held, Restart, Shrink, Standing, Step
+from roadstead.reasons import Reason
+from roadstead.world import Member
+
+__all__ = ["Drained", "Order", "Stepped", "steps_of"]
+
+Drained = Mapping[RowKey, tuple[Member, ...]]
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """What the rollout ordered for one deployment, ready to be put into steps.
+
+    ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down now.
+    ``unready`` says for how long running servers have not been ready. ``floor`` serving replicas must stand behind each
+    destructive step.
+    """
+
+    deployment: str
+    owner: str
+    rows: Sequence[Row]
+    grow: Mapping[RowKey, int]
+    victims: frozenset[str]
+    drained: Drained
+    unready: Mapping[str, int]
+    groups: Mapping[str, GroupMemory]
+    spec: RolloutSpec
+    wanted: int
+    floor: int
+    going: bool
+
+
+@attrs.frozen
+class Stepped:
+    """The steps that make more and the steps that leave less, and what is held back of them."""
+
+    grow: tuple[Step, ...]
+    shrink: tuple[Step, ...]
+    held: tuple[Held, ...]
+
+
+def steps_of(order: Order, memory: PlanMemory, ledger: Ledger) -> Stepped:
+    """Return the steps of one deployment; growth goes through the quota gate and is written to ``ledger``."""
+    made = _Steps(order, memory, ledger)
+    for row in order.rows:
+        if row.writable:
+            made.converge(row)
+    made.restart()
+    made.clear_away()
+    return Stepped(tuple(made.grow), tuple(made.shrink), tuple(made.held))
+
+
+class _Steps:
+    def __init__(self, order: Order, memory: PlanMemory, ledger: Ledger) -> None:
+        self.order = order
+        self.memory = memory
+        self.ledger = ledger
+        self.grow: list[Step] = []
+        self.shrink: list[Step] = []
+        self.held: list[Held] = []
+        self.standing = _standing(order)
+
+    def converge(self, row: Row) -> None:
+        """Bring one group to the count that it should have after this turn."""
+        drained = self.order.drained.get(row.key, ())
+        more = self.order.grow.get(row.key, 0)
+        target = row.alive - len(drained) + more
+        group = row.group
+        if group is None:
+            if target > 0:
+                self._grow(row, target, self._why_new(row))
+            return
+        if more or target > group.target:
+            self._grow(row, target, self._why_more(row))
+        elif drained or target < group.target:
+            self._shrink(row, target, drained)
+        elif group.owner != self.order.owner:
+            self._grow(row, target, f"its owner is {self.order.owner} now")
+        elif group.generation != row.generation:
+            self._grow(row, target, "it is the newest revision again")
+
+    def _grow(self, row: Row, target: int, because: str) -> None:
+        group = row.group
+        step = Grow(
+            cluster=row.key.cluster,
+            group=row.group_key,
+            owner=self.order.owner,
+            generation=row.generation,
+            template=row.template,
+            target=target,
+            was=group.target if group is not None else 0,
+            version=group.version if group is not None else None,
+            because=because,
+        )
+        if self._waits(step):
+            return
+        admitted, reason = admit(step, group, self.ledger)
+        if reason is not None:
+            self._hold(row.key.cluster, reason)
+        if admitted is not None:
+            self.grow.append(admitted)
+
+    def _shrink(self, row: Row, target: int, drained: tuple[Member, ...]) -> None:
+        group = row.group
+        if group is None:
+            raise RuntimeError(f"{row.group_key} does not exist and cannot shrink")
+        step = Shrink(
+            cluster=row.key.cluster,
+            group=row.group_key,
+            owner=self.order.owner,
+            generation=row.generation,
+            template=row.template,
+            target=target,
+            was=group.target,
+            retire=tuple(sorted(member.replica.id for member in drained)),
+            version=group.version,
+            standing=self.standing if any(member.ready for member in drained) else (),
+            because=self._why_less(row, drained),
+        )
+        if not self._waits(step):
+            self.shrink.append(step)
+
+    def restart(self) -> None:
+        """Restart servers that run and have not been ready for longer than they may take to start."""
+        for row in self.order.rows:
+            view_restarts = row.writable and row.restarts
+            for member in row.standing if view_restarts else ():
+                key = place(member.cluster, member.replica.id)
+                health, stop = row.template.health, row.template.stop
+                limit = max(health.start_within.ms, stop.drain_within.ms)
+                if self.order.unready.get(key, 0) >= limit:
+                    step = Restart(
+                        cluster=member.cluster,
+                        deployment=self.order.deployment,
+                        replica=member.replica.id,
+                        incarnation=member.replica.incarnation,
+                        grace=stop.kill_after,
+                        standing=(),
+                        because=f"it runs and was not ready for {limit // 1000}s",
+                    )
+                    if not self._waits(step):
+                        self.shrink.append(step)
+
+    def clear_away(self) -> None:
+        """Delete empty groups beyond the history that is kept; the last proven revision stays."""
+        keep = set() if self.order.going else set(_history(self.order))
+        for row in self.order.rows:
+            group = row.group
+            if group is None or row.key in keep or row.aim or group.target or group.replicas or not row.writable:
+                continue
+            because = "the deployment is removed" if self.order.going else f"beyond the history of {self.order.spec.history}"
+            step = Delete(
+                cluster=row.key.cluster,
+                group=row.group_key,
+                grace=row.template.stop.kill_after,
+                version=group.version,
+                standing=(),
+                because=because,
+            )
+            if not self._waits(step):
+                self.shrink.append(step)
+
+    # ---- holding back ----
+
+    def _waits(self, step: Step) -> bool:
+        reason = waiting(self.memory, step.cluster, step.subject)
+        if reason is not None:
+            self._hold(step.cluster, reason)
+        return reason is not None
+
+    def _hold(self, cluster: str, reason: Reason) -> None:
+        self.held.append(Held(deployment=self.order.deployment, cluster=cluster, reason=reason))
+
+    # ---- why ----
+
+    def _why_new(self, row: Row) -> str:
+        others = sum(other.alive for other in self.order.rows if other.key != row.key)
+        return "a new revision" if others else f"{self.order.wanted} wanted, none there"
+
+    def _why_more(self, row: Row) -> str:
+        lost = len(row.group.replicas) - len(row.members) if row.group is not None else 0
+        if lost:
+            return f"{lost} of its replicas lost"
+        return f"{row.aim} wanted here, {row.alive} there"
+
+    def _why_less(self, row: Row, drained: tuple[Member, ...]) -> str:
+        if not drained:
+            return f"{row.alive} left of {row.group.target if row.group is not None else 0}"
+        if self.order.going:
+            return "the deployment is removed"
+        return f"{row.aim} wanted of this revision, {len(drained)} drained"
+
+
+def _standing(order: Order) -> tuple[Standing, ...]:
+    """Return ``floor`` serving replicas: a destructive step is only taken while all of these stand as they were seen."""
+    serving = sorted(
+        (member.cluster, member.replica.id, member.replica.incarnation)
+        for row in order.rows
+        for member in row.ready
+        if place(member.cluster, member.replica.id) not in order.victims
+    )
+    return tuple(
+        Standing(cluster=cluster, replica=replica, incarnation=incarnation)
+        for cluster, replica, incarnation in serving[: order.floor]
+    )
+
+
+def _history(order: Order) -> Iterator[RowKey]:
+    """Yield the groups to keep at zero: the newest of each cluster, and the last proven one."""
+    existing = sorted((row for row in order.rows if row.group is not None), key=lambda row: -row.generation)
+    for cluster in {row.key.cluster for row in existing}:
+        past = [row for row in existing if row.key.cluster == cluster and row.aim == 0]
+        yield from (row.key for row in past[: order.spec.history])
+    proven = next((row for row in existing if order.groups[place(row.key.cluster, row.group_key)].proven), None)
+    if proven is not None:
+        yield proven.key
