@@ -6,9 +6,8 @@ spelling may change and a number may not.
 
 from __future__ import annotations
 
-import operator
+import enum
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -36,6 +35,10 @@ def _structure_exactly(value: object, kind: type[T]) -> T:
     return value
 
 
+def _structure_enum(value: object, kind: type[T]) -> T:
+    return kind(value)  # type: ignore[call-arg]  # looks the member up by its value
+
+
 def _is_mapping(kind: Any) -> bool:
     return get_origin(kind) is Mapping
 
@@ -53,8 +56,8 @@ def converter() -> Converter:
         made.register_unstructure_hook(kind, _amount)
         made.register_structure_hook(kind, _structure_amount)
     for scalar in (str, int, bool):
-        # By identity: an enum of integers is an enum first, and its members are written as their values.
-        made.register_structure_hook_func(partial(operator.is_, scalar), _structure_exactly)
+        made.register_structure_hook(scalar, _structure_exactly)
+    made.register_structure_hook(enum.IntEnum, _structure_enum)  # or it would be taken for the integer it also is
     return made
 
 

@@ -1,0 +1,223 @@
+"""Hypothesis strategies for Roadstead's values: amounts, templates, nodes, deployments and fleets.
+
+Sizes are small on purpose: a fleet of three deployments on two clusters shows every kind of conflict, and a failing
+example of it can be read.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from roadstead.model import (
+    BatchingSpec,
+    ClusterSpec,
+    Constraint,
+    DaemonSpec,
+    Deployment,
+    Fleet,
+    Gpu,
+    GpuPart,
+    GpuPartition,
+    HealthSpec,
+    ModelSpec,
+    Operator,
+    PlacementSpec,
+    Quota,
+    Resources,
+    RolloutSpec,
+    RuntimeSpec,
+    Secret,
+    Spread,
+    StopSpec,
+    Strategy,
+    Template,
+    Variable,
+    WholeGpus,
+)
+from roadstead.template import target
+from roadstead.units import Cpus, Duration, GpuShare, Memory
+from roadstead.world import Device, Node
+
+__all__ = [
+    "cpus",
+    "deployments",
+    "durations",
+    "fleets",
+    "gpu_shares",
+    "gpus",
+    "memories",
+    "names",
+    "nodes",
+    "quotas",
+    "rollouts",
+    "served_templates",
+    "templates",
+]
+
+T = TypeVar("T")
+_MIB = 1024**2
+ZONES = ("a", "b")
+OWNERS = ("search", "ads")
+
+cpus = st.integers(0, 10**9).map(Cpus)
+memories = st.integers(0, 2**60).map(Memory)
+durations = st.integers(0, 10**12).map(Duration)
+gpu_shares = st.integers(1, 1000).map(GpuShare)
+names = st.text(string.ascii_lowercase, min_size=1, max_size=8)
+_texts = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12)
+
+
+# ---- any value of the model ----
+
+
+def gpus() -> st.SearchStrategy[Gpu]:
+    """Any way to ask for a GPU."""
+    return st.one_of(
+        st.builds(WholeGpus, count=st.integers(1, 8), models=_tuples(names), memory=memories),
+        st.builds(GpuPart, share=gpu_shares, memory=memories, models=_tuples(names)),
+        st.builds(GpuPartition, profile=names),
+    )
+
+
+def templates() -> st.SearchStrategy[Template]:
+    """Any template, sensible or not: for forms, hashes and wires."""
+    constraints = st.builds(Constraint, attribute=names, operator=st.sampled_from(Operator), values=_tuples(_texts))
+    spread = st.none() | st.builds(Spread, by=names, max_per=st.none() | st.integers(1, 5))
+    batching = st.none() | st.builds(BatchingSpec, max_batch_size=st.integers(1, 64), timeout=durations)
+    return st.builds(
+        Template,
+        model=st.builds(
+            ModelSpec,
+            name=names,
+            source=_texts,
+            version=st.integers(1, 99),
+            digest=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
+        ),
+        runtime=st.builds(RuntimeSpec, image=st.none() | _texts, batching=batching, args=_tuples(_texts)),
+        resources=st.builds(Resources, cpu=cpus, memory=memories, disk=memories, gpu=st.none() | gpus()),
+        env=_tuples(st.builds(Variable, name=names, value=_texts)),
+        secrets=_tuples(st.builds(Secret, name=names, ref=_texts, version=st.integers(1, 9))),
+        health=st.builds(HealthSpec, start_within=durations, failures=st.integers(1, 9), canary=st.none() | _texts),
+        stop=st.builds(StopSpec, drain_within=durations, kill_after=durations),
+        placement=st.builds(PlacementSpec, constraints=_tuples(constraints), spread=spread),
+        backend_options=st.just("") | st.just('{"priority_class":"high"}'),
+    )
+
+
+def _tuples(of: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
+    return st.lists(of, max_size=3).map(tuple)
+
+
+# ---- values that suit each other: a small world of two zones, two owners and replicas of one or two cores ----
+
+
+def served_templates(runtime: str = "simulated") -> st.SearchStrategy[Template]:
+    """A template that small clusters can run, some of them only on some nodes or on a GPU."""
+    wanted_gpus = st.one_of(
+        st.none(),
+        st.none(),
+        st.builds(WholeGpus, count=st.integers(1, 2)),
+        st.builds(GpuPart, share=st.sampled_from([300, 500, 1000]).map(GpuShare)),
+    )
+    in_zone = st.sampled_from(ZONES).map(
+        lambda zone: (Constraint(attribute="zone", operator=Operator.IN, values=(zone,)),)
+    )
+    return st.builds(
+        Template,
+        model=st.builds(ModelSpec, name=st.just("m"), source=st.sampled_from(["/m/1", "/m/2", "/m/3"])),
+        runtime=st.just(RuntimeSpec(name=runtime, engine=runtime)),
+        resources=st.builds(
+            Resources,
+            cpu=st.sampled_from([500, 1_000, 1_500]).map(Cpus),
+            memory=st.just(Memory(64 * _MIB)),
+            gpu=wanted_gpus,
+        ),
+        health=st.just(HealthSpec(every=Duration(2_000), failures=2)),
+        stop=st.just(StopSpec(drain_within=Duration(5_000), kill_after=Duration(1_000))),
+        placement=st.builds(
+            PlacementSpec,
+            constraints=st.one_of(st.just(()), st.just(()), in_zone),
+            spread=st.one_of(
+                st.none(), st.none(), st.builds(Spread, by=st.just("zone"), max_per=st.none() | st.just(2))
+            ),
+        ),
+    )
+
+
+def rollouts() -> st.SearchStrategy[RolloutSpec]:
+    """A way to pass from one revision to another; one that could never move is left out."""
+    return st.builds(
+        RolloutSpec,
+        strategy=st.sampled_from(Strategy),
+        max_surge=st.integers(0, 2),
+        max_unavailable=st.integers(0, 2),
+        progress_deadline=st.just(Duration(60_000)),
+        history=st.integers(0, 2),
+    ).filter(lambda spec: spec.max_surge + spec.max_unavailable > 0)
+
+
+@st.composite
+def nodes(draw: st.DrawFn, prefix: str = "n", max_size: int = 3) -> tuple[Node, ...]:
+    """One to ``max_size`` nodes in two zones, some with GPUs, some partly used by others, some cordoned."""
+    return tuple(
+        Node(
+            name=f"{prefix}{number}",
+            cpu=Cpus(draw(st.sampled_from([1_000, 2_000, 4_000]))),
+            memory=Memory(1024 * _MIB),
+            foreign_cpu=Cpus(draw(st.sampled_from([0, 0, 500]))),
+            devices=tuple(
+                Device(id=f"{prefix}{number}-g{index}", model="A100", memory=Memory(1024 * _MIB))
+                for index in range(draw(st.sampled_from([0, 0, 1, 2])))
+            ),
+            attributes={"zone": draw(st.sampled_from(ZONES))},
+            schedulable=draw(st.sampled_from([True, True, True, False])),
+        )
+        for number in range(draw(st.integers(1, max_size)))
+    )
+
+
+@st.composite
+def deployments(draw: st.DrawFn, name: str, clusters: Sequence[str]) -> Deployment:
+    """A deployment of that name on some of the clusters, in some order."""
+    template = draw(served_templates())
+    where = draw(st.lists(st.sampled_from(clusters), min_size=1, max_size=len(clusters), unique=True))
+    return Deployment(
+        name=name,
+        owner=draw(st.sampled_from(OWNERS)),
+        targets=tuple(target(cluster, template) for cluster in where),
+        replicas=draw(st.integers(0, 4)),
+        priority=draw(st.integers(0, 1)),
+        place=draw(st.sampled_from(["spread", "binpack"])),
+        rollout=draw(rollouts()),
+    )
+
+
+def quotas() -> st.SearchStrategy[Mapping[str, Quota]]:
+    """What the owners may hold: nothing said, or a limit that a few replicas reach."""
+    limit = st.one_of(
+        st.just(Quota()),
+        st.builds(
+            Quota,
+            cpu=st.sampled_from([1_000, 3_000, 6_000]).map(Cpus),
+            gpu=st.none() | st.sampled_from([500, 2_000]),
+        ),
+    )
+    return st.fixed_dictionaries(dict.fromkeys(OWNERS, limit))
+
+
+@st.composite
+def fleets(draw: st.DrawFn, clusters: Sequence[str] = ("here", "there")) -> Fleet:
+    """A fleet of up to three deployments over these clusters."""
+    chosen = draw(st.lists(st.sampled_from(["anchor", "buoy", "cable"]), max_size=3, unique=True))
+    return Fleet(
+        name="fleet",
+        clusters={name: ClusterSpec(name=name, backend="simulated", options=None) for name in clusters},
+        deployments={name: draw(deployments(name, clusters)) for name in chosen},
+        owner_id="owner",
+        quotas=draw(quotas()),
+        daemon=DaemonSpec(turn=Duration(2_000)),
+    )
