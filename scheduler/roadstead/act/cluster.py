@@ -86,14 +86,14 @@ class Cluster:
         """
         try:
             snapshot = asked.result(timeout)
-        except TimeoutError:
-            return self._keep(self._lost(f"no answer within {timeout:g} s"))
         except BackendError as error:
             self._observing = None
             return self._keep(self._lost(str(error)))
-        except Exception as error:  # a stranger's code: its faults are its cluster's, and no other's
+        except Exception as error:  # noqa: BLE001  # a stranger's code: its faults are its cluster's alone
+            if isinstance(error, TimeoutError) and not asked.done():
+                return self._keep(self._lost(f"no answer within {timeout:g} s"))
             self._observing = None
-            _LOG.exception("the backend of cluster %s failed", self.name)
+            _LOG.warning("the backend of cluster %s failed", self.name, exc_info=True)
             return self._keep(self._lost(f"its backend failed: {type(error).__name__}: {error}"))
         self._observing = None
         before = self._view
@@ -109,8 +109,8 @@ class Cluster:
             closed.result(timeout=5.0)
         except TimeoutError:
             _LOG.warning("the backend of cluster %s does not close: a call is still under way", self.name)
-        except Exception:
-            _LOG.exception("the backend of cluster %s failed to close", self.name)
+        except Exception:  # noqa: BLE001  # a stranger's code, and the last thing asked of it
+            _LOG.warning("the backend of cluster %s failed to close", self.name, exc_info=True)
 
     def _observe(self) -> Snapshot:
         snapshot = self.backend.observe()

@@ -115,6 +115,10 @@ def _view(seen: Seen) -> ClusterView:
     return Unreachable(since=seen.since or 0, error=seen.error, snapshot=seen.snapshot)
 
 
+def _is_set(kind: Any) -> bool:
+    return get_origin(kind) is frozenset
+
+
 def _converter() -> Converter:
     """Return the wire's converter with sets in a fixed order: the same decision is the same bytes."""
     made = converter()
@@ -122,7 +126,7 @@ def _converter() -> Converter:
     def ordered(value: frozenset[Any]) -> list[Any]:
         return sorted(made.unstructure(item) for item in value)
 
-    made.register_unstructure_hook_func(lambda kind: get_origin(kind) is frozenset, ordered)
+    made.register_unstructure_hook_func(_is_set, ordered)
     return made
 
 

@@ -28,7 +28,7 @@ from roadstead.world import (
     World,
 )
 
-__all__ = ["Event", "EventKind", "Turn", "happened"]
+__all__ = ["Event", "EventKind", "Timing", "Turn", "happened"]
 
 
 @enum.unique
@@ -86,6 +86,18 @@ class Event:
 
 
 @attrs.frozen(kw_only=True)
+class Timing:
+    """How long the parts of a turn took, in seconds; ``act`` includes making memory durable."""
+
+    observe: float = 0.0
+    plan: float = 0.0
+    act: float = 0.0
+
+
+_UNTIMED = Timing()
+
+
+@attrs.frozen(kw_only=True)
 class Turn:
     """Everything that one turn saw, decided and did; ``at`` is in milliseconds since the epoch."""
 
@@ -95,6 +107,7 @@ class Turn:
     world: World
     plan: Plan
     outcomes: tuple[Outcome, ...] = ()
+    timing: Timing = _UNTIMED
 
 
 def happened(before: Turn | None, after: Turn) -> tuple[Event, ...]:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 import attrs
 
-from roadstead.model import Deployment, Fleet, Intents, RemoveIntent, ScaleIntent
+from roadstead.model import Deployment, Fleet, Intents, OnChange, RemoveIntent, ScaleIntent
 
-__all__ = ["declared_revision", "orphans", "removed", "scaled", "still_held"]
+__all__ = ["declared_revision", "orphans", "removed", "scaled", "still_held", "with_removals"]
 
 
 def declared_revision(deployment: Deployment) -> str:
-    """Return the identity of what the file says about a deployment's template, over all of its clusters."""
-    return "+".join(target.revision for target in deployment.targets)
+    """Return the revision that stands for what the file says of a deployment: that on its first cluster."""
+    return deployment.targets[0].revision
 
 
 def scaled(intents: Intents, deployment: Deployment, replicas: int) -> Intents:
@@ -70,3 +70,11 @@ def orphans(fleet: Fleet, existing: Iterable[str]) -> frozenset[str]:
     """Return the deployments that exist on a cluster, stand in no file, and wait for a person's word."""
     confirmed = {intent.deployment for intent in fleet.intents.remove}
     return frozenset(name for name in existing if name not in fleet.deployments and name not in confirmed)
+
+
+def with_removals(fleet: Fleet, existing: Iterable[str]) -> Fleet:
+    """Return ``fleet`` with what vanished from its file confirmed to go, if ``on_removal`` says so."""
+    if fleet.daemon.on_removal is not OnChange.APPLY:
+        return fleet
+    gone = orphans(fleet, existing)
+    return attrs.evolve(fleet, intents=removed(fleet.intents, fleet, gone)) if gone else fleet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
@@ -31,6 +32,9 @@ class Probes(Protocol):
     def follow(self, servers: Iterable[Asked]) -> None:
         """Ask exactly these servers from now on."""
 
+    def settle(self) -> None:
+        """Wait until every server has been asked once, and no longer than one of them may take to answer."""
+
     def close(self) -> None:
         """Ask no more."""
 
@@ -47,7 +51,8 @@ class Prober:
         self._wake = wake
         self._clock = clock
         self._book = ProbeBook()
-        self._waiting: list[Asked] = []
+        self._watched = math.inf
+        self._said: set[str] = set()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -68,6 +73,11 @@ class Prober:
                 thread.start()
             self._changed.notify_all()
 
+    def settle(self) -> None:
+        """Wait until every server has been asked once, and no longer than one of them may take to answer."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._book.is_complete or self._closed, TIMEOUT.seconds)
+
     def close(self) -> None:
         """Ask no more; an answer that is still awaited is dropped."""
         with self._changed:
@@ -80,19 +90,33 @@ class Prober:
         while (asked := self._next()) is not None:
             state = self._ask(asked)
             with self._changed:
+                was_complete = self._book.is_complete
                 changed = self._book.answered(asked, state, self._clock.monotonic())
+                if not was_complete and self._book.is_complete:
+                    self._changed.notify_all()
             if changed:
                 self._wake()
 
     def _next(self) -> Asked | None:
-        """Wait for a server to be due and return it; ``None`` at the end."""
+        """Wait for a server to be due and return it; ``None`` at the end.
+
+        One thread at a time watches the clock, for what is due first; the others sleep until there is something for
+        them.
+        """
         with self._changed:
             while not self._closed:
-                self._waiting.extend(self._book.due(self._clock.monotonic()))
-                if self._waiting:
-                    return self._waiting.pop(0)
+                asked = self._book.due(self._clock.monotonic())
+                if asked is not None:
+                    self._changed.notify()
+                    return asked
                 due = self._book.next_due()
-                self._changed.wait(None if due is None else max(0.0, due - self._clock.monotonic()))
+                if due is None or due >= self._watched:
+                    self._changed.wait()
+                    continue
+                self._watched = due
+                self._changed.wait(max(0.0, due - self._clock.monotonic()))
+                if self._watched == due:
+                    self._watched = math.inf
             return None
 
     def _ask(self, asked: Asked) -> ModelState:
@@ -103,7 +127,9 @@ class Prober:
             return ModelState(status=ModelStatus.UNKNOWN, incarnation=server.incarnation, error=error)
         try:
             return runtime.probe(server, timeout=min(TIMEOUT, server.template.health.every))
-        except Exception as error:  # a stranger's code: what it raises is no answer
-            _LOG.exception("the probe of %s failed", asked.replica)
+        except Exception as error:  # noqa: BLE001  # a stranger's code: what it raises is no answer
             text = f"the probe failed: {type(error).__name__}: {error}"
+            if text not in self._said:
+                self._said.add(text)
+                _LOG.warning("the probe of %s failed", asked.replica, exc_info=True)
             return ModelState(status=ModelStatus.UNKNOWN, incarnation=server.incarnation, error=text)

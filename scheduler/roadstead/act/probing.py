@@ -1,7 +1,12 @@
-"""When which server is asked for its model, and what its answers come to. No clock and no thread: time is an argument."""
+"""When which server is asked for its model, and what its answers come to.
+
+No clock and no thread in here: time is an argument, in seconds of whatever clock the caller uses throughout.
+"""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -25,28 +30,31 @@ class Asked:
     server: Server
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Entry:
-    """What is known of one server, in seconds of the caller's clock."""
+    """What is known of one server; ``due`` is ``None`` while its answer is awaited."""
 
-    server: Server
+    asked: Asked
     since: float
-    due: float
+    due: float | None
     state: ModelState
     unknown: int = 0
-    in_flight: bool = False
+    heard: bool = False
 
 
 class ProbeBook:
     """Keeps for every running server when it is due, and the word that counts about its model.
 
-    An answer counts for the incarnation that was asked, and one server is asked one thing at a time. A definite
-    answer counts at once. No answer changes the word about an available model only after ``health.failures`` of them
-    in a row: a server that is slow for a moment goes on serving.
+    An answer counts for the incarnation that was asked, and one server is asked one thing at a time. A definite answer
+    counts at once. No answer changes the word about an available model only after ``health.failures`` of them in a row:
+    a server that is slow for a moment goes on serving.
     """
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
+        self._order: list[tuple[float, int, _Entry]] = []
+        self._tie = itertools.count()
+        self._in_flight: set[str] = set()
         self._states: Mapping[str, ModelState] = MappingProxyType({})
 
     @property
@@ -59,46 +67,69 @@ class ProbeBook:
         old, self._entries = self._entries, {}
         for asked in servers:
             entry = old.get(asked.replica)
-            if entry is None or entry.server.incarnation != asked.server.incarnation:
-                unknown = ModelState(status=ModelStatus.UNKNOWN, incarnation=asked.server.incarnation)
-                entry = _Entry(asked.server, now, now, unknown, in_flight=entry is not None and entry.in_flight)
-            elif entry.server is not asked.server:
-                entry.server = asked.server
+            if entry is None:
+                entry = _Entry(asked, now, None, _unknown(asked))
+                if asked.replica not in self._in_flight:
+                    self._schedule(entry, now)
+            elif entry.asked.server.incarnation != asked.server.incarnation:
+                entry.since, entry.state, entry.unknown, entry.heard = now, _unknown(asked), 0, False
+                if entry.due is not None:
+                    self._schedule(entry, now)
+            entry.asked = asked
             self._entries[asked.replica] = entry
         self._publish()
 
-    def due(self, now: float) -> tuple[Asked, ...]:
-        """Return the servers to be asked now, the longest due first; each must be given back with :meth:`answered`."""
-        ready = sorted(
-            (entry.due, replica) for replica, entry in self._entries.items() if entry.due <= now and not entry.in_flight
-        )
-        for _, replica in ready:
-            self._entries[replica].in_flight = True
-        return tuple(Asked(replica, self._entries[replica].server) for _, replica in ready)
+    def due(self, now: float) -> Asked | None:
+        """Return the server that is due the longest, if any; it must be given back with :meth:`answered`."""
+        self._drop_stale()
+        if not self._order or self._order[0][0] > now:
+            return None
+        _, _, entry = heapq.heappop(self._order)
+        entry.due = None
+        self._in_flight.add(entry.asked.replica)
+        return entry.asked
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every server has been asked at least once, whatever it said."""
+        return all(entry.heard for entry in self._entries.values())
 
     def next_due(self) -> float | None:
         """Return when the next server is due, or ``None`` while there is none that could be asked."""
-        return min((entry.due for entry in self._entries.values() if not entry.in_flight), default=None)
+        self._drop_stale()
+        return self._order[0][0] if self._order else None
 
     def answered(self, asked: Asked, state: ModelState, now: float) -> bool:
         """Take in an answer, and return whether the word about that replica changed."""
+        self._in_flight.discard(asked.replica)
         entry = self._entries.get(asked.replica)
         if entry is None:
             return False
-        entry.in_flight = False
-        if entry.server.incarnation != state.incarnation or asked.server.incarnation != state.incarnation:
-            entry.due = now
+        if entry.asked.server.incarnation != state.incarnation:
+            self._schedule(entry, now)
             return False
+        entry.heard = True
         entry.unknown = entry.unknown + 1 if state.status is ModelStatus.UNKNOWN else 0
-        believed = (
-            entry.state.status is ModelStatus.AVAILABLE and 0 < entry.unknown < entry.server.template.health.failures
-        )
+        health = entry.asked.server.template.health
+        believed = entry.state.status is ModelStatus.AVAILABLE and 0 < entry.unknown < health.failures
         changed = not believed and state != entry.state
         if changed:
             entry.state = state
             self._publish()
-        entry.due = now + _pause(entry, now).seconds
+        self._schedule(entry, now + _pause(entry, now).seconds)
         return changed
+
+    def _schedule(self, entry: _Entry, due: float) -> None:
+        entry.due = due
+        heapq.heappush(self._order, (due, next(self._tie), entry))
+
+    def _drop_stale(self) -> None:
+        """Remove from the head what is no longer followed or was scheduled anew since."""
+        while self._order:
+            due, _, entry = self._order[0]
+            if entry.due == due and self._entries.get(entry.asked.replica) is entry:
+                return
+            heapq.heappop(self._order)
 
     def _publish(self) -> None:
         states = {replica: entry.state for replica, entry in self._entries.items()}
@@ -107,9 +138,13 @@ class ProbeBook:
             self._states = MappingProxyType(states)
 
 
+def _unknown(asked: Asked) -> ModelState:
+    return ModelState(status=ModelStatus.UNKNOWN, incarnation=asked.server.incarnation)
+
+
 def _pause(entry: _Entry, now: float) -> Duration:
     """Return how long until a server is asked again: quickly while it starts, then as its owner says."""
-    health = entry.server.template.health
+    health = entry.asked.server.template.health
     starting = entry.state.status in {ModelStatus.UNKNOWN, ModelStatus.LOADING}
     if starting and now - entry.since < health.start_within.seconds:
         return min(QUICK, health.every)

@@ -1,0 +1,108 @@
+"""One step as a call to its backend, and whatever comes back as an outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from roadstead.errors import (
+    BackendError,
+    Conflict,
+    OutcomeUnknown,
+    OutOfCapacity,
+    Rejected,
+    Retryable,
+    RoadsteadError,
+)
+from roadstead.model import Fleet
+from roadstead.plans import Bind, Delete, Grow, Restart, Shrink, Step
+from roadstead.spi.backend import Backend, Binds, Expect, GroupOrder, Restarts
+from roadstead.spi.runtime import Runtime
+from roadstead.world import Outcome, OutcomeKind
+
+__all__ = ["call", "done", "failed"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def call(step: Step, backend: Backend, fleet: Fleet, runtimes: Mapping[str, Runtime]) -> None:
+    """Ask ``backend`` for ``step``.
+
+    Raises what the backend raises, and :class:`Rejected` for what it cannot be asked.
+    """
+    match step:
+        case Grow():
+            backend.apply(_order(step, fleet, runtimes), step.target, expect=Expect(step.version))
+        case Shrink():
+            order = _order(step, fleet, runtimes)
+            backend.apply(order, step.target, retire=step.retire, expect=Expect(step.version))
+        case Delete():
+            backend.delete(step.group, grace=step.grace, expect=Expect(step.version))
+        case Bind():
+            if not isinstance(backend, Binds):
+                raise _unable(step, "does not let us pick the node")
+            backend.bind(step.replica, step.node, step.devices)
+        case Restart():
+            if not isinstance(backend, Restarts):
+                raise _unable(step, "cannot restart a replica in place")
+            backend.restart(step.replica, grace=step.grace, reason=step.because)
+
+
+def done(step: Step, turn: int) -> Outcome:
+    """Return that the cluster accepted ``step``."""
+    return Outcome(turn=turn, cluster=step.cluster, subject=step.subject, kind=OutcomeKind.DONE)
+
+
+def failed(step: Step, turn: int, error: Exception) -> Outcome:
+    """Return what an error says about whether ``step`` happened, and whether it is worth another try.
+
+    An error that a backend may not raise says nothing about what was done before it: the outcome is unknown.
+    """
+    if not isinstance(error, RoadsteadError):
+        _LOG.warning("%s on cluster %s failed", type(step).__name__.lower(), step.cluster, exc_info=error)
+    return Outcome(
+        turn=turn,
+        cluster=step.cluster,
+        subject=step.subject,
+        kind=_kind(error),
+        code=error.code if isinstance(error, RoadsteadError) else BackendError.code,
+        text=str(error) if isinstance(error, RoadsteadError) else f"{type(error).__name__}: {error}",
+        retry_after=error.after_ms if isinstance(error, Retryable) else None,
+    )
+
+
+def _kind(error: Exception) -> OutcomeKind:
+    match error:
+        case Conflict():
+            return OutcomeKind.CONFLICT
+        case OutOfCapacity():
+            return OutcomeKind.NO_CAPACITY
+        case Rejected():
+            return OutcomeKind.REJECTED
+        case OutcomeUnknown():
+            return OutcomeKind.UNKNOWN
+        case RoadsteadError():
+            return OutcomeKind.FAILED
+        case _:
+            return OutcomeKind.UNKNOWN
+
+
+def _order(step: Grow | Shrink, fleet: Fleet, runtimes: Mapping[str, Runtime]) -> GroupOrder:
+    name = step.template.runtime.name
+    runtime = runtimes.get(name)
+    if runtime is None:
+        hint = f"installed: {', '.join(sorted(runtimes)) or 'none'}"
+        raise Rejected(f"runtime {name!r} is not installed", cluster=step.cluster, subject=step.subject, hint=hint)
+    return GroupOrder(
+        key=step.group,
+        fleet=fleet.name,
+        owner=step.owner,
+        owner_id=fleet.owner_id,
+        generation=step.generation,
+        template=step.template,
+        launch=runtime.launch(step.template),
+    )
+
+
+def _unable(step: Step, what: str) -> Rejected:
+    return Rejected(f"the backend {what}", cluster=step.cluster, subject=step.subject)

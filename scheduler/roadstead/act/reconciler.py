@@ -1,0 +1,168 @@
+"""One turn: observe, plan, remember, carry out, tell.
+
+A crash between any two of these is harmless: what was observed is observed again, what was planned and not done is
+planned again, and what was done and not told is seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+import attrs
+
+from roadstead.act.clock import Clock
+from roadstead.act.decisions import decision
+from roadstead.act.events import Event, Timing, Turn, happened
+from roadstead.act.executor import Executor
+from roadstead.act.intents import with_removals
+from roadstead.act.journal import Journal
+from roadstead.act.memory import MemoryStore
+from roadstead.decide.planner import plan
+from roadstead.errors import StateError
+from roadstead.memory import PlanMemory
+from roadstead.model import Fleet
+from roadstead.plans import Plan
+from roadstead.spi.policies import PlacementPolicy
+from roadstead.world import Outcome, World
+
+__all__ = ["Look", "Reconciler", "Watcher"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Watcher(Protocol):
+    """Whoever is shown plans and outcomes; :class:`roadstead.spi.host.PluginHost` is one."""
+
+    def planned(self, plan: Plan, turn: int) -> None:
+        """See a plan before it is carried out."""
+
+    def applied(self, outcomes: tuple[Outcome, ...], turn: int) -> None:
+        """See what became of a plan's steps."""
+
+
+@attrs.frozen(kw_only=True)
+class Look:
+    """What a turn would see and decide now; nothing came of it."""
+
+    at: int
+    fleet: Fleet
+    world: World
+    plan: Plan
+
+
+class Reconciler:
+    """Runs turns, one at a time, and carries from one to the next what must not be forgotten in between."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        store: MemoryStore,
+        journal: Journal,
+        policies: Mapping[str, PlacementPolicy],
+        watcher: Watcher,
+        clock: Clock,
+    ) -> None:
+        self._observer = executor.observer
+        self._executor = executor
+        self._store = store
+        self._journal = journal
+        self._policies = policies
+        self._watcher = watcher
+        self._clock = clock
+        self._memory = PlanMemory()
+        self._outcomes: tuple[Outcome, ...] = ()
+        self._last: Turn | None = None
+        self.problem: str | None = None
+
+    @property
+    def last(self) -> Turn | None:
+        """The last turn that was completed."""
+        return self._last
+
+    @property
+    def memory(self) -> PlanMemory:
+        """What the next plan is made with."""
+        return self._memory
+
+    def remember(self, memory: PlanMemory) -> None:
+        """Go on from ``memory``; for the start."""
+        self._memory = memory
+
+    def look(self, fleet: Fleet) -> Look:
+        """Observe and plan, with no effect on anything but what was seen last."""
+        at, world = self._clock.now(), self._observer.look(self._outcomes)
+        fleet = with_removals(fleet, world.shards)
+        return Look(at=at, fleet=fleet, world=world, plan=plan(fleet, world, self._memory, at, self._policies))
+
+    def foresee(self, fleet: Fleet) -> Look | None:
+        """Plan for ``fleet`` on what the last turn saw, without observing; ``None`` before the first turn."""
+        if self._last is None:
+            return None
+        at, world = self._clock.now(), attrs.evolve(self._last.world, outcomes=self._outcomes)
+        fleet = with_removals(fleet, world.shards)
+        return Look(at=at, fleet=fleet, world=world, plan=plan(fleet, world, self._memory, at, self._policies))
+
+    def turn(self, fleet: Fleet) -> Turn:
+        """Run one turn for ``fleet`` and return it.
+
+        Raises :class:`StateError` where the memory of a plan cannot be made durable: nothing of that plan is then done,
+        and the next turn starts from what the last durable memory says.
+        """
+        clock = self._clock
+        started = clock.monotonic()
+        at, world = clock.now(), self._observer.look(self._outcomes)
+        fleet = with_removals(fleet, world.shards)
+        observed = clock.monotonic()
+        made = plan(fleet, world, self._memory, at, self._policies)
+        planned = clock.monotonic()
+        self._remember(made)
+        before, self._memory = self._memory, made.memory
+        self._show(made)
+        self._outcomes = self._executor.carry_out(fleet, made)
+        timing = Timing(observe=observed - started, plan=planned - observed, act=clock.monotonic() - planned)
+        number, outcomes = made.memory.turn, self._outcomes
+        turn = Turn(number=number, at=at, fleet=fleet, world=world, plan=made, outcomes=outcomes, timing=timing)
+        self._tell(turn, before)
+        self._last = turn
+        return turn
+
+    def tell(self, *events: Event) -> None:
+        """Add to the event log what no turn could see."""
+        self._journal.record(events)
+
+    def _remember(self, made: Plan) -> None:
+        try:
+            self._store.save(made.memory, acts=bool(made.steps))
+        except StateError as error:
+            self.problem = f"nothing is done, because memory cannot be kept: {error}"
+            raise
+        self.problem = None
+
+    def _tell(self, turn: Turn, memory: PlanMemory) -> None:
+        """Write down what happened, and the decision where something was decided."""
+        events = happened(self._last, turn)
+        decided = bool(turn.plan.steps) or self._last is None or _held(self._last.plan) != _held(turn.plan)
+        self._journal.record(events, decision(turn, memory) if decided else None)
+        for event in events:
+            _LOG.info("%s", event.text)
+        if turn.outcomes:
+            self._show_outcomes(turn)
+
+    def _show(self, made: Plan) -> None:
+        try:
+            self._watcher.planned(made, made.memory.turn)
+        except Exception:  # noqa: BLE001  # a stranger's code that only watches
+            _LOG.warning("a plugin that watches plans failed", exc_info=True)
+
+    def _show_outcomes(self, turn: Turn) -> None:
+        try:
+            self._watcher.applied(turn.outcomes, turn.number)
+        except Exception:  # noqa: BLE001  # a stranger's code that only watches
+            _LOG.warning("a plugin that watches outcomes failed", exc_info=True)
+
+
+def _held(made: Plan) -> frozenset[tuple[str, str, str]]:
+    return frozenset((held.deployment, held.cluster, held.reason.code.value) for held in made.held)
