@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from roadstead.decide.fit import Demand, demand
 from roadstead.memory import PlanMemory
-from roadstead.model import Deployment, Fleet, RolloutSpec
-from roadstead.world import Shard, World
+from roadstead.model import Deployment, Fleet, RolloutSpec, Template
+from roadstead.world import Phase, Shard, Snapshot, World
 
 __all__ = ["Case"]
 
@@ -41,3 +42,12 @@ class Case:
             for member in self.shard.members
             if member.cluster == cluster and member.replica.node is not None
         ]
+
+    def demand_on(self, cluster: str, snapshot: Snapshot, template: Template, *, granted: int = 0) -> Demand:
+        """Return the demand for more replicas on ``cluster``, behind its slots there and the ``granted`` ones of this turn."""
+        slots = sum(
+            member.cluster == cluster and member.replica.phase is Phase.SLOT and member.replica.node is None
+            for member in self.shard.members
+        )
+        made = demand(cluster, snapshot, self.name, template, self.nodes_of_replicas(cluster))
+        return attrs.evolve(made, ahead=slots + granted)

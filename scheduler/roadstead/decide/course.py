@@ -13,7 +13,7 @@ import attrs
 
 from roadstead.decide import progress
 from roadstead.decide.case import Case
-from roadstead.decide.fit import Fit, No, Yes, demand, fit
+from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.limits import over_quota
 from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_stop_at_once
@@ -198,7 +198,8 @@ def _room(question: Question, case: Case, ledger: Ledger) -> Fit:
     allowed = question.count
     freed = None
     if question.without is None:
-        allowed = min(allowed, ledger.quota_room(case.owner, row.template.resources, case.name))
+        quota_room = ledger.quota_room(case.owner, row.template.resources, case.name)
+        allowed = min(allowed, quota_room - question.granted)
     elif not ledger.quota_allows_swap(case.owner, question.without.group.template.resources, row.template.resources):
         allowed = 0
     if allowed <= 0:
@@ -211,7 +212,7 @@ def _room(question: Question, case: Case, ledger: Ledger) -> Fit:
             devices=replica.devices,
             resources=question.without.group.template.resources,
         )
-    wish = demand(row.key.cluster, view.snapshot, case.name, row.template, case.nodes_of_replicas(row.key.cluster))
+    wish = case.demand_on(row.key.cluster, view.snapshot, row.template, granted=question.granted)
     answer = fit(view.snapshot, ledger, wish, allowed, freed)
     return Yes(min(answer.count, allowed)) if isinstance(answer, Yes) else answer
 

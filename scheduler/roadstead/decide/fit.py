@@ -65,7 +65,8 @@ class Demand:
     """What is to be placed: replicas of one template of one deployment on one cluster.
 
     ``siblings`` counts the deployment's replicas on each node there, over all revisions; ``crowd`` the same for each value of the
-    attribute that the template spreads by. Made by :func:`demand`.
+    attribute that the template spreads by. ``ahead`` replicas of the deployment wait for a node there and come first. Made by
+    :func:`demand`.
     """
 
     cluster: str
@@ -73,6 +74,7 @@ class Demand:
     template: Template
     siblings: Mapping[str, int]
     crowd: Mapping[str, int]
+    ahead: int = 0
 
     def domain(self, node: Node) -> str:
         """Return the value of the spread attribute on ``node``; every node is in one domain where nothing is spread."""
@@ -116,7 +118,10 @@ class Obstacle:
 
 
 def demand(cluster: str, snapshot: Snapshot, deployment: str, template: Template, nodes: Iterable[str]) -> Demand:
-    """Return the demand for replicas of ``template``, with the deployment's replicas there standing on ``nodes``, one entry each."""
+    """Return the demand for replicas of ``template``.
+
+    ``nodes`` has one entry for each of the deployment's replicas there that has a node.
+    """
     siblings = Counter(nodes)
     made = Demand(cluster=cluster, deployment=deployment, template=template, siblings=siblings, crowd={})
     crowd: Counter[str] = Counter()
@@ -131,7 +136,7 @@ def fit(snapshot: Snapshot, ledger: Ledger, demand: Demand, count: int, freed: F
     """Return how many of ``count`` replicas fit now; with ``freed``, if that replica were gone."""
     if not is_directed(snapshot):
         return Unknown()
-    total = 0
+    total = -demand.ahead
     taken: Counter[str] = Counter()
     for node in snapshot.nodes:
         if obstacles(node, ledger, demand, freed):
@@ -142,7 +147,7 @@ def fit(snapshot: Snapshot, ledger: Ledger, demand: Demand, count: int, freed: F
         total += room
         if total >= count:
             return Yes(count)
-    return Yes(total) if total else No(refusal(snapshot, ledger, demand, freed))
+    return Yes(total) if total > 0 else No(refusal(snapshot, ledger, demand, freed))
 
 
 def is_directed(snapshot: Snapshot) -> bool:

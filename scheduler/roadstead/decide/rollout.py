@@ -23,10 +23,14 @@ __all__ = ["Moves", "Question", "Room", "advance", "floor_of", "may_stop_at_once
 
 @attrs.frozen(kw_only=True)
 class Question:
-    """Whether ``count`` more replicas of this row would fit, quota included; with ``without``, if that replica were gone."""
+    """Whether ``count`` more replicas of this row would fit, quota included, after ``granted`` others of it.
+
+    With ``without``: if that replica were gone.
+    """
 
     row: Row
     count: int
+    granted: int = 0
     without: Member | None = None
 
 
@@ -97,7 +101,7 @@ class _Growth:
         for row in needy:
             given = min(row.need, base)
             base -= given
-            extra = self._surge(row, min(row.need - given, surge))
+            extra = self._surge(row, min(row.need - given, surge), given)
             surge -= extra
             if given + extra:
                 self.grow[row.key] = given + extra
@@ -118,10 +122,10 @@ class _Growth:
         self.grow[heir.key] = lost
         return base - lost
 
-    def _surge(self, row: Row, count: int) -> int:
+    def _surge(self, row: Row, count: int, granted: int) -> int:
         if count <= 0:
             return 0
-        answer = self.room(Question(row=row, count=count))
+        answer = self.room(Question(row=row, count=count, granted=granted))
         match answer:
             case Yes(count=fitting):
                 self.surged = True
@@ -167,10 +171,22 @@ class _Retirement:
 
     def _lowest(self, spec: RolloutSpec) -> int:
         """Return the floor, or all that is wanted as long as surging gets on without going below it."""
-        surging = self.growth.surged or self.growth.total > self.wanted
+        surging = self.growth.surged or self.growth.total - self._unplaced() > self.wanted
         if spec.strategy is Strategy.AUTO and surging:
             return self.wanted
         return floor_of(self.wanted, spec)
+
+    def _unplaced(self) -> int:
+        """Return how many slots have no room anywhere: a surge that nothing came of.
+
+        The question is about a slot that stands already, so one less than all of them comes before it.
+        """
+        return sum(
+            slots
+            for row in self.rows
+            if (slots := sum(member.replica.phase is Phase.SLOT for member in row.standing))
+            and isinstance(self.room(Question(row=row, count=1, granted=-1)), No)
+        )
 
     def decide(self) -> None:
         order = sorted((row for row in self.rows if row.surplus), key=lambda row: (not row.failed, row.proven, row.generation, row.key))

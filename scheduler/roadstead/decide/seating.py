@@ -97,8 +97,8 @@ class _Seats:
 
     def _counted(self, reason: Reason, row: Row, waiting_slots: int) -> Reason:
         """Say how many slots wait, and where fewer replicas would do, that this is the cheapest change."""
-        detail = f"{waiting_slots} of {row.aim} replicas wait for a node: {reason.detail}"
-        placed = row.aim - waiting_slots
+        detail = f"{waiting_slots} of {row.alive} replicas wait for a node: {reason.detail}"
+        placed = row.alive - waiting_slots
         change = reason.change
         if placed > 0 and (change is None or change.kind > ChangeKind.LOWER_REPLICAS):
             change = Change(ChangeKind.LOWER_REPLICAS, f"lower replicas by {waiting_slots}")

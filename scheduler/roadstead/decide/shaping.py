@@ -8,7 +8,7 @@ import attrs
 
 from roadstead.decide.case import Case
 from roadstead.decide.eligibility import shortfalls
-from roadstead.decide.fit import Fit, demand, fit, is_directed
+from roadstead.decide.fit import Fit, fit, is_directed
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.rows import Row, RowKey
 from roadstead.decide.spread import Option, assign
@@ -146,7 +146,7 @@ def _option(case: Case, aim: _Aim, ledger: Ledger) -> Option:
         member.cluster == aim.cluster and member.replica.phase not in {Phase.STOPPING, Phase.LOST}
         for member in case.shard.members
     )
-    wish = demand(aim.cluster, snapshot, case.name, aim.template, case.nodes_of_replicas(aim.cluster))
+    wish = case.demand_on(aim.cluster, snapshot, aim.template)
 
     def room(count: int) -> Fit:
         return fit(snapshot, ledger, wish, count)

@@ -7,11 +7,12 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.model import Fleet
 from roadstead.plans import Plan, Restart, Step
 from roadstead.reasons import Change, Reason, ReasonCode
 from roadstead.world import Member, ModelStatus, Phase, Shard
 
-__all__ = ["CANNOT_BE_PLACED", "Cause", "cause_of", "causes", "deployment_of", "member_reason", "smallest"]
+__all__ = ["CANNOT_BE_PLACED", "Cause", "cause_of", "causes", "deployment_of", "member_reason", "notices", "smallest"]
 
 CANNOT_BE_PLACED = frozenset(
     {ReasonCode.NO_CAPACITY, ReasonCode.NO_MATCHING_NODE, ReasonCode.UNSUPPORTED, ReasonCode.QUOTA, ReasonCode.DISABLED}
@@ -104,6 +105,15 @@ def smallest(plan: Plan, shard: Shard, deployment: str) -> Change | None:
     """Return the cheapest of the changes that would be enough by themselves, or ``None`` where none is known."""
     changes = [reason.change for reason in _all_reasons(plan, shard, deployment) if reason.change is not None]
     return min(changes, default=None)
+
+
+def notices(fleet: Fleet, plan: Plan) -> tuple[Cause, ...]:
+    """Return what is held for no deployment of the fleet, such as a cluster in other hands; orphans are told elsewhere."""
+    return tuple(
+        cause_of(held.reason)
+        for held in plan.held
+        if held.deployment not in fleet.deployments and held.reason.code is not ReasonCode.ORPHANED
+    )
 
 
 def _all_reasons(plan: Plan, shard: Shard, deployment: str) -> list[Reason]:

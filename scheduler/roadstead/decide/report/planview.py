@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, causes, deployment_of, notices
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.holdings import Use, use_of
 from roadstead.model import Deployment, Fleet, Quota
@@ -156,7 +156,7 @@ def plan_view(fleet: Fleet, world: World, plan: Plan, now: int) -> PlanView:
         deployments=changed,
         unchanged=len(all_of_them) - len(changed),
         quotas=tuple(_quotas(fleet, world, plan)),
-        notices=tuple(cause_of(held.reason) for held in plan.held if held.deployment not in fleet.deployments),
+        notices=notices(fleet, plan),
     )
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import attrs
 
-from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, member_reason
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, member_reason, notices
 from roadstead.decide.report.status import (
     Abilities,
     Amounts,
@@ -73,7 +73,7 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
             ),
             *(IntentStatus(verb="delete", deployment=one.deployment, replicas=None) for one in fleet.intents.remove),
         ),
-        notices=tuple(cause_of(held.reason) for held in plan.held if held.deployment not in named),
+        notices=notices(fleet, plan),
     )
 
 
