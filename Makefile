@@ -12,6 +12,10 @@ help: ## say what can be made
 env: ## the environment: .venv, with .venv/bin/roadstead (seconds when nothing changed)
 	@requirements/install
 
+.PHONY: model
+model: env ## the quickstart's model, exported for serving (seconds when it is there)
+	$(BIN)/python -m configs.minilm.export models/minilm
+
 .PHONY: test
 test: env ## the default tier of tests
 	$(BIN)/pytest
