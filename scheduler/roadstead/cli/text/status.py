@@ -54,11 +54,9 @@ def _warnings(status: FleetStatus) -> Iterator[Text]:
         )
     for orphan in status.orphans:
         where = f"{plural(orphan.replicas, 'replica')} on {', '.join(orphan.clusters)}"
-        yield Text(
-            f"{orphan.deployment} is no longer in the fleet file and is left as it is ({where}); "
-            f"`roadstead delete {orphan.deployment}` removes it",
-            style="yellow",
-        )
+        left = "is being removed" if orphan.removing else "is left as it is"
+        hint = "" if orphan.removing else f"; `roadstead delete {orphan.deployment}` removes it"
+        yield Text(f"{orphan.deployment} is no longer in the fleet file and {left} ({where}){hint}", style="yellow")
     for intent in status.intents:
         what = f"{intent.verb} {intent.deployment}" + (f" {intent.replicas}" if intent.replicas is not None else "")
         yield Text(f"by command: {what}", style="cyan")

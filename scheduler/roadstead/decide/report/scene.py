@@ -7,7 +7,15 @@ from functools import cached_property
 
 import attrs
 
-from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, member_reason, notices
+from roadstead.decide.report.causes import (
+    CANNOT_BE_PLACED,
+    Cause,
+    cause_of,
+    causes,
+    deployment_of,
+    member_reason,
+    notices,
+)
 from roadstead.decide.report.status import (
     Abilities,
     Amounts,
@@ -64,7 +72,7 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
         clusters=tuple(scene.cluster(name) for name in sorted(fleet.clusters)),
         quotas=tuple(scene.quota(owner, quota) for owner, quota in sorted(fleet.quotas.items())),
         orphans=tuple(
-            _orphan(shard) for name, shard in sorted(world.shards.items()) if name not in named and shard.groups
+            _orphan(fleet, shard) for name, shard in sorted(world.shards.items()) if name not in named and shard.groups
         ),
         intents=(
             *(
@@ -77,11 +85,12 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
     )
 
 
-def _orphan(shard: Shard) -> Orphan:
+def _orphan(fleet: Fleet, shard: Shard) -> Orphan:
     return Orphan(
         deployment=shard.deployment,
         clusters=tuple(dict.fromkeys(cluster for cluster, _ in shard.groups)),
         replicas=sum(1 for member in shard.members if member.replica.phase is not Phase.LOST),
+        removing=any(one.deployment == shard.deployment for one in fleet.intents.remove),
     )
 
 

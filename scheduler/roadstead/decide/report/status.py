@@ -251,11 +251,15 @@ class IntentStatus:
 
 @attrs.frozen(kw_only=True)
 class Orphan:
-    """A deployment that vanished from the file and is left running until ``apply`` or ``delete`` confirms it."""
+    """A deployment that vanished from the file and is left running until that is confirmed.
+
+    ``removing`` says that ``apply`` or ``delete`` has confirmed it.
+    """
 
     deployment: str
     clusters: tuple[str, ...]
     replicas: int
+    removing: bool
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,1 @@
+"""One module for each command, each with the click command as ``command``."""

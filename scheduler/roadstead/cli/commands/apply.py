@@ -1,0 +1,105 @@
+"""``roadstead apply``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import click
+
+from roadstead.cli.direct import Direct
+from roadstead.cli.errors import NotUnderstood
+from roadstead.cli.exits import Exit
+from roadstead.cli.follow import Within, follow, waiting
+from roadstead.cli.locate import Located, locate
+from roadstead.cli.screen import Screen
+from roadstead.cli.settings import common
+from roadstead.cli.source import Source
+from roadstead.cli.text.plan import plan_view_text
+from roadstead.cli.text.status import status_view
+from roadstead.cli.text.words import plural
+from roadstead.config import read_fleet
+from roadstead.decide.report import FleetStatus, PlanView
+from roadstead.model import Fleet
+from roadstead.spi.host import PluginHost
+
+__all__ = ["command"]
+
+
+@click.command("apply")
+@common()
+@waiting()
+def command(*, detach: bool, timeout: int) -> None:
+    """Make the fleet what its file says, and follow it.
+
+    The file is checked, the plan shown, and after a yes handed to the daemon. What has vanished from the file is asked
+    for and then removed. Without a daemon this command does the same work itself until it is done; nobody heals
+    afterwards.
+
+    The exit code tells how it ended: 0 done, 3 cannot be placed or over a quota, 4 not done in time, 5 rolled back, 65
+    the file is wrong.
+    """
+    screen = Screen()
+    located = locate(screen.settings.file)
+    fleet = read_fleet(located.file, PluginHost.installed())
+    if located.client.alive():
+        _through_daemon(screen, located, fleet, detach=detach, timeout=timeout)
+    elif detach:
+        raise NotUnderstood(
+            "--detach needs a daemon that goes on", hint="`roadstead daemon start --background` starts one"
+        )
+    else:
+        _without_daemon(screen, located, timeout)
+
+
+def _through_daemon(screen: Screen, located: Located, fleet: Fleet, *, detach: bool, timeout: int) -> None:
+    client = located.client
+    going = _confirmed(screen, client, client.plan())
+    turn = client.apply(confirm_removals=bool(going))
+    if detach:
+        screen.say("handed to the daemon; `roadstead status --watch` shows how far it is")
+        return
+    _done(screen, follow(screen, client, (*fleet.deployments, *going), Within(timeout_ms=timeout, from_turn=turn)))
+
+
+def _without_daemon(screen: Screen, located: Located, timeout: int) -> None:
+    with Direct.opened(located, "roadstead apply") as direct:
+        going = _confirmed(screen, direct, direct.plan())
+        direct.remove(going)
+        screen.say("no daemon runs for this fleet: this command does the work itself until it is done")
+        within = Within(timeout_ms=timeout, goes_on="replicas that run stay; nobody goes on until the next `apply`")
+        _done(screen, follow(screen, _Acting(direct.turn), (*direct.fleet.deployments, *going), within))
+    screen.say("nobody heals now: `roadstead daemon start --background` starts a daemon that does")
+
+
+@attrs.frozen
+class _Acting:
+    """Someone whose every answer is a turn."""
+
+    turn: Callable[[], FleetStatus]
+
+    def status(self) -> FleetStatus:
+        """Run a turn and return how the fleet is by it."""
+        return self.turn()
+
+
+def _confirmed(screen: Screen, asked: Source, plan: PlanView) -> tuple[str, ...]:
+    """Show the plan, ask, and return the deployments whose removal was confirmed."""
+    orphans = [one for one in asked.status().orphans if not one.removing]
+    if screen.text:
+        screen.show(plan_view_text(plan, verbose=bool(screen.settings.verbose)))
+    if not plan.empty and not screen.ask("do this?"):
+        screen.say("nothing was changed")
+        raise click.exceptions.Exit(Exit.ERROR)
+    if not orphans:
+        return ()
+    told = ", ".join(f"{one.deployment} ({plural(one.replicas, 'replica')})" for one in orphans)
+    gone = screen.ask(f"no longer in the fleet file: {told}. remove?")
+    return tuple(one.deployment for one in orphans) if gone else ()
+
+
+def _done(screen: Screen, status: FleetStatus) -> None:
+    if screen.text:
+        screen.show(status_view(status))
+    else:
+        screen.data(status)

@@ -1,0 +1,84 @@
+"""``roadstead init``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from roadstead.cli.errors import NotUnderstood
+from roadstead.cli.screen import Screen
+from roadstead.cli.settings import common
+
+__all__ = ["command", "fleet_file"]
+
+_TEXT = """\
+# A fleet file: what is served, where, and how much of it. `roadstead validate` checks it, `roadstead plan` shows what
+# it would change, `roadstead apply` does it. Every key: docs/reference/fleet-file.md
+
+version: 1
+fleet: {fleet}                    # letters and digits; part of the name of everything that is created
+
+clusters:
+  here:
+    backend: local                # replicas are processes on this machine
+    options:
+      # cpu: 2                    # how much of the machine they may use; without it, all but a reserve
+      # memory: 8Gi
+      model_roots: [.]            # models only from under these folders
+
+quotas:                           # what one owner may hold at any moment; every owner stands here
+  me: {{}}                          # for example {{cpu: 4, memory: 8Gi}}
+
+deployments:
+  {name}:
+    owner: me
+    model:
+      source: {source}            # a folder with one folder for each version in it: {source}/{version}/saved_model.pb
+      version: {version}
+    replicas: 1
+    resources:                    # of each replica, as a hard limit
+      cpu: 500m
+      memory: 1Gi
+"""
+_NO_NAME = re.compile(r"[^a-z0-9-]+")
+
+
+@click.command("init")
+@common()
+@click.option("--model", type=click.Path(path_type=Path), help="The model's folder. [default: the first under models/]")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def command(*, model: Path | None, force: bool) -> None:
+    """Write a small fleet file with comments."""
+    screen = Screen()
+    path = screen.settings.file
+    text = fleet_file(path.absolute().parent, model)
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise NotUnderstood(f"{path} is there already", hint="--force writes over it, --file names another") from error
+    except OSError as error:
+        raise NotUnderstood(f"{path} cannot be written: {error.strerror}", hint="--file names another") from error
+    screen.say(f"wrote {path}; next: `roadstead validate`, then `roadstead apply`")
+
+
+def fleet_file(folder: Path, model: Path | None) -> str:
+    """Return the text of a fleet file to stand in ``folder``, about ``model`` or the first model that is found there."""
+    found = model or next((path.parent.parent for path in sorted(folder.glob("models/*/*/saved_model.pb"))), None)
+    source = found if found is not None else Path("models/mymodel")
+    absolute = source if source.is_absolute() else folder / source
+    versions = sorted(int(path.name) for path in absolute.glob("[0-9]*") if path.name.isdigit())
+    shown = absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute
+    return _TEXT.format(
+        fleet=re.sub(r"[^A-Za-z0-9]", "", folder.name)[:16] or "fleet",
+        name=_name(source.name),
+        source=shown.as_posix(),
+        version=versions[-1] if versions else 1,
+    )
+
+
+def _name(text: str) -> str:
+    name = _NO_NAME.sub("-", text.lower()).strip("-")[:35].strip("-")
+    return name if name[:1].isalpha() else f"m-{name}".strip("-")[:35]

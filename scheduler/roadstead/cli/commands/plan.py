@@ -1,0 +1,35 @@
+"""``roadstead plan``."""
+
+from __future__ import annotations
+
+import click
+
+from roadstead.cli.exits import Exit
+from roadstead.cli.screen import Screen
+from roadstead.cli.settings import common
+from roadstead.cli.source import source
+from roadstead.cli.text.plan import plan_view_text
+
+__all__ = ["command"]
+
+
+@click.command("plan")
+@common()
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 where there is something to do, 3 where it cannot be placed."
+)
+def command(*, detailed_exitcode: bool) -> None:
+    """Show what would be done, and change nothing.
+
+    For each deployment: old and new values, where replicas go, how many stay in service during the change, and what is
+    held back and why. -v adds the steps of the next turn.
+    """
+    screen = Screen()
+    with source(screen) as asked:
+        plan = asked.plan()
+    if screen.text:
+        screen.show(plan_view_text(plan, verbose=bool(screen.settings.verbose)))
+    else:
+        screen.data(plan)
+    if detailed_exitcode and not plan.empty:
+        raise click.exceptions.Exit(Exit.UNPLACEABLE if plan.unplaceable else Exit.CHANGES)

@@ -1,0 +1,32 @@
+"""``roadstead scale``."""
+
+from __future__ import annotations
+
+import click
+
+from roadstead.cli.follow import Within, follow, waiting
+from roadstead.cli.locate import locate
+from roadstead.cli.screen import Screen
+from roadstead.cli.settings import common
+from roadstead.cli.source import deployment_in
+
+__all__ = ["command"]
+
+
+@click.command("scale")
+@common()
+@click.argument("name")
+@click.argument("replicas", type=click.IntRange(min=0), metavar="N")
+@waiting()
+def command(name: str, replicas: int, *, detach: bool, timeout: int) -> None:
+    """Set how many replicas a deployment has.
+
+    This is an intent: it holds, through restarts of the daemon too, until the number in the fleet file is changed.
+    """
+    screen = Screen()
+    client = locate(screen.settings.file).client
+    before = deployment_in(client.status(), name)
+    turn = client.scale(name, replicas)
+    screen.say(f"{name}: {before.wanted} -> {replicas}, until its `replicas` is changed in the fleet file")
+    if not detach:
+        follow(screen, client, (name,), Within(timeout_ms=timeout, from_turn=turn))

@@ -1,0 +1,146 @@
+"""Looking, and acting, without a daemon: the same parts in this process, for as long as the command runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from roadstead.act.events import Event
+from roadstead.act.intents import removed
+from roadstead.act.journal import Journal, Selection
+from roadstead.act.reconciler import Look
+from roadstead.act.session import Session
+from roadstead.cli.errors import NotFound
+from roadstead.cli.locate import Located
+from roadstead.cli.source import deployment_in
+from roadstead.config import read_fleet
+from roadstead.decide.report import (
+    Explanation,
+    FleetStatus,
+    PlanView,
+    Service,
+    explanation,
+    fleet_status,
+    plan_view,
+)
+from roadstead.model import Fleet
+from roadstead.spi.backend import KeepsLogs
+from roadstead.spi.host import PluginHost
+from roadstead.world import Phase, Snapshot, World
+
+__all__ = ["Direct", "events"]
+
+_FOR_PROBES = 3.0
+"""For how many seconds a first look waits until every running server was asked for its model."""
+
+
+class Direct:
+    """One fleet, looked at by this process; nothing is done about what is seen, until :meth:`turn` is called."""
+
+    def __init__(self, session: Session, file: Path, woken: threading.Event) -> None:
+        self._session = session
+        self._file = file
+        self._woken = woken
+        self._looked = False
+
+    @classmethod
+    @contextmanager
+    def opened(cls, located: Located, purpose: str = "a command that looks") -> Iterator[Direct]:
+        """Yield the fleet of ``located``, kept from everybody else until the block ends.
+
+        Raises what is wrong with the fleet file, and :class:`~roadstead.errors.StateError` where a daemon holds the
+        state and does not answer.
+        """
+        host = PluginHost.installed()
+        fleet = read_fleet(located.file, host)
+        woken = threading.Event()
+        with Session.open(fleet, host, located.state.path, purpose, wake=woken.set) as session:
+            yield cls(session, located.file, woken)
+
+    @property
+    def fleet(self) -> Fleet:
+        """What the file says, with the intents that still hold."""
+        return self._session.fleet
+
+    # ---- looking ----
+
+    def status(self) -> FleetStatus:
+        """Return how the fleet is."""
+        look = self._look()
+        return fleet_status(look.fleet, look.world, look.plan, look.at, self._service())
+
+    def plan(self) -> PlanView:
+        """Return what would be done."""
+        look = self._look()
+        return plan_view(look.fleet, look.world, look.plan, look.at)
+
+    def why(self, deployment: str) -> Explanation:
+        """Return why a deployment is as it is; raises :class:`NotFound`."""
+        look = self._look()
+        status = fleet_status(look.fleet, look.world, look.plan, look.at, self._service())
+        return explanation(deployment_in(status, deployment), look.world, look.plan, look.at)
+
+    def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+        """Yield what a replica's server prints; raises :class:`NotFound`."""
+        for name, snapshot in self._look().world.snapshots():
+            if name in self._session.clusters and _has(snapshot, replica):
+                backend = self._session.clusters[name].backend
+                if not isinstance(backend, KeepsLogs):
+                    raise NotFound(f"cluster {name} keeps no logs", hint="ask the orchestrator's own tools")
+                yield from backend.logs(replica, tail=tail, follow=follow)
+                return
+        raise NotFound(f"there is no replica {replica!r}", hint="`roadstead status` lists them")
+
+    def _look(self) -> Look:
+        """Observe and plan, the first time until every running server was asked, so that no answer is a guess."""
+        deadline = time.monotonic() + (0.0 if self._looked else _FOR_PROBES)
+        self._looked = True
+        while True:
+            self._woken.clear()
+            look = self._session.look()
+            if not _unasked(look.world) or not self._woken.wait(max(0.0, deadline - time.monotonic())):
+                return look
+
+    def _service(self) -> Service:
+        turn = self._session.reconciler.memory.turn
+        return Service(daemon=None, started_at=None, file=str(self._file), turn=turn, bad_file=(), staged=False)
+
+    # ---- acting ----
+
+    def remove(self, names: tuple[str, ...]) -> None:
+        """Ask durably for these deployments to go."""
+        if names:
+            self._session.intend(removed(self._session.identity.current.intents, self._session.fleet, names))
+
+    def turn(self) -> FleetStatus:
+        """Run one turn and return how the fleet is by it."""
+        turn = self._session.turn()
+        return fleet_status(turn.fleet, turn.world, turn.plan, turn.at, self._service())
+
+
+def _unasked(world: World) -> bool:
+    """Return whether there is a running server of which nobody knows yet whether its model is available."""
+    return any(
+        member.model is None and member.replica.ready is None and member.replica.endpoint is not None
+        for shard in world.shards.values()
+        for member in shard.members
+        if member.replica.phase is Phase.RUNNING
+    )
+
+
+def _has(snapshot: Snapshot, replica: str) -> bool:
+    return any(one.id == replica for group in snapshot.groups for one in group.replicas)
+
+
+def events(located: Located, *, since: int, deployment: str | None) -> tuple[Event, ...]:
+    """Return what the journal of a fleet without a daemon holds; nothing where there is no journal."""
+    if not located.state.journal.exists():
+        return ()
+    journal = Journal.open(located.state.journal)
+    try:
+        return journal.events(Selection(since=since, deployment=deployment))
+    finally:
+        journal.close()

@@ -1,0 +1,54 @@
+"""Where a command's knowledge comes from: the daemon, or our own look at the clusters where none runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from roadstead.cli.errors import NotFound
+from roadstead.cli.locate import Located, locate
+from roadstead.cli.screen import Screen
+from roadstead.decide.report import DeploymentStatus, Explanation, FleetStatus, PlanView
+
+__all__ = ["Source", "deployment_in", "source"]
+
+
+class Source(Protocol):
+    """What can be asked of the daemon, and of ourselves."""
+
+    def status(self) -> FleetStatus:
+        """Return how the fleet is."""
+
+    def plan(self) -> PlanView:
+        """Return what would be done."""
+
+    def why(self, deployment: str) -> Explanation:
+        """Return why a deployment is as it is."""
+
+    def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+        """Yield what a replica's server prints."""
+
+
+@contextmanager
+def source(screen: Screen, located: Located | None = None) -> Iterator[Source]:
+    """Yield the daemon of the fleet, or, saying so, a look of our own that changes nothing."""
+    here = located or locate(screen.settings.file)
+    if here.client.alive():
+        yield here.client
+        return
+    screen.say("no daemon runs for this fleet: this is what the clusters say now, and nobody heals")
+    # The client libraries of every cluster, which a question to the daemon does not need.
+    from roadstead.cli.direct import Direct  # noqa: PLC0415
+
+    with Direct.opened(here) as direct:
+        yield direct
+
+
+def deployment_in(status: FleetStatus, name: str) -> DeploymentStatus:
+    """Return the deployment of that name; raises :class:`NotFound` with the nearest name there is."""
+    found = status.deployment(name)
+    if found is None:
+        names = ", ".join(one.name for one in status.deployments) or "none"
+        raise NotFound(f"there is no deployment {name!r} in fleet {status.fleet}", hint=f"there are: {names}")
+    return found
