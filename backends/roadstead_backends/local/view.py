@@ -1,0 +1,117 @@
+"""From records and a shim's state to what a snapshot says of a replica. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import attrs
+
+from roadstead.reasons import Reason, ReasonCode
+from roadstead.spi.runtime import Launch
+from roadstead.world import Endpoint, Exit, Phase, Replica
+from roadstead_backends.local.records import ReplicaRecord
+from roadstead_backends.local.shim import state as phases
+from roadstead_backends.local.shim.identity import ProcessIdentity
+from roadstead_backends.local.shim.state import Exit as ShimExit
+from roadstead_backends.local.shim.state import ShimState
+
+__all__ = ["Seen", "incarnation", "replica_view"]
+
+
+@attrs.frozen(kw_only=True)
+class Seen:
+    """What was found of one replica: its shim's state, whether it was told to stop, and what we could not do for it.
+
+    ``node`` is this machine's name now. ``raw`` is the end of the log where the last run ended badly.
+    """
+
+    state: ShimState | None
+    stopping: bool
+    node: str
+    trouble: str | None = None
+    raw: str = ""
+
+
+def replica_view(record: ReplicaRecord, launch: Launch, seen: Seen) -> Replica:
+    """Return a replica as a snapshot shows it."""
+    if record.node is None:
+        return Replica(id=record.id, phase=Phase.SLOT)
+    state = seen.state
+    ended = state.exits[-1] if state is not None and state.exits else None
+    return Replica(
+        id=record.id,
+        phase=_phase(seen),
+        node=seen.node,
+        devices=record.devices,
+        endpoint=Endpoint(host=record.host, grpc=launch.grpc_port, rest=launch.rest_port),
+        incarnation="" if state is None else incarnation(state.server),
+        restarts=0 if state is None else state.restarts,
+        started_at=None if state is None or state.started is None else round(state.started * 1000),
+        reason=_reason(seen, ended),
+        last_exit=None if ended is None else _exit(ended),
+    )
+
+
+def incarnation(server: ProcessIdentity | None) -> str:
+    """Return a name for one run of a server, empty without one.
+
+    >>> incarnation(ProcessIdentity(pid=17, started=4711, boot="0badcafe-1"))
+    '0badcafe.4711.17'
+    """
+    return "" if server is None else f"{server.boot[:8]}.{server.started}.{server.pid}"
+
+
+def _phase(seen: Seen) -> Phase:
+    if seen.stopping:
+        return Phase.STOPPING
+    if seen.state is not None and seen.state.phase == phases.RUNNING:
+        return Phase.RUNNING
+    return Phase.STARTING
+
+
+def _exit(ended: ShimExit) -> Exit:
+    return Exit(
+        at=round(ended.at * 1000),
+        code=ended.code,
+        signal=ended.signal,
+        out_of_memory=ended.out_of_memory,
+    )
+
+
+def _reason(seen: Seen, ended: ShimExit | None) -> Reason | None:
+    if seen.trouble is not None:
+        return Reason(code=ReasonCode.CONFIG, detail=seen.trouble)
+    state = seen.state
+    if state is None or seen.stopping:
+        return None
+    if ended is not None and ended.asked is None and state.crashes > 0:
+        return Reason(code=_code(ended), detail=_story(state, ended), count=state.crashes, raw=seen.raw)
+    if state.phase == phases.PREPARING:
+        return Reason(code=ReasonCode.STARTING, detail="the model's files are being checked")
+    if state.trouble is not None:
+        return Reason(code=ReasonCode.REFUSED, detail=state.trouble)
+    return None
+
+
+def _code(ended: ShimExit) -> ReasonCode:
+    if ended.out_of_memory:
+        return ReasonCode.OUT_OF_MEMORY
+    return {"prepare": ReasonCode.MODEL, "start": ReasonCode.CONFIG}.get(ended.what, ReasonCode.CRASH)
+
+
+def _story(state: ShimState, ended: ShimExit) -> str:
+    """Return how the last run ended and what comes next, in moments: lengths would change with every look."""
+    parts = [f"{ended.detail} at {_moment(ended.at)}"]
+    if state.crashes > 1:
+        parts.append(f"{state.crashes} times in a row")
+    if state.next_start is not None:
+        parts.append(f"next start at {_moment(state.next_start)}")
+    elif state.phase == phases.RUNNING:
+        parts.append("running again")
+    if state.trouble is not None:
+        parts.append(state.trouble)
+    return "; ".join(parts)
+
+
+def _moment(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
