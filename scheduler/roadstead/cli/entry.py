@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from roadstead.cli.exits import Exit
 from roadstead.cli.group import cli
@@ -15,6 +16,7 @@ from roadstead.errors import RoadsteadError
 __all__ = ["interrupted_means", "main"]
 
 _INTERRUPT = "roadstead.interrupt"
+_COMPLETE = "_ROADSTEAD_COMPLETE"
 _REPORT = "please report it, with that file"
 
 
@@ -25,6 +27,9 @@ def interrupted_means(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``roadstead`` with ``arguments`` (the process's own by default) and return the exit code."""
+    asked = os.environ.get(_COMPLETE)
+    if asked is not None:
+        return shell_complete(cli, {}, "roadstead", _COMPLETE, asked)
     context: click.Context | None = None
     try:
         with cli.make_context("roadstead", list(sys.argv[1:] if arguments is None else arguments)) as context:

@@ -66,7 +66,8 @@ def command(*, model: Path | None, force: bool) -> None:
 
 def fleet_file(folder: Path, model: Path | None) -> str:
     """Return the text of a fleet file to stand in ``folder``, about ``model`` or the first model that is found there."""
-    found = model or next((path.parent.parent for path in sorted(folder.glob("models/*/*/saved_model.pb"))), None)
+    models = sorted(folder.glob("models/*/*/saved_model.pb"))
+    found = model or next((path.parent.parent for path in models), None)
     source = found if found is not None else Path("models/mymodel")
     absolute = source if source.is_absolute() else folder / source
     versions = sorted(int(path.name) for path in absolute.glob("[0-9]*") if path.name.isdigit())

@@ -108,7 +108,7 @@ def smallest(plan: Plan, shard: Shard, deployment: str) -> Change | None:
 
 
 def notices(fleet: Fleet, plan: Plan) -> tuple[Cause, ...]:
-    """Return what is held for no deployment of the fleet, such as a cluster in other hands; orphans are told elsewhere."""
+    """Return what is held for no deployment of the fleet, but for orphans, which are told elsewhere."""
     return tuple(
         cause_of(held.reason)
         for held in plan.held
