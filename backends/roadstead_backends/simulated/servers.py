@@ -20,7 +20,6 @@ from roadstead_backends.simulated.faults import ModelFault
 __all__ = ["Groups", "Server", "StoredGroup", "Timings"]
 
 _SIGTERM, _SIGKILL = 15, 9
-_MAX_BACK_OFF = 300_000
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +28,7 @@ class Timings:
 
     ``place`` is what a native cluster needs to put a slot on a node, ``start`` goes from there to a running server,
     ``load`` from there to an available model, ``stop`` from the order to the end. ``back_off`` is doubled with every
-    restart of the same replica.
+    restart of the same replica, up to ``longest_back_off``.
     """
 
     place: Duration = Duration(200)
@@ -37,6 +36,7 @@ class Timings:
     load: Duration = Duration(2_000)
     stop: Duration = Duration(1_000)
     back_off: Duration = Duration(1_000)
+    longest_back_off: Duration = Duration(300_000)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -237,7 +237,7 @@ class Groups:
             return
         exit_ = Exit(at=now, signal=_SIGKILL, out_of_memory=True) if out_of_memory else Exit(at=now, code=1)
         self._end_process(server, exit_)
-        wait = min(self._timings.back_off.ms << min(server.restarts - 1, 20), _MAX_BACK_OFF)
+        wait = min(self._timings.back_off.ms << min(server.restarts - 1, 20), self._timings.longest_back_off.ms)
         code = ReasonCode.OUT_OF_MEMORY if out_of_memory else ReasonCode.CRASH
         server.reason = Reason(code=code, detail=f"the server ended and starts again in {wait} ms", count=1, total=1)
         self._await(server, now + wait + self._timings.start.ms)

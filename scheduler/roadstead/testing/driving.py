@@ -1,0 +1,180 @@
+"""The daemon's loop without a daemon: observe, decide, save, carry out, one turn at a time, in the time of the test.
+
+It uses the same pure parts as the daemon (assembly, ``plan``, preconditions, calls) and none of its threads. It can be
+killed before any of its effects, with or without what it had saved, and goes on as a new process would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.act.calls import call, done, failed
+from roadstead.act.preconditions import Destructive, objection
+from roadstead.assembly import assemble
+from roadstead.decide.planner import plan
+from roadstead.errors import BackendError, Conflict, Unreachable
+from roadstead.memory import PlanMemory
+from roadstead.model import Fleet
+from roadstead.plans import Bind, Grow, Plan, Step
+from roadstead.spi.backend import Backend
+from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.runtime import Runtime, Server
+from roadstead.units import Duration
+from roadstead.world import ClusterView, ModelState, Outcome, Phase, Reachable, Replica, World
+from roadstead.world import Unreachable as Unanswered
+
+__all__ = ["Died", "Drive"]
+
+_TIMEOUT = Duration(1_000)
+
+
+class Died(Exception):
+    """The loop was killed where the test wanted it; what was saved by then is all that is left."""
+
+
+def _unwatched(_: Step) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@attrs.define(kw_only=True)
+class Drive:
+    """A loop over these clusters for this fleet.
+
+    ``now`` is in milliseconds since the epoch. ``judge`` sees every plan and the world that it was made for, ``watch``
+    gives a context around each call to a cluster, ``meanwhile`` is called between the decision and the first call.
+    ``effects`` counts the savings and calls so far; where ``lives`` is a number, the loop dies instead of having more.
+    """
+
+    fleet: Fleet
+    clusters: Mapping[str, Backend]
+    runtimes: Mapping[str, Runtime]
+    policies: Mapping[str, PlacementPolicy]
+    now: Callable[[], int]
+    watch: Callable[[Step], AbstractContextManager[None]] = _unwatched
+    meanwhile: Callable[[], None] = lambda: None
+    judge: Callable[[World, Plan], None] = lambda _world, _plan: None
+    lives: int | None = None
+    effects: int = 0
+    saved: PlanMemory = attrs.field(factory=PlanMemory)
+    _world: World | None = attrs.field(default=None, init=False)
+    _views: Mapping[str, ClusterView] = attrs.field(default=MappingProxyType({}), init=False)
+    _outcomes: tuple[Outcome, ...] = attrs.field(default=(), init=False)
+
+    # ---- one turn ----
+
+    def turn(self) -> Plan:
+        """Observe, decide, save and carry out, and return the plan."""
+        world = self.observe()
+        decided = self.decide(world)
+        self.judge(world, decided)
+        self._effect()
+        self.saved = decided.memory
+        self.meanwhile()
+        self._outcomes = tuple(self._carry_out(decided))
+        return decided
+
+    def observe(self) -> World:
+        """Return what everything looks like now, to this loop."""
+        views = self._look(self.clusters)
+        self._world = assemble(self._world, views, self._probe(views), outcomes=self._outcomes)
+        return self._world
+
+    def decide(self, world: World, only: frozenset[str] | None = None) -> Plan:
+        """Return the plan for ``world``, with the memory that was saved last."""
+        return plan(self.fleet, world, self.saved, self.now(), self.policies, only=only)
+
+    def start_again(self, *, forget: bool = False) -> None:
+        """Go on as a new process: with what was saved, or without where that was lost too."""
+        self._world, self._views, self._outcomes = None, MappingProxyType({}), ()
+        self.lives = None
+        if forget:
+            self.saved = PlanMemory()
+
+    # ---- observing ----
+
+    def _look(self, names: Iterable[str]) -> Mapping[str, ClusterView]:
+        views = {name: self._view(name) for name in names}
+        self._views = MappingProxyType({**self._views, **views})
+        return self._views
+
+    def _view(self, name: str) -> ClusterView:
+        try:
+            return Reachable(self.clusters[name].observe())
+        except BackendError as error:
+            before = self._views.get(name)
+            since = before.since if isinstance(before, Unanswered) else self.now()
+            return Unanswered(since=since, error=str(error), snapshot=before.snapshot if before is not None else None)
+
+    def _probe(self, views: Mapping[str, ClusterView]) -> Mapping[str, ModelState]:
+        """Ask every server that is seen; what nobody can say is the same object as before."""
+        states = {
+            replica.id: self.runtimes[server.template.runtime.name].probe(server, timeout=_TIMEOUT)
+            for replica, server in _servers(views)
+        }
+        before = self._world.models if self._world is not None else None
+        if before is not None and before == states:
+            return before
+        kept = {name: before[name] if before and before.get(name) == state else state for name, state in states.items()}
+        return MappingProxyType(kept)
+
+    # ---- carrying out ----
+
+    def _carry_out(self, decided: Plan) -> Iterator[Outcome]:
+        silent: set[str] = set()
+        adding = [step for step in decided.steps if isinstance(step, Grow | Bind)]
+        taking = [step for step in decided.steps if not isinstance(step, Grow | Bind)]
+        turn = decided.memory.turn
+        for step in adding:
+            yield from self._call(step, turn, silent)
+        if not taking:
+            return
+        views = self._look(self.clusters)
+        models = self._probe(views)
+        for step in taking:
+            yield from self._take(step, turn, silent, views, models)
+
+    def _take(
+        self,
+        step: Destructive,
+        turn: int,
+        silent: set[str],
+        views: Mapping[str, ClusterView],
+        models: Mapping[str, ModelState],
+    ) -> Iterator[Outcome]:
+        against = objection(step, views, models)
+        if against is None:
+            yield from self._call(step, turn, silent)
+        else:
+            yield failed(step, turn, Conflict(against, cluster=step.cluster, subject=step.subject))
+
+    def _call(self, step: Step, turn: int, silent: set[str]) -> Iterator[Outcome]:
+        if step.cluster in silent:
+            return
+        self._effect()
+        try:
+            with self.watch(step):
+                call(step, self.clusters[step.cluster], self.fleet, self.runtimes)
+        except BackendError as error:
+            if isinstance(error, Unreachable):
+                silent.add(step.cluster)
+            yield failed(step, turn, error)
+        else:
+            yield done(step, turn)
+
+    def _effect(self) -> None:
+        if self.lives is not None and self.effects >= self.lives:
+            raise Died
+        self.effects += 1
+
+
+def _servers(views: Mapping[str, ClusterView]) -> Iterator[tuple[Replica, Server]]:
+    for view in views.values():
+        for group in view.snapshot.groups if view.snapshot is not None else ():
+            for replica in group.replicas:
+                if replica.phase is Phase.RUNNING and replica.ready is None and replica.endpoint is not None:
+                    server = Server(endpoint=replica.endpoint, template=group.template, incarnation=replica.incarnation)
+                    yield replica, server
