@@ -1,13 +1,18 @@
 """Putting the world together from what was observed, touching only what changed since the last time.
 
-Pure. The cost of one call is a comparison of identities for each group, and real work only for deployments of which something changed.
-Backends help by returning the same :class:`~roadstead.world.Group` object as long as nothing about it changed.
+Pure. The cost of one call is a comparison of identities for each group, and real work only for deployments of which
+something changed. Backends help by returning the same :class:`~roadstead.world.Group` object as long as nothing about
+it changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress
+from operator import is_not
 from types import MappingProxyType
+
+import attrs
 
 from roadstead.holdings import Holdings
 from roadstead.world import (
@@ -15,6 +20,7 @@ from roadstead.world import (
     NO_USAGE,
     ClusterView,
     Group,
+    GroupKey,
     Member,
     ModelState,
     NoGateway,
@@ -39,17 +45,18 @@ def assemble(
 ) -> World:
     """Return the world that these observations make.
 
-    ``models`` and ``usage`` are keyed by replica id. Passing the same ``models`` object again says that no model's state changed.
-    Shards, and members in them, are the previous objects wherever nothing about them changed.
+    ``models`` and ``usage`` are keyed by replica id. Passing the same ``models`` object again says that no model's
+    state changed. Shards, and members in them, are the previous objects wherever nothing about them changed.
     """
     before = previous if previous is not None else World(clusters={})
-    touched = _touched_by_groups(before.clusters, views)
+    changes = tuple(_change(cluster, before, views) for cluster in sorted(before.clusters.keys() | views.keys()))
+    touched = {group.key.deployment for change in changes for group in change.concerned}
     if models is not before.models:
         touched |= _touched_by_models(before.shards, models)
     shards = before.shards
     if touched:
         changed = dict(before.shards)
-        for name, shard in _shards(touched, views, models).items():
+        for name, shard in _shards(touched, before, changes, views, models):
             if shard.groups:
                 changed[name] = shard if shard != changed.get(name) else changed[name]
             else:
@@ -59,36 +66,52 @@ def assemble(
         clusters=views,
         shards=shards,
         models=models,
-        holdings=_holdings(before, views),
+        holdings=_holdings(before, changes, views),
         gateway=gateway,
         usage=usage,
         outcomes=outcomes,
     )
 
 
+@attrs.frozen(kw_only=True)
+class _Change:
+    """What is different on one cluster: groups that are only in the old world, and only in the new one.
+
+    ``turned``: it became reachable or unreachable, which concerns every group there.
+    """
+
+    cluster: str
+    gone: tuple[Group, ...]
+    come: tuple[Group, ...]
+    turned: tuple[Group, ...]
+
+    @property
+    def concerned(self) -> tuple[Group, ...]:
+        return (*self.gone, *self.come, *self.turned)
+
+
+def _change(cluster: str, before: World, views: Mapping[str, ClusterView]) -> _Change:
+    old, new = before.clusters.get(cluster), views.get(cluster)
+    gone, come = _differing(_groups(old), _groups(new))
+    turned = isinstance(old, Reachable) != isinstance(new, Reachable)
+    return _Change(cluster=cluster, gone=gone, come=come, turned=_groups(new) if turned else ())
+
+
 def _groups(view: ClusterView | None) -> tuple[Group, ...]:
     return view.snapshot.groups if view is not None and view.snapshot is not None else ()
 
 
-def _differing(old: tuple[Group, ...], new: tuple[Group, ...]) -> tuple[list[Group], list[Group]]:
-    """Return the groups that are only in the one and only in the other, by identity."""
+def _differing(old: tuple[Group, ...], new: tuple[Group, ...]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """Return the groups of each that are not the same object in the other; a moved one may be in both, harmlessly."""
     if old is new:
-        return [], []
-    old_ids, new_ids = set(map(id, old)), set(map(id, new))
-    return [group for group in old if id(group) not in new_ids], [group for group in new if id(group) not in old_ids]
-
-
-def _touched_by_groups(before: Mapping[str, ClusterView], views: Mapping[str, ClusterView]) -> set[str]:
-    touched: set[str] = set()
-    for cluster in before.keys() | views.keys():
-        old, new = before.get(cluster), views.get(cluster)
-        if isinstance(old, Reachable) != isinstance(new, Reachable):
-            concerned: Iterable[Group] = (*_groups(old), *_groups(new))
-        else:
-            gone, come = _differing(_groups(old), _groups(new))
-            concerned = (*gone, *come)
-        touched.update(group.key.deployment for group in concerned)
-    return touched
+        return (), ()
+    if len(old) == len(new):
+        places = tuple(compress(range(len(old)), map(is_not, old, new)))
+        return tuple(old[place] for place in places), tuple(new[place] for place in places)
+    old_by_id = dict(zip(map(id, old), old, strict=True))
+    new_by_id = dict(zip(map(id, new), new, strict=True))
+    gone, come = old_by_id.keys() - new_by_id.keys(), new_by_id.keys() - old_by_id.keys()
+    return tuple(old_by_id[one] for one in gone), tuple(new_by_id[one] for one in come)
 
 
 def _touched_by_models(shards: Mapping[str, Shard], models: Mapping[str, ModelState]) -> set[str]:
@@ -99,40 +122,48 @@ def _touched_by_models(shards: Mapping[str, Shard], models: Mapping[str, ModelSt
     }
 
 
-def _shards(names: set[str], views: Mapping[str, ClusterView], models: Mapping[str, ModelState]) -> Mapping[str, Shard]:
-    groups: dict[str, list[tuple[str, bool, Group]]] = {name: [] for name in names}
-    for cluster in sorted(views):
-        view = views[cluster]
-        reachable = isinstance(view, Reachable)
-        for group in _groups(view):
-            if group.key.deployment in groups:
-                groups[group.key.deployment].append((cluster, reachable, group))
-    return {
-        name: Shard(
-            deployment=name,
-            groups=tuple((cluster, group) for cluster, _, group in _ordered(found)),
-            members=tuple(
-                Member(cluster=cluster, reachable=reachable, group=group, replica=replica, model=models.get(replica.id))
-                for cluster, reachable, group in _ordered(found)
-                for replica in sorted(group.replicas, key=lambda replica: replica.id)
-            ),
+def _shards(
+    names: set[str],
+    before: World,
+    changes: Iterable[_Change],
+    views: Mapping[str, ClusterView],
+    models: Mapping[str, ModelState],
+) -> Iterator[tuple[str, Shard]]:
+    """Yield the new shard of every named deployment: its old groups, less what went, and what came."""
+    groups: dict[str, dict[tuple[str, GroupKey], Group]] = {}
+    for name in names:
+        shard = before.shards.get(name)
+        groups[name] = {(cluster, group.key): group for cluster, group in shard.groups} if shard is not None else {}
+    for change in changes:
+        for group in change.gone:
+            groups[group.key.deployment].pop((change.cluster, group.key), None)
+        for group in change.come:
+            groups[group.key.deployment][change.cluster, group.key] = group
+    for name, found in groups.items():
+        ordered = sorted(
+            ((cluster, group) for (cluster, _), group in found.items()),
+            key=lambda entry: (entry[0], entry[1].generation, entry[1].key),
         )
-        for name, found in groups.items()
-    }
-
-
-def _ordered(found: list[tuple[str, bool, Group]]) -> list[tuple[str, bool, Group]]:
-    return sorted(found, key=lambda entry: (entry[0], entry[2].generation, entry[2].key))
-
-
-def _holdings(before: World, views: Mapping[str, ClusterView]) -> Mapping[str, Holdings]:
-    holdings: dict[str, Holdings] = {}
-    for cluster, view in views.items():
-        held = before.holdings.get(cluster, Holdings())
-        gone, come = _differing(_groups(before.clusters.get(cluster)), _groups(view))
-        if gone or come:
-            held = held.moved(
-                (placed for group in gone for placed in group.placed), (placed for group in come for placed in group.placed)
+        members = tuple(
+            Member(
+                cluster=cluster,
+                reachable=isinstance(views.get(cluster), Reachable),
+                group=group,
+                replica=replica,
+                model=models.get(replica.id),
             )
-        holdings[cluster] = held
+            for cluster, group in ordered
+            for replica in sorted(group.replicas, key=lambda replica: replica.id)
+        )
+        yield name, Shard(deployment=name, groups=tuple(ordered), members=members)
+
+
+def _holdings(before: World, changes: Iterable[_Change], views: Mapping[str, ClusterView]) -> Mapping[str, Holdings]:
+    holdings = {cluster: before.holdings.get(cluster, Holdings()) for cluster in views}
+    for change in changes:
+        if change.cluster in holdings and (change.gone or change.come):
+            holdings[change.cluster] = holdings[change.cluster].moved(
+                (placed for group in change.gone for placed in group.placed),
+                (placed for group in change.come for placed in group.placed),
+            )
     return MappingProxyType(holdings)

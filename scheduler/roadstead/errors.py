@@ -1,6 +1,7 @@
 """What can go wrong, as types: each with a stable code, where it happened, and the next thing to do.
 
-Codes are public: scripts match on them and ``roadstead explain CODE`` documents them. A code is never reused for another meaning.
+Codes are public: scripts match on them and ``roadstead explain CODE`` documents them. A code is never reused for
+another meaning.
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ MILLI = 1000
 
 @attrs.frozen
 class Use:
-    """Amounts as plain integers, for sums: CPU in milli-cores, memory and disk in bytes, GPU in thousandths of a device."""
+    """Amounts as plain integers, for sums.
+
+    CPU in milli-cores, memory and disk in bytes, GPU in thousandths of a device.
+    """
 
     cpu: int = 0
     memory: int = 0
@@ -104,7 +107,9 @@ class Holdings:
         for placed in come:
             nodes[placed.node] = nodes.get(placed.node, Use()) + use_of(placed.resources)
             for device in placed.devices:
-                devices[placed.node, device] = more(devices.get((placed.node, device), DeviceUse()), device_use(placed.resources))
+                devices[placed.node, device] = more(
+                    devices.get((placed.node, device), DeviceUse()), device_use(placed.resources)
+                )
         return Holdings(MappingProxyType(nodes), MappingProxyType(devices))
 
 

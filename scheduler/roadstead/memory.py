@@ -1,8 +1,8 @@
 """What the world cannot say and a decision needs: the planner's memory, as one frozen value.
 
-It goes into ``plan`` and a new one comes out; :mod:`roadstead.act.memory` keeps it on disk. Losing it costs at most one repeated
-attempt and one stable window. Times are accumulators in milliseconds, fed with clamped intervals, never instants: a clock that jumps,
-or a weekend without a daemon, expires nothing.
+It goes into ``plan`` and a new one comes out; :mod:`roadstead.act.memory` keeps it on disk. Losing it costs at most one
+repeated attempt and one stable window. Times are accumulators in milliseconds, fed with clamped intervals, never
+instants: a clock that jumps, or a weekend without a daemon, expires nothing.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ def place(cluster: str, name: object) -> str:
 
 @attrs.frozen(kw_only=True)
 class GroupMemory:
-    """What was learnt of a group: how long it has been ready without a restart, how long it has tried, and the verdicts.
+    """What was learnt of a group.
 
-    ``ready_ms`` is ``None`` while it is not. ``restarts`` is the sum of its replicas' restart counts when it began. ``best`` is the largest number of them that were
-    ready at once: reaching a new best is progress, and starts ``trying_ms`` again.
+    How long it has been ready without a restart, how long it has tried, and the verdicts.
+
+    ``ready_ms`` is ``None`` while it is not. ``restarts`` is the sum of its replicas' restart counts when it began.
+    ``best`` is the largest number of them that were ready at once: reaching a new best is progress, and starts
+    ``trying_ms`` again.
     """
 
     ready_ms: int | None = None
@@ -40,7 +43,7 @@ class GroupMemory:
 
 @attrs.frozen(kw_only=True)
 class Claim:
-    """Room that taking down ``replica`` frees, kept for the deployment that owns this memory until its next replica is bound."""
+    """Room that taking down ``replica`` frees, kept for its deployment until that one's next replica is bound."""
 
     replica: str
     cluster: str
@@ -71,31 +74,33 @@ _NO_GROUPS: Mapping[str, GroupMemory] = MappingProxyType({})
 class DeploymentMemory:
     """What is remembered of one deployment; the mappings are keyed by :func:`place`.
 
-    ``at`` is when the accumulators were last brought forward (ms since the epoch), and stands still while there are none. ``leaving``
-    holds, for every replica that was taken out of the table, for how many milliseconds it has been out; ``unready`` for how many a
-    running server has not been ready.
+    ``at`` is when the accumulators were last brought forward (ms since the epoch), and stands still while there are
+    none. ``leaving`` holds, for every replica that was taken out of the table, for how many milliseconds it has been
+    out; ``unready`` for how many a running server has not been ready.
     """
 
     at: int
     groups: Mapping[str, GroupMemory] = _NO_GROUPS
     leaving: Mapping[str, int] = _NO_TIMES
     unready: Mapping[str, int] = _NO_TIMES
-    claims: tuple[Claim, ...] = ()
 
 
 _NO_BACK_OFF: Mapping[str, BackOff] = MappingProxyType({})
+_NO_CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType({})
 _NO_DEPLOYMENTS: Mapping[str, DeploymentMemory] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
 class PlanMemory:
-    """The planner's memory: by deployment, and the steps that failed, by :func:`place` of what they were about.
+    """The planner's memory: by deployment, with the claims of each, and the steps that failed, by :func:`place`.
 
-    ``turn`` numbers the plan that this memory came out of, ``counted`` is the newest turn whose outcomes are in here. A deployment
-    that is not in here although something of it exists was forgotten: see :func:`roadstead.decide.progress.recalled`.
+    ``turn`` numbers the plan that this memory came out of, ``counted`` is the newest turn whose outcomes are in here. A
+    deployment that is not in here although something of it exists was forgotten: see
+    :func:`roadstead.decide.progress.recalled`.
     """
 
     turn: int = 0
     counted: int = 0
     deployments: Mapping[str, DeploymentMemory] = _NO_DEPLOYMENTS
+    claims: Mapping[str, tuple[Claim, ...]] = _NO_CLAIMS
     back_off: Mapping[str, BackOff] = _NO_BACK_OFF

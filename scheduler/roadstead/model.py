@@ -1,14 +1,16 @@
 """What is wanted: the fleet as its owners declare it, as frozen values.
 
-Everything here is already checked: :mod:`roadstead.config` turns user text into these values or into problems with positions, so the
-validators below guard against programmers, not users. The split between :class:`Template` and :class:`Deployment` is the split between
-what a running replica embodies (a change is a new revision) and what stands around it (a change restarts nothing).
+Everything here is already checked: :mod:`roadstead.config` turns user text into these values or into problems with
+positions, so the validators below guard against programmers, not users. The split between :class:`Template` and
+:class:`Deployment` is the split between what a running replica embodies (a change is a new revision) and what stands
+around it (a change restarts nothing).
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 import attrs
@@ -111,8 +113,8 @@ class Operator(enum.Enum):
 class ModelSpec:
     """The one model version that a replica serves.
 
-    ``source`` is resolved for one cluster (an absolute path or a URL); ``digest`` is the SHA-256 over the version's files as
-    ``roadstead model digest`` prints it, 64 hexadecimal digits, or ``None`` where nothing is checked.
+    ``source`` is resolved for one cluster (an absolute path or a URL); ``digest`` is the SHA-256 over the version's
+    files as ``roadstead model digest`` prints it, 64 hexadecimal digits, or ``None`` where nothing is checked.
     """
 
     name: str
@@ -202,7 +204,8 @@ class Secret:
 class HealthSpec:
     """When a replica counts as started, ready and lost.
 
-    ``canary`` is the body of a REST predict request, as canonical JSON, that must be answered before the replica is ready.
+    ``canary`` is the body of a REST predict request, as canonical JSON, that must be answered before the replica is
+    ready.
     """
 
     start_within: Duration = Duration(120_000)
@@ -219,7 +222,10 @@ class HealthSpec:
 
 @attrs.frozen(kw_only=True)
 class StopSpec:
-    """How a replica is taken down: out of the table, ``drain_within`` for what is in flight, SIGTERM, ``kill_after``, SIGKILL."""
+    """How a replica is taken down.
+
+    Out of the table, ``drain_within`` for what is in flight, SIGTERM, ``kill_after``, SIGKILL.
+    """
 
     drain_within: Duration = Duration(30_000)
     kill_after: Duration = Duration(5_000)
@@ -227,7 +233,10 @@ class StopSpec:
 
 @attrs.frozen(kw_only=True)
 class Constraint:
-    """A hard condition on one attribute of a node; ``values`` is empty for ``exists`` and one pattern for ``matches``."""
+    """A hard condition on one attribute of a node.
+
+    ``values`` is empty for ``exists`` and one pattern for ``matches``.
+    """
 
     attribute: str
     operator: Operator
@@ -254,7 +263,8 @@ class PlacementSpec:
 class Template:
     """All that a running replica embodies, resolved for one cluster; a change of any field is a new revision.
 
-    ``backend_options`` is the canonical JSON of what only this cluster's backend understands, empty where there is nothing.
+    ``backend_options`` is the canonical JSON of what only this cluster's backend understands, empty where there is
+    nothing.
     """
 
     model: ModelSpec
@@ -299,7 +309,8 @@ class Target:
 class Deployment:
     """One served model, as its owner declares it.
 
-    ``targets`` are the clusters it may run on, in order of preference; ``replicas`` is the declared count over all of them.
+    ``targets`` are the clusters it may run on, in order of preference; ``replicas`` is the declared count over all of
+    them.
     """
 
     name: str
@@ -364,7 +375,10 @@ class ScaleIntent:
 
 @attrs.frozen(kw_only=True)
 class RemoveIntent:
-    """``roadstead delete``: the deployment goes, until its revision in the file is no longer ``declared`` (``None``: not in the file)."""
+    """``roadstead delete``: the deployment goes, as long as its revision in the file is ``declared``.
+
+    ``None`` stands for a deployment that is not in the file.
+    """
 
     deployment: str
     declared: str | None = None
@@ -385,8 +399,8 @@ _EMPTY: Mapping[str, Quota] = MappingProxyType({})
 class Fleet:
     """Everything that one fleet file declares, plus the intents given by command.
 
-    Mappings are keyed by name and are not changed after construction. ``owner_id`` is the fleet's identity on every object it
-    creates, made at its first start.
+    Mappings are keyed by name and are not changed after construction. ``owner_id`` is the fleet's identity on every
+    object it creates, made at its first start.
     """
 
     name: str
@@ -396,3 +410,8 @@ class Fleet:
     quotas: Mapping[str, Quota] = _EMPTY
     daemon: DaemonSpec = DaemonSpec()
     intents: Intents = Intents()
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The deployments' names in the order in which they are served: by priority, highest first, then by name."""
+        return tuple(sorted(self.deployments, key=lambda name: (-self.deployments[name].priority, name)))

@@ -1,7 +1,7 @@
 """What to do about the difference: steps, each with its reason, and all that is held back, with why.
 
-Steps of one plan are carried out in the order grow and bind, route, shrink. Each is idempotent and carries the precondition that is
-read just before it.
+Steps of one plan are carried out in the order grow and bind, route, shrink. Each is idempotent and carries the
+precondition that is read just before it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class Standing:
 
 @attrs.frozen(kw_only=True)
 class Grow:
-    """Create a group, or raise or restore its count to ``target``; ``version`` is ``None`` when the group must not exist yet."""
+    """Create a group, or raise or restore its count to ``target``.
+
+    ``version`` is ``None`` when the group must not exist yet.
+    """
 
     cluster: str
     group: GroupKey
@@ -128,7 +131,10 @@ Step = Grow | Bind | Restart | Shrink | Delete
 
 @attrs.frozen(kw_only=True)
 class Held:
-    """Something that is wanted and not done, with the reason; ``cluster`` is empty where it concerns none in particular."""
+    """Something that is wanted and not done, with the reason.
+
+    ``cluster`` is empty where it concerns none in particular.
+    """
 
     deployment: str
     cluster: str
@@ -146,8 +152,8 @@ class Table:
 class Plan:
     """What one turn does, and the memory to be written before it is done.
 
-    ``wanted`` is the number of replicas of each deployment that the decision was about, ``floor`` how many serving ones our own
-    actions leave it.
+    ``wanted`` is the number of replicas of each deployment that the decision was about, ``floor`` how many serving ones
+    our own actions leave it.
     """
 
     steps: tuple[Step, ...]

@@ -1,7 +1,7 @@
 """Why something is not as it was asked: one closed list, shared by every backend.
 
-A backend translates what its orchestrator says into these codes and keeps the raw words beside them, so that ``why`` reads the
-same everywhere and nothing that the orchestrator said is lost.
+A backend translates what its orchestrator says into these codes and keeps the raw words beside them, so that ``why``
+reads the same everywhere and nothing that the orchestrator said is lost.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class Change:
 class Reason:
     """Why, with counts and the orchestrator's own words.
 
-    ``count`` of ``total`` things (nodes, replicas) are concerned; both are 0 where nothing was counted. ``detail`` is our sentence,
-    ``raw`` is what the orchestrator, the kernel or the server said, unabridged, or empty. ``change`` is the smallest sufficient change.
+    ``count`` of ``total`` things (nodes, replicas) are concerned; both are 0 where nothing was counted. ``detail`` is
+    our sentence, ``raw`` is what the orchestrator, the kernel or the server said, unabridged, or empty. ``change`` is
+    the smallest sufficient change.
     """
 
     code: ReasonCode

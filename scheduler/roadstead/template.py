@@ -1,8 +1,8 @@
 """A template's canonical form and its revision: the identity under which a group exists on a cluster.
 
-The canonical form leaves out every field that equals its default, so adding a key with a default to the model changes no revision and
-restarts nothing. For the same reason **a default never changes within a canonical version**, and ``tests`` pin the revision of a known
-template.
+The canonical form leaves out every field that equals its default, so adding a key with a default to the model changes
+no revision and restarts nothing. For the same reason **a default never changes within a canonical version**, and
+``tests`` pin the revision of a known template.
 """
 
 from __future__ import annotations

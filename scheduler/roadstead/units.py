@@ -1,7 +1,8 @@
 """Amounts as types: exact integers inside, the fleet file's spelling outside.
 
-A bare number never says whether it is cores or milli-cores, bytes or MiB, so amounts of different kinds do not mix: adding
-``Cpus`` to ``Memory`` is a type error to mypy and a ``TypeError`` at run time. Every type parses what it prints::
+A bare number never says whether it is cores or milli-cores, bytes or MiB, so amounts of different kinds do not mix:
+adding ``Cpus`` to ``Memory`` is a type error to mypy and a ``TypeError`` at run time. Every type parses what it
+prints::
 
     >>> Cpus.parse("0.5"), str(Cpus(milli=1500))
     (Cpus(milli=500), '1500m')
@@ -28,7 +29,10 @@ _CORES: Mapping[str, Fraction] = {"": Fraction(1000), "m": Fraction(1)}
 
 
 class UnitError(ValueError):
-    """A text that is not an amount of the asked kind; ``hint`` is the smallest change that makes it one, or ``None``."""
+    """A text that is not an amount of the asked kind.
+
+    ``hint`` is the smallest change that makes it one, or ``None``.
+    """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -148,7 +152,9 @@ class GpuShare:
         """Return the share that ``text`` says, or raise :class:`UnitError`."""
         milli = _exact(text, _CORES, "a share of a GPU", "500m or 0.5")
         if not 0 < milli <= 1000:
-            raise UnitError(f"{text!r} is not a share of one GPU", "a share is over 0 and at most 1; for more devices use `count`")
+            raise UnitError(
+                f"{text!r} is not a share of one GPU", "a share is over 0 and at most 1; for more devices use `count`"
+            )
         return cls(milli)
 
     def __str__(self) -> str:
@@ -170,7 +176,10 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str | int | float) -> Self:
-        """Return the duration that ``text`` says, or raise :class:`UnitError`; a bare number has no unit and is refused, but for 0."""
+        """Return the duration that ``text`` says, or raise :class:`UnitError`.
+
+        A bare number has no unit and is refused, but for 0.
+        """
         if text in (0, "0") and not isinstance(text, bool):
             return cls(0)
         if isinstance(text, (int, float)) and not isinstance(text, bool):

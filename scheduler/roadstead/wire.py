@@ -1,7 +1,9 @@
-"""Our values as JSON-ready data and back: the one place that knows how amounts, enums and unions look on a wire or a disk.
+"""Our values as JSON-ready data and back.
 
-Fields that equal their default are left out, unknown fields are refused. Amounts are written as their exact integers, because a
-spelling may change and a number may not.
+The one place that knows how amounts, enums and unions look on a wire or a disk.
+
+Fields that equal their default are left out, unknown fields are refused. Amounts are written as their exact integers,
+because a spelling may change and a number may not.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ def _amount(value: Any) -> int:
 
 
 def converter() -> Converter:
-    """Return a new converter for our values; plug-ins of the core (memory, journal) add hooks for their own unions to it."""
+    """Return a new converter for our values.
+
+    Plug-ins of the core (memory, journal) add hooks for their own unions to it.
+    """
     made = Converter(forbid_extra_keys=True, omit_if_default=True, prefer_attrib_converters=True)
     made.register_structure_hook_factory(_is_mapping, lambda kind: _mapping_structurer(made, kind))
     for kind in _AMOUNTS:
@@ -95,4 +100,3 @@ def _flat(error: BaseException) -> str:
     else:
         text = str(error) or type(error).__name__
     return ": ".join([*fields, text])
-

@@ -1,8 +1,9 @@
 """What is: clusters as observed, models as the runtime tells, and what became of our own steps, as frozen values.
 
-A :class:`Snapshot` is one backend's answer about one cluster. The :class:`World` is all of them, cut into one :class:`Shard` for each
-deployment. A shard whose content did not change between two observations is the *same object*, so whoever reads the world can keep
-what it derived from a shard and recompute nothing for the others: this is how a fleet of 100,000 replicas is planned in milliseconds.
+A :class:`Snapshot` is one backend's answer about one cluster. The :class:`World` is all of them, cut into one
+:class:`Shard` for each deployment. A shard whose content did not change between two observations is the *same object*,
+so whoever reads the world can keep what it derived from a shard and recompute nothing for the others: this is how a
+fleet of 100,000 replicas is planned in milliseconds.
 """
 
 from __future__ import annotations
@@ -99,10 +100,11 @@ class Engine(enum.Enum):
 class Capabilities:
     """What one cluster can do, as data: the planner knows what cannot be honoured without asking.
 
-    ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced while our
-    daemon is dead. ``restarts``: one replica can be restarted in place. ``metadata_restarts``: writing metadata to a group restarts replicas. ``schemes``: the model sources it can read,
-    ``file`` for a path, which must then lie under one of ``roots`` where there are any. ``secrets``: the kinds of secret references
-    it can resolve. ``notes`` are sentences for a person.
+    ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced
+    while our daemon is dead. ``restarts``: one replica can be restarted in place. ``metadata_restarts``: writing
+    metadata to a group restarts replicas. ``schemes``: the model sources it can read, ``file`` for a path, which must
+    then lie under one of ``roots`` where there are any. ``secrets``: the kinds of secret references it can resolve.
+    ``notes`` are sentences for a person.
     """
 
     scheduling: frozenset[Scheduling]
@@ -159,8 +161,9 @@ class Node:
 class Phase(enum.Enum):
     """Where a replica is in its life, as its cluster sees it; readiness is the runtime's word and not in here.
 
-    ``SLOT`` has no node yet. ``STARTING`` has one, and no server process that runs: being prepared, or waiting to be started again.
-    ``RUNNING`` has a server process. ``STOPPING`` was told to stop. ``LOST`` will not come back and holds nothing.
+    ``SLOT`` has no node yet. ``STARTING`` has one, and no server process that runs: being prepared, or waiting to be
+    started again. ``RUNNING`` has a server process. ``STOPPING`` was told to stop. ``LOST`` will not come back and
+    holds nothing.
     """
 
     SLOT = "slot"
@@ -181,7 +184,10 @@ class Endpoint:
 
 @attrs.frozen(kw_only=True)
 class Exit:
-    """How one server process ended; exactly one of ``code`` and ``signal`` is known, or neither when nobody could see it."""
+    """How one server process ended.
+
+    Exactly one of ``code`` and ``signal`` is known, or neither when nobody could see it.
+    """
 
     at: int
     code: int | None = None
@@ -193,8 +199,9 @@ class Exit:
 class Replica:
     """One running model server, or the slot for one.
 
-    ``incarnation`` changes whenever the server process does: what was learnt of an earlier one does not count. ``ready`` is the
-    orchestrator's own readiness, ``None`` where it has none. ``started_at`` is in milliseconds since the epoch.
+    ``incarnation`` changes whenever the server process does: what was learnt of an earlier one does not count.
+    ``ready`` is the orchestrator's own readiness, ``None`` where it has none. ``started_at`` is in milliseconds since
+    the epoch.
     """
 
     id: str
@@ -225,8 +232,8 @@ class GroupKey:
 class Group:
     """The replicas of one revision on one cluster, with all that is needed to make it again.
 
-    ``version`` is the backend's opaque token for compare-and-set: it changes with every change of what is stored about the group or
-    of the set of its replicas. ``target`` is how many replicas it was last asked for.
+    ``version`` is the backend's opaque token for compare-and-set: it changes with every change of what is stored about
+    the group or of the set of its replicas. ``target`` is how many replicas it was last asked for.
     """
 
     key: GroupKey
@@ -263,7 +270,8 @@ class Group:
 class Snapshot:
     """What one cluster looked like at one moment.
 
-    ``foreign_owners`` are owner ids other than ours found on objects with our names. ``quota`` is the cluster's own limit for us.
+    ``foreign_owners`` are owner ids other than ours found on objects with our names. ``quota`` is the cluster's own
+    limit for us.
     """
 
     capabilities: Capabilities
@@ -287,7 +295,10 @@ class Reachable:
 
 @attrs.frozen(kw_only=True)
 class Unreachable:
-    """The cluster did not answer: ``since`` (ms since the epoch), with what it last looked like, if it ever answered."""
+    """The cluster did not answer.
+
+    ``since`` (ms since the epoch), with what it last looked like, if it ever answered.
+    """
 
     since: int
     error: str
@@ -325,7 +336,10 @@ class ModelState:
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """What a replica uses now: CPU over the last interval, resident memory, GPU memory; ``None`` is unknown and never 0."""
+    """What a replica uses now: CPU over the last interval, resident memory, GPU memory.
+
+    ``None`` is unknown and never 0.
+    """
 
     cpu: Cpus | None = None
     memory: Memory | None = None
@@ -349,7 +363,10 @@ class OutcomeKind(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What became of one step of turn ``turn``; ``retry_after`` in milliseconds is what the cluster asked for, if it did."""
+    """What became of one step of turn ``turn``.
+
+    ``retry_after`` in milliseconds is what the cluster asked for, if it did.
+    """
 
     turn: int
     cluster: str
@@ -394,7 +411,6 @@ class Member:
             and self.model.status is ModelStatus.AVAILABLE
             and self.group.template.model.version in self.model.versions
         )
-
 
     @property
     def unserved(self) -> bool:
@@ -442,7 +458,10 @@ class Shard:
 
 
 def listed(members: Iterable[Member]) -> tuple[Listed, ...]:
-    """Return the endpoints of these members, by cluster and replica; one without an address that we can reach has none."""
+    """Return the endpoints of these members, by cluster and replica.
+
+    One without an address that we can reach has none.
+    """
     found = (
         Listed(cluster=member.cluster, replica=member.replica.id, endpoint=member.replica.endpoint)
         for member in members

@@ -12,7 +12,10 @@ __all__ = ["BinPack", "Spread", "roadstead_policies"]
 
 
 class Spread:
-    """Fewest siblings first, then the node that is emptiest afterwards: one lost node costs a deployment as little as possible."""
+    """Fewest siblings first, then the node that is emptiest afterwards.
+
+    One lost node costs a deployment as little as possible.
+    """
 
     def key(self, candidate: Candidate) -> tuple[int, ...]:
         """Return the number of siblings, then the fuller of CPU and memory, in thousandths."""

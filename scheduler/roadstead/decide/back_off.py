@@ -1,4 +1,7 @@
-"""Steps that failed wait before they are tried again, longer each time; what came of a step ends the wait or begins it."""
+"""Steps that failed wait before they are tried again, longer each time.
+
+What came of a step ends the wait or begins it.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ def waiting(memory: PlanMemory, cluster: str, subject: str) -> Reason | None:
         return None
     return Reason(
         code=ReasonCode.REFUSED,
-        detail=f"{cluster} refused {subject} {wait.failures} times ({wait.code}); next try in {wait.wait_ms / 1000:.0f}s",
+        detail=(
+            f"{cluster} refused {subject} {wait.failures} times ({wait.code}); next try in {wait.wait_ms / 1000:.0f}s"
+        ),
         count=wait.failures,
         raw=wait.text,
     )

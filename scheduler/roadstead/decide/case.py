@@ -44,7 +44,7 @@ class Case:
         ]
 
     def demand_on(self, cluster: str, snapshot: Snapshot, template: Template, *, granted: int = 0) -> Demand:
-        """Return the demand for more replicas on ``cluster``, behind its slots there and the ``granted`` ones of this turn."""
+        """Return the demand for more replicas on ``cluster``, behind its slots and those ``granted`` this turn."""
         slots = sum(
             member.cluster == cluster and member.replica.phase is Phase.SLOT and member.replica.node is None
             for member in self.shard.members

@@ -1,7 +1,7 @@
 """The course of one deployment for one turn: from what it has and should have to its steps.
 
-Everything that concerns a single deployment comes together here: what was learnt, its rows with their aims, the rollout's moves, the
-steps that they become, and seats for its slots.
+Everything that concerns a single deployment comes together here: what was learnt, its rows with their aims, the
+rollout's moves, the steps that they become, and seats for its slots.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Taken:
     held: tuple[Held, ...]
     listed: tuple[Listed, ...]
     memory: DeploymentMemory | None
+    claims: tuple[Claim, ...] = ()
 
 
 def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) -> Taken:
@@ -45,16 +46,19 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     known, elapsed = _remembered(case)
     groups = _learnt(case, known, elapsed)
     shaped = shape(case, groups, ledger)
+    claimed = case.memory.claims.get(case.name, ())
     moves = advance(
         shaped.rows,
         wanted=case.wanted,
         spec=case.spec,
         leaving=known.leaving,
-        claims=known.claims,
+        claims=claimed,
         room=lambda question: _room(question, case, ledger),
     )
     leaving = _leaving(moves, known.leaving, elapsed)
-    victims = frozenset(place(member.cluster, member.replica.id) for chosen in moves.victims.values() for member in chosen)
+    victims = frozenset(
+        place(member.cluster, member.replica.id) for chosen in moves.victims.values() for member in chosen
+    )
     unready = _unready(case.shard, known, elapsed, victims)
     order = Order(
         deployment=case.name,
@@ -78,7 +82,8 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),
         held=held,
         listed=listed(serving),
-        memory=_kept(case, known, groups, leaving, unready, _claims(shaped, moves, seated, known.claims)),
+        memory=_kept(case, known, DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready)),
+        claims=_claims(shaped, moves, seated, claimed),
     )
 
 
@@ -86,7 +91,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
 
 
 def _remembered(case: Case) -> tuple[DeploymentMemory, int]:
-    """Return what the memory knows, or what to believe where it knows nothing, and how much time has passed, clamped."""
+    """Return what the memory knows, or what to believe where it knows nothing, and the time passed, clamped."""
     known = case.memory.deployments.get(case.name)
     if known is None:
         return DeploymentMemory(at=case.now, groups=progress.recalled(case.shard)), 0
@@ -96,7 +101,9 @@ def _remembered(case: Case) -> tuple[DeploymentMemory, int]:
 
 def _learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, GroupMemory]:
     """Return the memory of every group that exists or that the file asks for."""
-    aimed = {(target.cluster, target.revision) for target in case.declared.targets} if case.declared is not None else set()
+    aimed = (
+        {(target.cluster, target.revision) for target in case.declared.targets} if case.declared is not None else set()
+    )
     groups: dict[str, GroupMemory] = {}
     for cluster, group in case.shard.groups:
         key = place(cluster, group.key)
@@ -144,9 +151,7 @@ def _is_drained(member: Member, leaving: Mapping[str, int]) -> bool:
     return may_stop_at_once(member) or out >= member.group.template.stop.drain_within.ms
 
 
-def _unready(
-    shard: Shard, known: DeploymentMemory, elapsed: int, victims: frozenset[str]
-) -> Mapping[str, int]:
+def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: frozenset[str]) -> Mapping[str, int]:
     times = {}
     for member in shard.members:
         key = place(member.cluster, member.replica.id)
@@ -171,16 +176,8 @@ def _claims(shaped: Shape, moves: Moves, seated: Seating, before: tuple[Claim, .
     return tuple(left)
 
 
-def _kept(
-    case: Case,
-    known: DeploymentMemory,
-    groups: Mapping[str, GroupMemory],
-    leaving: Mapping[str, int],
-    unready: Mapping[str, int],
-    claims: tuple[Claim, ...],
-) -> DeploymentMemory:
+def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> DeploymentMemory:
     """Return the memory to keep: the same object when only time has passed and nothing measures it."""
-    made = DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready, claims=claims)
     if made == known and case.memory.deployments.get(case.name) is known:
         return known
     return attrs.evolve(made, at=case.now)

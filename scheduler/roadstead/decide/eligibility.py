@@ -1,4 +1,7 @@
-"""What a cluster can never honour of a template: such a cluster is not used for it, and it is said; nothing is ignored."""
+"""What a cluster can never honour of a template: such a cluster is not used for it, and it is said.
+
+Nothing is ignored.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whether and where something fits, and if not, why not and what would be enough.
 
-One pure function, used by spread, rollout, ``why`` and ``plan``. A native cluster's own scheduler decides there, so the answer for it
-is :class:`Unknown`; on a directed cluster it is exact, because our placement is the one that decides.
+One pure function, used by spread, rollout, ``why`` and ``plan``. A native cluster's own scheduler decides there, so the
+answer for it is :class:`Unknown`; on a directed cluster it is exact, because our placement is the one that decides.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ Fit = Yes | No | Unknown
 class Demand:
     """What is to be placed: replicas of one template of one deployment on one cluster.
 
-    ``siblings`` counts the deployment's replicas on each node there, over all revisions; ``crowd`` the same for each value of the
-    attribute that the template spreads by. ``ahead`` replicas of the deployment wait for a node there and come first. Made by
-    :func:`demand`.
+    ``siblings`` counts the deployment's replicas on each node there, over all revisions; ``crowd`` the same for each
+    value of the attribute that the template spreads by. ``ahead`` replicas of the deployment wait for a node there and
+    come first. Made by :func:`demand`.
     """
 
     cluster: str
@@ -86,7 +86,10 @@ class Demand:
 
 @enum.unique
 class ObstacleKind(enum.Enum):
-    """What can stand against a replica on a node; the first three are of the node itself, the others pass when it empties."""
+    """What can stand against a replica on a node.
+
+    The first three are of the node itself, the others pass when it empties.
+    """
 
     UNSCHEDULABLE = "not schedulable"
     CONSTRAINT = "constraint"
@@ -106,8 +109,9 @@ _DIVISIBLE = {ObstacleKind.CPU: "cpu", ObstacleKind.MEMORY: "memory", ObstacleKi
 class Obstacle:
     """One thing that stands against one replica on one node.
 
-    ``asked``, ``free`` and ``whole`` are what the template asks for, what is free and what the node has in all, in the units of
-    :class:`roadstead.holdings.Use`; 0 where the kind has no amounts. ``subject`` names the constraint or the device wanted.
+    ``asked``, ``free`` and ``whole`` are what the template asks for, what is free and what the node has in all, in the
+    units of :class:`roadstead.holdings.Use`; 0 where the kind has no amounts. ``subject`` names the constraint or the
+    device wanted.
     """
 
     kind: ObstacleKind
@@ -124,6 +128,8 @@ def demand(cluster: str, snapshot: Snapshot, deployment: str, template: Template
     """
     siblings = Counter(nodes)
     made = Demand(cluster=cluster, deployment=deployment, template=template, siblings=siblings, crowd={})
+    if template.placement.spread is None:
+        return made
     crowd: Counter[str] = Counter()
     for name, count in siblings.items():
         node = snapshot.by_node.get(name)
@@ -185,7 +191,10 @@ def _obstacles(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) 
 
 
 def holds(constraint: Constraint, attributes: Mapping[str, str]) -> bool:
-    """Return whether a node with these attributes satisfies the constraint; a missing attribute satisfies only ``not_in``."""
+    """Return whether a node with these attributes satisfies the constraint.
+
+    A missing attribute satisfies only ``not_in``.
+    """
     value = attributes.get(constraint.attribute)
     match constraint.operator:
         case Operator.EXISTS:
@@ -204,8 +213,8 @@ def holds(constraint: Constraint, attributes: Mapping[str, str]) -> bool:
 def devices_for(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None = None) -> tuple[str, ...] | None:
     """Return the ids of the devices that a replica would get on ``node``, or ``None`` where there are not enough.
 
-    Whole devices are taken in the node's order. A share goes to the device where the least would be left, so that whole devices stay
-    whole (best fit).
+    Whole devices are taken in the node's order. A share goes to the device where the least would be left, so that whole
+    devices stay whole (best fit).
     """
     gpu = demand.template.resources.gpu
     if gpu is None:
@@ -270,7 +279,10 @@ def _gpu_room(node: Node, ledger: Ledger, demand: Demand, gpu: Gpu, freed: Freed
             return sum(room.milli == 1000 and room.memory >= memory.bytes for room in rooms) // count
         case GpuPart(share=share, memory=memory):
             return sum(
-                min(room.milli // share.milli, room.memory // memory.bytes if memory.bytes else room.milli // share.milli)
+                min(
+                    room.milli // share.milli,
+                    room.memory // memory.bytes if memory.bytes else room.milli // share.milli,
+                )
                 for room in rooms
             )
         case GpuPartition(profile=profile):
@@ -291,7 +303,7 @@ def _spread_room(node: Node, demand: Demand, freed: Freed | None) -> int:
 
 
 def refusal(snapshot: Snapshot, ledger: Ledger, demand: Demand, freed: Freed | None = None) -> Reason:
-    """Return why not one replica fits on a directed cluster, counted over its nodes, with the cheapest change that is enough."""
+    """Return why not one replica fits on a directed cluster, with the cheapest change that is enough."""
     found = {node.name: obstacles(node, ledger, demand, freed) for node in snapshot.nodes}
     total = len(found)
     if not total:
@@ -309,7 +321,8 @@ def refusal(snapshot: Snapshot, ledger: Ledger, demand: Demand, freed: Freed | N
 
 def _label(obstacle: Obstacle) -> str:
     if obstacle.kind in _DIVISIBLE:
-        return f"{obstacle.kind.value} ({_amount(obstacle, obstacle.free)} free, {_amount(obstacle, obstacle.asked)} asked)"
+        free, asked = _amount(obstacle, obstacle.free), _amount(obstacle, obstacle.asked)
+        return f"{obstacle.kind.value} ({free} free, {asked} asked)"
     return f"{obstacle.kind.value} {obstacle.subject}".rstrip()
 
 
@@ -321,7 +334,7 @@ def _amount(obstacle: Obstacle, value: int) -> str:
 
 
 def _cheapest(found: Mapping[str, tuple[Obstacle, ...]], demand: Demand) -> Change:
-    """Return the cheapest sufficient change, by :class:`ChangeKind`'s order, then the smallest amount, then the node's name."""
+    """Return the cheapest sufficient change: by kind, then the smallest amount, then the node's name."""
     changes = sorted(
         (change.kind, size, name, change) for name, stand in found.items() for size, change in _changes(name, stand)
     )
@@ -331,7 +344,7 @@ def _cheapest(found: Mapping[str, tuple[Obstacle, ...]], demand: Demand) -> Chan
 
 
 def _changes(name: str, stand: tuple[Obstacle, ...]) -> Iterator[tuple[int, Change]]:
-    """Yield every single change that lets one replica onto this node, with the size of the change for comparing like with like."""
+    """Yield every single change that lets one replica onto this node, with its size, to compare like with like."""
     kinds = {one.kind for one in stand}
     if len(stand) == 1:
         (only,) = stand

@@ -1,7 +1,7 @@
 """What is still free while one plan is being made: on nodes, on devices, and in owners' quotas.
 
-The ledger starts from the world's running sums and remembers what the plan at hand has already given away, so that two deployments
-planned in one turn cannot both be promised the same room. It lives as long as one call of ``plan``.
+The ledger starts from the world's running sums and remembers what the plan at hand has already given away, so that two
+deployments planned in one turn cannot both be promised the same room. It lives as long as one call of ``plan``.
 """
 
 from __future__ import annotations
@@ -52,14 +52,15 @@ class Ledger:
         self._devices: dict[tuple[str, str, str], DeviceUse] = {}
         self._grown: dict[str, Use] = defaultdict(Use)
         self._owner_totals: Mapping[str, Use] | None = None
-        self._claims = [
-            (deployment, claim) for deployment, known in sorted(memory.deployments.items()) for claim in known.claims
-        ]
+        self._claims = [(deployment, claim) for deployment, claims in memory.claims.items() for claim in claims]
 
     # ---- nodes and devices ----
 
     def free(self, cluster: str, node: Node, deployment: str, freed: Freed | None = None) -> Use:
-        """Return what ``deployment`` may still use of ``node``; never below zero. Its own claims are free to it, others' are not."""
+        """Return what ``deployment`` may still use of ``node``.
+
+        Never below zero. Its own claims are free to it, others' are not.
+        """
         held = self._holdings(cluster).nodes.get(node.name, _NO_USE) + self._nodes.get((cluster, node.name), _NO_USE)
         for claimant, claim in self._claims:
             if claimant != deployment and (claim.cluster, claim.node) == (cluster, node.name):
@@ -81,7 +82,11 @@ class Ledger:
             self._devices.get((cluster, node.name, device.id), _NO_DEVICE_USE),
         )
         for claimant, claim in self._claims:
-            if claimant != deployment and (claim.cluster, claim.node) == (cluster, node.name) and device.id in claim.devices:
+            if (
+                claimant != deployment
+                and (claim.cluster, claim.node) == (cluster, node.name)
+                and device.id in claim.devices
+            ):
                 held = more(held, device_use(claim.resources))
         partitions = list(device.partitions)
         for profile in held.partitions:
@@ -144,7 +149,10 @@ class Ledger:
         return min(rooms, default=_WITHOUT_LIMIT)
 
     def quota_allows_swap(self, owner: str, old: Resources, new: Resources) -> bool:
-        """Return whether a replica may replace one that goes first: nothing grows, or what grows stays within the quota."""
+        """Return whether a replica may replace one that goes first.
+
+        Nothing grows, or what grows stays within the quota.
+        """
         quota = self.quota(owner)
         if quota is None:
             return True

@@ -18,8 +18,8 @@ __all__ = ["admit", "over_quota"]
 def admit(step: Grow, group: Group | None, ledger: Ledger) -> tuple[Grow | None, Reason | None]:
     """Return what is left of ``step`` within its owner's quota, and why not all of it.
 
-    Making up for lost replicas of what the group was asked for is no growth: it counts already. What is let through is written to
-    the ledger.
+    Making up for lost replicas of what the group was asked for is no growth: it counts already. What is let through is
+    written to the ledger.
     """
     counted = max(group.target, len(group.living)) if group is not None else 0
     growth = max(0, step.target - counted)
@@ -48,7 +48,9 @@ def over_quota(owner: str, resources: Resources, missing: int, ledger: Ledger) -
         f"{name} {_amount(name, used)} of {_amount(name, limit)} held, {_amount(name, one)} more for each replica"
         for name, limit, used, one in exceeded
     )
-    enough = " and ".join(f"quotas.{owner}.{name} to {_amount(name, used + one * missing)}" for name, _, used, one in exceeded)
+    enough = " and ".join(
+        f"quotas.{owner}.{name} to {_amount(name, used + one * missing)}" for name, _, used, one in exceeded
+    )
     return Reason(
         code=ReasonCode.QUOTA,
         detail=f"{missing} more would be over the quota of {owner}: {numbers}",

@@ -1,8 +1,8 @@
 """``plan``: the whole scheduler as one pure function.
 
-The order within a plan: what failed before is counted, then deployment after deployment, by priority and name: how many are wanted,
-how many on which cluster, how many of which revision, which node for which slot, and last the quota gate. A deployment that is as it
-should be is passed over after a few comparisons of numbers that its shard keeps.
+The order within a plan: what failed before is counted, then deployment after deployment, by priority and name: how many
+are wanted, how many on which cluster, how many of which revision, which node for which slot, and last the quota gate. A
+deployment that is as it should be is passed over after a few comparisons of numbers that its shard keeps.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def plan(
 ) -> Plan:
     """Return what to do about the difference between ``fleet`` and ``world``, and the memory to keep.
 
-    ``now`` is in milliseconds since the epoch; only differences matter, clamped to two turns. ``policies`` are the placement policies
-    that the fleet may name. With ``only``, the plan is about these deployments: its steps are those that the full plan has for them,
-    as long as nobody else competes for the same room in this turn.
+    ``now`` is in milliseconds since the epoch; only differences matter, clamped to two turns. ``policies`` are the
+    placement policies that the fleet may name. With ``only``, the plan is about these deployments: its steps are those
+    that the full plan has for them, as long as nobody else competes for the same room in this turn.
     """
     longest = 2 * fleet.daemon.turn.ms
     memory = back_off.counted(memory, world.outcomes, now, longest)
@@ -57,13 +57,10 @@ def plan(
 
 def _order(fleet: Fleet, world: World, only: frozenset[str] | None) -> Iterable[str]:
     """Return the names to visit: by priority, highest first, then by name; what nobody declares any more comes last."""
-    names = fleet.deployments.keys() | world.shards.keys() if only is None else only
-
-    def rank(name: str) -> tuple[bool, int, str]:
-        declared = fleet.deployments.get(name)
-        return (declared is None, -declared.priority if declared is not None else 0, name)
-
-    return sorted(names, key=rank)
+    if only is not None:
+        declared = sorted(only & fleet.deployments.keys(), key=lambda name: (-fleet.deployments[name].priority, name))
+        return (*declared, *sorted(only - fleet.deployments.keys()))
+    return (*fleet.order, *sorted(world.shards.keys() - fleet.deployments.keys()))
 
 
 class _Turn:
@@ -84,6 +81,7 @@ class _Turn:
         self.wanted: dict[str, int] = {}
         self.floor: dict[str, int] = {}
         self.changed: dict[str, DeploymentMemory | None] = {}
+        self.claims = dict(memory.claims)
 
     def visit(self, name: str) -> None:
         shard = self.world.shards.get(name) or Shard(deployment=name)
@@ -110,20 +108,26 @@ class _Turn:
         reason = Reason(
             code=ReasonCode.ORPHANED,
             detail=f"{name} is no longer in the fleet file and is left as it is",
-            change=Change(ChangeKind.FIX_INPUT, f"`roadstead delete {name}` takes it down; declaring it again keeps it"),
+            change=Change(
+                ChangeKind.FIX_INPUT, f"`roadstead delete {name}` takes it down; declaring it again keeps it"
+            ),
         )
         self.held.append(Held(deployment=name, cluster="", reason=reason))
 
     def _is_settled(self, declared: Deployment, shard: Shard, count: int) -> bool:
         """Return whether all is as it should be, in a handful of comparisons."""
         known = self.memory.deployments.get(declared.name)
-        if known is None or known.leaving or known.unready or known.claims:
+        if known is None or known.leaving or known.unready or declared.name in self.memory.claims:
             return False
         if len(shard.members) != count or len(shard.ready) != count or len(shard.groups) > 1 + declared.rollout.history:
             return False
         target = declared.targets[0]
         spec = self.fleet.clusters.get(target.cluster)
-        if spec is None or spec.state is not ClusterState.ACTIVE or isinstance(self.world.clusters.get(target.cluster), Unreachable):
+        if (
+            spec is None
+            or spec.state is not ClusterState.ACTIVE
+            or isinstance(self.world.clusters.get(target.cluster), Unreachable)
+        ):
             return False
         current = 0
         for cluster, group in shard.groups:
@@ -161,6 +165,9 @@ class _Turn:
         self.held.extend(taken.held)
         if taken.listed or declared is not None:
             self.endpoints[name] = taken.listed
+        self.claims.pop(name, None)
+        if taken.claims:
+            self.claims[name] = taken.claims
         if taken.memory is None:
             self._forget(name)
         elif taken.memory != self.memory.deployments.get(name):
@@ -189,7 +196,12 @@ class _Turn:
             steps=tuple(self.steps),
             held=tuple(self.held),
             table=Table(MappingProxyType(self.endpoints)),
-            memory=attrs.evolve(self.memory, turn=self.memory.turn + 1, deployments=deployments),
+            memory=attrs.evolve(
+                self.memory,
+                turn=self.memory.turn + 1,
+                deployments=deployments,
+                claims=self.memory.claims if self.claims == self.memory.claims else MappingProxyType(self.claims),
+            ),
             wanted=MappingProxyType(self.wanted),
             floor=MappingProxyType(self.floor),
         )

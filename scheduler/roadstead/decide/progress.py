@@ -1,4 +1,7 @@
-"""What is learnt of groups from turn to turn: which are proven, which failed, and what to believe when the memory was lost."""
+"""What is learnt of groups from turn to turn.
+
+Which are proven, which failed, and what to believe when the memory was lost.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,9 @@ def learnt(
 ) -> GroupMemory:
     """Return what is known of ``group`` after ``elapsed_ms`` more of being as it is.
 
-    Proven: all the replicas that it was asked for, at least one, stayed ready without a restart for ``health.every * failures``.
-    Failed: it is the ``current`` one and, with replicas that started and are not ready, made no progress for ``progress_deadline``.
-    A group that waits for room only is neither.
+    Proven: all the replicas that it was asked for, at least one, stayed ready without a restart for ``health.every *
+    failures``. Failed: it is the ``current`` one and, with replicas that started and are not ready, made no progress
+    for ``progress_deadline``. A group that waits for room only is neither.
     """
     if known.proven:
         return GroupMemory(proven=True)

@@ -1,8 +1,11 @@
-"""The passage from one revision to another, on one cluster or across several: who grows, who is retired, and what is held.
+"""The passage from one revision to another, on one cluster or across several.
 
-Three numbers rule. *Wanted* replicas should serve; at most ``wanted + max_surge`` may exist while revisions change; and our own action
-leaves at least ``floor = wanted - max_unavailable`` of them serving. ``auto`` makes the new replica first where it fits (surge); takes
-an old one first only where the floor allows it and the new one then fits (dip); otherwise it holds, and says what would be enough.
+Who grows, who is retired, and what is held.
+
+Three numbers rule. *Wanted* replicas should serve; at most ``wanted + max_surge`` may exist while revisions change; and
+our own action leaves at least ``floor = wanted - max_unavailable`` of them serving. ``auto`` makes the new replica
+first where it fits (surge); takes an old one first only where the floor allows it and the new one then fits (dip);
+otherwise it holds, and says what would be enough.
 """
 
 from __future__ import annotations
@@ -41,8 +44,9 @@ Room = Callable[[Question], Fit]
 class Moves:
     """What a turn may do for one deployment.
 
-    ``grow`` are the replicas to add to each row. ``victims`` are the replicas to take out of the table and, once drained, down.
-    ``claims`` is the room that victims of a dip will free. ``held`` says why nothing can be done although something should.
+    ``grow`` are the replicas to add to each row. ``victims`` are the replicas to take out of the table and, once
+    drained, down. ``claims`` is the room that victims of a dip will free. ``held`` says why nothing can be done
+    although something should.
     """
 
     grow: Mapping[RowKey, int]
@@ -107,7 +111,9 @@ class _Growth:
                 self.grow[row.key] = given + extra
 
     def _restored(self, needy: list[Row], base: int) -> int:
-        """Give what was lost back to the last proven revision while the new one is unproven; return what is left for the new one.
+        """Give what was lost back to the last proven revision while the new one is unproven.
+
+        Return what is left for the new one.
 
         Room that a dip of ours made is no loss: it is the new revision's, by its claim.
         """
@@ -189,7 +195,10 @@ class _Retirement:
         )
 
     def decide(self) -> None:
-        order = sorted((row for row in self.rows if row.surplus), key=lambda row: (not row.failed, row.proven, row.generation, row.key))
+        order = sorted(
+            (row for row in self.rows if row.surplus),
+            key=lambda row: (not row.failed, row.proven, row.generation, row.key),
+        )
         for row in order:
             chosen: list[Member] = []
             for member in sorted(row.standing, key=self._preference):
@@ -211,7 +220,13 @@ class _Retirement:
             return True
         if self._capable_budget <= 0 or (member.ready and self._ready_budget <= 0):
             return False
-        if member.ready and not self._recreates and self._needy and self._serving - 1 < self.wanted and not self._dip(member):
+        if (
+            member.ready
+            and not self._recreates
+            and self._needy
+            and self._serving - 1 < self.wanted
+            and not self._dip(member)
+        ):
             return False
         self._capable_budget -= 1
         if member.ready:
@@ -243,10 +258,11 @@ class _Retirement:
         return False
 
 
-def _held(
-    rows: Sequence[Row], growth: _Growth, retirement: _Retirement, floor: int, room: Room
-) -> tuple[Reason, ...]:
-    """Return why the rollout stands still, if it does: something is needed, nothing moves, and nothing is on its way."""
+def _held(rows: Sequence[Row], growth: _Growth, retirement: _Retirement, floor: int, room: Room) -> tuple[Reason, ...]:
+    """Return why the rollout stands still, if it does.
+
+    Something is needed, nothing moves, and nothing is on its way.
+    """
     needy = [row for row in rows if row.need]
     moving = growth.grow or retirement.victims or any(row.count > len(row.ready) for row in rows)
     if not needy or moving:
@@ -255,7 +271,10 @@ def _held(
     if not reasons:
         return ()
     first = reasons[0]
-    detail = f"one more does not fit ({first.detail}), and taking one down first would leave less than the {floor} that must serve"
+    detail = (
+        f"one more does not fit ({first.detail}), "
+        f"and taking one down first would leave less than the {floor} that must serve"
+    )
     if retirement.blocked:
         detail = f"one more does not fit ({first.detail}), and would not fit with one taken down first either"
     return (
@@ -287,4 +306,3 @@ def may_stop_at_once(member: Member) -> bool:
     if member.replica.phase in {Phase.SLOT, Phase.STARTING}:
         return True
     return member.unserved
-

@@ -1,7 +1,7 @@
-"""A deployment as rows: one for each group that exists or should, with what it has and how many replicas it should end with.
+"""A deployment as rows: one for each group that exists or should, with what it has and should end with.
 
-Spread, rollout and limits all speak of rows. A migration is nothing special in these terms: the row with an aim is on another cluster
-than the rows without one.
+Spread, rollout and limits all speak of rows. A migration is nothing special in these terms: the row with an aim is on
+another cluster than the rows without one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class RowKey:
 class Row:
     """One group, existing (``group``) or to be made (``None``).
 
-    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with. ``promised`` are replicas that the
-    cluster itself will make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
-    ``restarts``: one replica can be restarted in place there.
+    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with. ``promised`` are replicas
+    that the cluster itself will make and that are not there yet. ``writable``: the cluster can be written to now, and
+    is ours to write to. ``restarts``: one replica can be restarted in place there.
     """
 
     key: RowKey

@@ -8,7 +8,7 @@ __all__ = ["is_removed", "wanted"]
 
 
 def is_removed(fleet: Fleet, name: str) -> bool:
-    """Return whether a command, or ``apply``, confirmed that the deployment goes away, and the file did not change it since."""
+    """Return whether somebody confirmed that the deployment goes away, and the file did not change it since."""
     declared = fleet.deployments.get(name)
     revision = declared.targets[0].revision if declared is not None else None
     return any(intent.deployment == name and intent.declared == revision for intent in fleet.intents.remove)

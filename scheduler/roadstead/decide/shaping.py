@@ -64,9 +64,7 @@ def shape(case: Case, groups: Mapping[str, GroupMemory], ledger: Ledger) -> Shap
 # ---- which revision on which cluster ----
 
 
-def _aims(
-    case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], held: list[Held]
-) -> Iterator[_Aim]:
+def _aims(case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], held: list[Held]) -> Iterator[_Aim]:
     """Yield what should run on each cluster that can be used, in the declared order; say why others cannot."""
     refused = []
     found = False
@@ -94,7 +92,9 @@ def _unusable(fleet: Fleet, world: World, target: Target) -> Reason | None:
         return Reason(
             code=ReasonCode.FOREIGN_OWNER,
             detail=f"{target.cluster} has objects of this fleet's name that belong to another owner ({owners})",
-            change=Change(ChangeKind.FIX_INPUT, "give this fleet a name of its own, or restore the other's state directory"),
+            change=Change(
+                ChangeKind.FIX_INPUT, "give this fleet a name of its own, or restore the other's state directory"
+            ),
         )
     missing = shortfalls(target.template, view.snapshot.capabilities)
     if missing:
@@ -112,9 +112,7 @@ def _aim(
         held.append(Held(deployment=declared.name, cluster=target.cluster, reason=_failed(declared, target, fallback)))
     if fallback is None or not declared.rollout.auto_rollback:
         return _Aim(cluster=target.cluster, revision=target.revision, template=target.template, declared=True)
-    return _Aim(
-        cluster=target.cluster, revision=fallback.key.revision, template=fallback.template, declared=False
-    )
+    return _Aim(cluster=target.cluster, revision=fallback.key.revision, template=fallback.template, declared=False)
 
 
 def _last_proven(cluster: str, shard: Shard, groups: Mapping[str, GroupMemory]) -> Group | None:

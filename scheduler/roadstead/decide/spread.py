@@ -15,8 +15,8 @@ __all__ = ["Option", "assign"]
 class Option:
     """One cluster that may take replicas.
 
-    ``alive`` counts the deployment's standing replicas there, of whatever revision: a rollout there replaces them in place.
-    ``open`` is false where nothing may grow now (unreachable). ``room`` says how many more of ``n`` fit.
+    ``alive`` counts the deployment's standing replicas there, of whatever revision: a rollout there replaces them in
+    place. ``open`` is false where nothing may grow now (unreachable). ``room`` says how many more of ``n`` fit.
     """
 
     cluster: str
@@ -28,8 +28,8 @@ class Option:
 def assign(wanted: int, options: Sequence[Option]) -> Mapping[str, int]:
     """Return how many of ``wanted`` replicas each cluster should end with.
 
-    Filled in order: a cluster takes what stands there already and what else fits. What fits nowhere is left waiting on the first
-    cluster that is open.
+    Filled in order: a cluster takes what stands there already and what else fits. What fits nowhere is left waiting on
+    the first cluster that is open.
     """
     counts = {option.cluster: 0 for option in options}
     left = wanted

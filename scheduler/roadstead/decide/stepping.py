@@ -25,9 +25,9 @@ Drained = Mapping[RowKey, tuple[Member, ...]]
 class Order:
     """What the rollout ordered for one deployment, ready to be put into steps.
 
-    ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down now.
-    ``unready`` says for how long running servers have not been ready. ``floor`` serving replicas must stand behind each
-    destructive step.
+    ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down
+    now. ``unready`` says for how long running servers have not been ready. ``floor`` serving replicas must stand behind
+    each destructive step.
     """
 
     deployment: str
@@ -162,7 +162,9 @@ class _Steps:
             group = row.group
             if group is None or row.key in keep or row.aim or group.target or group.replicas or not row.writable:
                 continue
-            because = "the deployment is removed" if self.order.going else f"beyond the history of {self.order.spec.history}"
+            because = (
+                "the deployment is removed" if self.order.going else f"beyond the history of {self.order.spec.history}"
+            )
             step = Delete(
                 cluster=row.key.cluster,
                 group=row.group_key,
@@ -206,7 +208,10 @@ class _Steps:
 
 
 def _standing(order: Order) -> tuple[Standing, ...]:
-    """Return ``floor`` serving replicas: a destructive step is only taken while all of these stand as they were seen."""
+    """Return ``floor`` serving replicas.
+
+    A destructive step is only taken while all of these stand as they were seen.
+    """
     serving = sorted(
         (member.cluster, member.replica.id, member.replica.incarnation)
         for row in order.rows

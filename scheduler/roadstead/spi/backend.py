@@ -1,9 +1,11 @@
 """The backend protocol: how one cluster is observed and changed.
 
-Calls are synchronous requests, not waits: they return when the cluster has accepted the request, not when it has carried it out. Every
-call may be repeated at any time, because replies get lost, and repeating it must do no harm. Calls come from one thread per cluster.
+Calls are synchronous requests, not waits: they return when the cluster has accepted the request, not when it has
+carried it out. Every call may be repeated at any time, because replies get lost, and repeating it must do no harm.
+Calls come from one thread per cluster.
 
-A backend raises only :class:`roadstead.errors.BackendError` and its subclasses; which one decides what happens next, see there.
+A backend raises only :class:`roadstead.errors.BackendError` and its subclasses; which one decides what happens next,
+see there.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ __all__ = [
 class Expect:
     """The precondition of a change: the group's version token must still be this one, or the call raises ``Conflict``.
 
-    ``None`` means that the group must not exist yet. A backend whose store has compare-and-set uses it; any other reads the object
-    just before.
+    ``None`` means that the group must not exist yet. A backend whose store has compare-and-set uses it; any other reads
+    the object just before.
     """
 
     version: str | None
@@ -65,7 +67,10 @@ class GroupOrder:
 
 @attrs.frozen(kw_only=True)
 class BackendContext:
-    """What a backend is made from; ``root`` is a directory of its own, kept between starts, for what only it needs to remember."""
+    """What a backend is made from.
+
+    ``root`` is a directory of its own, kept between starts, for what only it needs to remember.
+    """
 
     cluster: str
     fleet: str
@@ -76,7 +81,10 @@ class BackendContext:
 
 
 class Backend(Protocol):
-    """Drives one cluster. Optional abilities are protocols of their own: :class:`Binds`, :class:`Restarts` and so on."""
+    """Drives one cluster. Optional abilities are protocols of their own.
+
+    :class:`Binds`, :class:`Restarts` and so on.
+    """
 
     @property
     def capabilities(self) -> Capabilities:
@@ -85,18 +93,23 @@ class Backend(Protocol):
     def observe(self) -> Snapshot:
         """Return what the cluster looks like now.
 
-        Only groups that carry our owner id are in it. Raises ``Unreachable`` or ``Forbidden``; never returns half of the truth.
+        Only groups that carry our owner id are in it. Raises ``Unreachable`` or ``Forbidden``; never returns half of
+        the truth.
         """
 
     def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
         """Create the group, or converge an existing one to ``target`` replicas.
 
-        Lost replicas are replaced. When replicas must go, those in ``retire`` go first (exactly those where ``exact_retire``), then
-        slots, then what is not running. An existing group gets the count, ``owner`` and ``generation``, never another template.
+        Lost replicas are replaced. When replicas must go, those in ``retire`` go first (exactly those where
+        ``exact_retire``), then slots, then what is not running. An existing group gets the count, ``owner`` and
+        ``generation``, never another template.
         """
 
     def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
-        """Remove the group and stop what is left of it, with ``grace`` between asking and killing. An unknown group is fine."""
+        """Remove the group and stop what is left of it, with ``grace`` between asking and killing.
+
+        An unknown group is fine.
+        """
 
     def close(self) -> None:
         """Release what this object holds. Replicas are left as they are."""
@@ -109,7 +122,8 @@ class Binds(Protocol):
     def bind(self, replica: str, node: str, devices: tuple[str, ...]) -> None:
         """Put the slot ``replica`` on ``node`` with the devices of these ids, and start it.
 
-        Bound there already: fine. Bound elsewhere, or no slot of that name any more: ``Conflict``. Does not fit: ``OutOfCapacity``.
+        Bound there already: fine. Bound elsewhere, or no slot of that name any more: ``Conflict``. Does not fit:
+        ``OutOfCapacity``.
         """
 
 
@@ -145,7 +159,9 @@ class KeepsLogs(Protocol):
     """A cluster that keeps what a server prints."""
 
     def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
-        """Yield the replica's output, oldest first, in chunks of whole lines; ``tail`` limits the lines from before now.
+        """Yield the replica's output, oldest first, in chunks of whole lines.
+
+        ``tail`` limits the lines from before now.
 
         With ``follow`` it goes on until the replica is gone or the iterator is closed. No such replica: ``Rejected``.
         """

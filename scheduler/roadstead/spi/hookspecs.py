@@ -1,16 +1,21 @@
 """The hooks through which plugins register what they bring, and watch what is done.
 
-A plugin is a module (or object) named by an entry point of the group ``roadstead``. It implements hooks with :data:`hookimpl`::
+A plugin is a module (or object) named by an entry point of the group ``roadstead``. It implements hooks with
+:data:`hookimpl`::
 
     from roadstead.spi.hookspecs import hookimpl
     from roadstead.spi.records import BackendPlugin
 
+
     @hookimpl
     def roadstead_backends():
-        yield BackendPlugin(name="nomad", factory="acme_nomad.backend:connect", options=NomadOptions, summary="HashiCorp Nomad")
+        yield BackendPlugin(
+            name="nomad", factory="acme_nomad.backend:connect", options=NomadOptions, summary="HashiCorp Nomad"
+        )
 
-The registration hooks return frozen records and are *historic*: it does not matter whether a plugin is registered before or after they
-are called. A factory given as ``"module:attribute"`` is imported on first use, so that naming a plugin costs no import of its client.
+The registration hooks return frozen records and are *historic*: it does not matter whether a plugin is registered
+before or after they are called. A factory given as ``"module:attribute"`` is imported on first use, so that naming a
+plugin costs no import of its client.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The plugin host: finds plugins, takes their records in, and remembers who brought what.
 
-This is the one module that calls pluggy, whose hooks are untyped; everybody else uses the typed facade below. The built-in plugins come
-in through the same entry points as a stranger's. A plugin that cannot be loaded is reported with its distribution and does no further
-harm: it matters only when the fleet file names something that is then missing.
+This is the one module that calls pluggy, whose hooks are untyped; everybody else uses the typed facade below. The
+built-in plugins come in through the same entry points as a stranger's. A plugin that cannot be loaded is reported with
+its distribution and does no further harm: it matters only when the fleet file names something that is then missing.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ class Registered(Generic[R_co]):
 
 @attrs.frozen(kw_only=True)
 class PluginProblem:
-    """Something wrong with an installed plugin; ``names`` are the plugin names that cannot be used because of it, if known."""
+    """Something wrong with an installed plugin.
+
+    ``names`` are the plugin names that cannot be used because of it, if known.
+    """
 
     provenance: Provenance
     error: str
@@ -143,7 +146,9 @@ class PluginHost:
         try:
             plugin = entry_point.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001  # so may importing it
-            self._problems.append(PluginProblem(provenance=provenance, error=f"cannot be imported: {type(error).__name__}: {error}"))
+            self._problems.append(
+                PluginProblem(provenance=provenance, error=f"cannot be imported: {type(error).__name__}: {error}")
+            )
             return
         self.register(plugin, provenance)
 
@@ -175,15 +180,11 @@ class PluginHost:
     @property
     def problems(self) -> tuple[PluginProblem, ...]:
         """What is wrong with installed plugins, double names included."""
-        doubles = (
-            PluginProblem(
-                provenance=registered[0].provenance,
-                error=f"{kind} {name!r} is also provided by {', '.join(str(other.provenance) for other in registered[1:])}",
-                names=(name,),
-            )
+        doubles = [
+            _double(kind, name, registered)
             for (kind, name), registered in sorted(self._records.items())
             if len(registered) > 1
-        )
+        ]
         return (*self._problems, *doubles)
 
     def all(self, kind: type[S]) -> tuple[Registered[S], ...]:
@@ -218,7 +219,10 @@ class PluginHost:
 
     def runtimes(self) -> Mapping[str, Runtime]:
         """Return every runtime, made now; importing one is cheap by contract."""
-        return {one.record.name: resolve(one.record.factory, f"runtime {one.record.name!r}")() for one in self.all(RuntimePlugin)}
+        return {
+            one.record.name: resolve(one.record.factory, f"runtime {one.record.name!r}")()
+            for one in self.all(RuntimePlugin)
+        }
 
     def placement_policies(self) -> Mapping[str, PlacementPolicy]:
         """Return every placement policy by name."""
@@ -239,6 +243,12 @@ class PluginHost:
         """Show what became of a plan to every observer."""
         hook: Any = self._manager.hook
         hook.roadstead_applied(outcomes=outcomes, turn=turn)
+
+
+def _double(kind: str, name: str, registered: list[Registered[PluginRecord]]) -> PluginProblem:
+    first, *others = (one.provenance for one in registered)
+    error = f"{kind} {name!r} is also provided by {', '.join(map(str, others))}"
+    return PluginProblem(provenance=first, error=error, names=(name,))
 
 
 def _entry_points(found: Iterable[Distribution]) -> Iterator[tuple[Distribution, EntryPoint]]:

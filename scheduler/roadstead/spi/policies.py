@@ -1,7 +1,7 @@
 """The policy protocols: decisions that the fleet file chooses by name, pure like all that decides.
 
-A policy ranks or answers; it never acts and never sees a clock. The core checks what comes back: a policy cannot place on a node that
-does not fit, nor grow over a quota.
+A policy ranks or answers; it never acts and never sees a clock. The core checks what comes back: a policy cannot place
+on a node that does not fit, nor grow over a quota.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Candidate:
     """One node that fits, with the devices that would be used, as it would look with the replica on it.
 
     ``siblings`` counts replicas of the same deployment already there. ``free_gpu`` is in thousandths of a device, and
-    ``device_left`` is what would be left, in thousandths, on the fullest device used (0 for whole devices and without a GPU).
+    ``device_left`` is what would be left, in thousandths, on the fullest device used (0 for whole devices and without a
+    GPU).
     """
 
     node: str

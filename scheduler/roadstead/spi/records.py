@@ -34,7 +34,9 @@ class NoOptions:
 
 def _a_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
     if not _NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is no plugin name: lower-case letters, digits, - and _, starting with a letter, at most 40")
+        raise ValueError(
+            f"{value!r} is no plugin name: lower-case letters, digits, - and _, starting with a letter, at most 40"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -51,8 +53,9 @@ class PluginRecord:
 class BackendPlugin(PluginRecord):
     """A kind of cluster.
 
-    ``options`` is an attrs class: the keys under ``options:`` in the fleet file, read, checked and documented from its fields (a
-    field's ``metadata={"doc": ...}`` is its description; ``pathlib.Path`` fields are resolved against the fleet file).
+    ``options`` is an attrs class: the keys under ``options:`` in the fleet file, read, checked and documented from its
+    fields (a field's ``metadata={"doc": ...}`` is its description; ``pathlib.Path`` fields are resolved against the
+    fleet file).
     """
 
     kind: ClassVar[str] = "backend"

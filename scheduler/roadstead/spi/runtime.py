@@ -1,7 +1,7 @@
 """The runtime protocol: how one serving engine is launched, and what it says of its model.
 
-:meth:`Runtime.launch` is pure: the same template gives the same launch on every machine. What differs from place to place stands in
-it as a variable that the backend expands, written ``$(NAME)`` as in a Kubernetes pod's arguments:
+:meth:`Runtime.launch` is pure: the same template gives the same launch on every machine. What differs from place to
+place stands in it as a variable that the backend expands, written ``$(NAME)`` as in a Kubernetes pod's arguments:
 
 ``$(HOST)``
     the address that the server must listen on
@@ -36,8 +36,8 @@ class ConfigFile:
 class Program:
     """What to run where replicas are processes.
 
-    ``module`` is a Python module to be run with the interpreter of the daemon's environment, ``executable`` a program to be found on
-    the PATH or where the cluster's options say. Exactly one is set.
+    ``module`` is a Python module to be run with the interpreter of the daemon's environment, ``executable`` a program
+    to be found on the PATH or where the cluster's options say. Exactly one is set.
     """
 
     module: str | None = None
@@ -52,7 +52,8 @@ class Program:
 class Launch:
     """How to start a server, whatever starts it.
 
-    ``image`` is for clusters that run containers. ``rest_ready_path`` answers 200 over REST when the model's version is known.
+    ``image`` is for clusters that run containers. ``rest_ready_path`` answers 200 over REST when the model's version is
+    known.
     """
 
     program: Program
@@ -86,11 +87,15 @@ class Runtime(Protocol):
     def probe(self, server: Server, *, timeout: Duration) -> ModelState:
         """Ask the server for its model's state, and where the template has a canary and the model is available, try it.
 
-        Never raises for what a server may do: no answer is ``UNKNOWN`` with the error's text. Called from several threads.
+        Never raises for what a server may do: no answer is ``UNKNOWN`` with the error's text. Called from several
+        threads.
         """
 
     def reload(self, server: Server, version: int, *, timeout: Duration) -> None:
-        """Ask the server to serve ``version`` instead of what it serves now; raises :class:`roadstead.errors.RoadsteadError`."""
+        """Ask the server to serve ``version`` instead of what it serves now.
+
+        Raises :class:`roadstead.errors.RoadsteadError`.
+        """
 
     def close(self) -> None:
         """Close every connection."""

@@ -28,8 +28,8 @@ class Seat:
 def seat(snapshot: Snapshot, ledger: Ledger, demand: Demand, policy: PlacementPolicy) -> Seat | None:
     """Return the best seat for one more replica, or ``None`` where it fits nowhere.
 
-    A preferred spread comes before the policy: fewer replicas of the deployment in the node's domain is better. Equal candidates are
-    told apart by the node's name, so that the choice does not depend on the order of the input.
+    A preferred spread comes before the policy: fewer replicas of the deployment in the node's domain is better. Equal
+    candidates are told apart by the node's name, so that the choice does not depend on the order of the input.
     """
     ranked = []
     for node in snapshot.nodes:
