@@ -10,6 +10,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -55,7 +56,10 @@ class Selection:
 
 
 class Journal:
-    """The journal of one state directory; any thread may call.
+    """The journal of one state directory.
+
+    Any thread may call. ``problem`` says why nothing can be written, and is ``None`` while it can. ``counts`` is how
+    many events of each kind this process has told, kept or not.
 
     One event of a kind for a subject and a moment is kept once, so that what is told again after a restart is no
     second event.
@@ -66,6 +70,7 @@ class Journal:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._listeners: list[Callable[[], None]] = []
+        self.counts: Counter[EventKind] = Counter()
         self.problem: str | None = None
 
     @classmethod
@@ -83,6 +88,7 @@ class Journal:
 
     def record(self, events: tuple[Event, ...], decision: Decision | None = None) -> bool:
         """Keep these events and, where there is one, the decision behind them; return whether that worked."""
+        self.counts.update(event.kind for event in events)
         if not events and decision is None:
             return self.problem is None
         kept = self._do(lambda connection: _insert(connection, events, decision))

@@ -1,0 +1,46 @@
+"""What the daemon can refuse, besides what the parts below report themselves."""
+
+from __future__ import annotations
+
+from roadstead.errors import RoadsteadError
+
+__all__ = ["BadRequest", "CannotListen", "DidNotStart", "NotNow", "OtherFleet", "Unknown"]
+
+
+class CannotListen(RoadsteadError):
+    """An address of the daemon cannot be used."""
+
+    code = "RS050"
+
+
+class NotNow(RoadsteadError):
+    """The daemon has just started, or is about to end."""
+
+    code = "RS051"
+    exit_code = 69
+
+
+class Unknown(RoadsteadError):
+    """There is no deployment, replica or path of that name."""
+
+    code = "RS052"
+
+
+class OtherFleet(RoadsteadError):
+    """The file now names another fleet than the one that the daemon runs."""
+
+    code = "RS053"
+    exit_code = 65
+
+
+class BadRequest(RoadsteadError):
+    """A request that is not of the control API."""
+
+    code = "RS054"
+    exit_code = 64
+
+
+class DidNotStart(RoadsteadError):
+    """A daemon that was started in the background ended before it answered."""
+
+    code = "RS055"

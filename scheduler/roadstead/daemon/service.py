@@ -1,0 +1,338 @@
+"""The loop of the daemon: turns, the fleet file, and commands, all on one thread."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+
+from roadstead.act.clock import Clock
+from roadstead.act.events import Event, EventKind, Turn
+from roadstead.act.intents import orphans, removed, scaled
+from roadstead.act.pacing import Bell, Pacing
+from roadstead.act.reconciler import Look
+from roadstead.act.session import Session
+from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted
+from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
+from roadstead.daemon.following import Settling, stamp
+from roadstead.daemon.view import View
+from roadstead.errors import RoadsteadError, StateError
+from roadstead.model import Fleet, OnChange
+from roadstead.units import Duration
+
+__all__ = ["FILE_EVERY", "Service"]
+
+R = TypeVar("R")
+_LOG = logging.getLogger(__name__)
+
+FILE_EVERY = Duration(500)
+"""How often the fleet file is looked at; a look is one call of ``stat``."""
+
+LONGER_THAN_DRAINING = Duration(60_000)
+"""How much longer than its slowest replica may take to stop a fleet that goes down is waited for."""
+
+
+class Service:
+    """Runs one session until it is told to stop.
+
+    :meth:`run` is the loop and owns the session. Everything else may be called from any thread: commands are handed to
+    the loop and answered between two turns, and :attr:`view` is a value.
+    """
+
+    def __init__(self, session: Session, file: Path, read: Callable[[Path], Fleet], bell: Bell, clock: Clock) -> None:
+        self.session = session
+        self.file = file
+        self._read = read
+        self._bell = bell
+        self._clock = clock
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._pacing = Pacing(session.fleet.daemon.turn)
+        self._settling = Settling(stamp(file))
+        self._stopping = False
+        self._going_down: Fleet | None = None
+        self._give_up_at = 0.0
+        self._listeners: list[Callable[[View], None]] = []
+        self.started_at = clock.now()
+        self.view = View(fleet=session.fleet, table=session.table)
+
+    # ---- from any thread ----
+
+    def ask(self, work: Callable[[], R]) -> Future[R]:
+        """Have ``work`` done by the loop between two turns."""
+        future: Future[R] = Future()
+
+        def run() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except Exception as error:  # noqa: BLE001  # whoever asked gets it, whatever it is
+                    future.set_exception(error)
+
+        self._commands.put(run)
+        self._bell.ring()
+        return future
+
+    def apply(self, *, confirm_removals: bool) -> Future[int]:
+        """Read the file now and make it the fleet; return the number of the turn that first knows it."""
+        return self.ask(lambda: self._apply(confirm_removals=confirm_removals))
+
+    def scale(self, deployment: str, replicas: int) -> Future[int]:
+        """Ask for that many replicas, until the file's own number changes."""
+        return self.ask(lambda: self._scale(deployment, replicas))
+
+    def delete(self, deployment: str) -> Future[int]:
+        """Have a deployment go, whether the file still has it or not."""
+        return self.ask(lambda: self._delete(deployment))
+
+    def foresee(self, *, staged: bool) -> Future[Look]:
+        """Plan the next turn on what the last one saw, for a staged file if there is one and it is asked for."""
+        return self.ask(lambda: self._foresee(staged=staged))
+
+    def reload(self) -> Future[None]:
+        """Look at the file now, as if it had just stood still for long enough."""
+        return self.ask(self._reload)
+
+    def stop(self, *, stop_replicas: bool = False) -> None:
+        """End the loop, leaving replicas as they are, or after taking them down; a second plain stop ends that too."""
+        if stop_replicas:
+            self.ask(self._go_down)
+        else:
+            self._stopping = True
+            self._bell.ring()
+
+    def listen(self, heard: Callable[[View], None]) -> None:
+        """Call ``heard`` with every new view, on the loop's thread."""
+        self._listeners.append(heard)
+
+    # ---- the loop ----
+
+    def run(self) -> None:
+        """Run turns until :meth:`stop`; errors of a turn are said, and the next one is tried in its time."""
+        self._started()
+        news = self._turn()
+        next_look = 0.0
+        while not self._stopping:
+            news = self._obey() or news
+            now = self._clock.monotonic()
+            if now >= next_look:
+                next_look = now + FILE_EVERY.seconds
+                news = self._follow(now) or news
+            due = self._pacing.earliest() if news else self._pacing.latest()
+            if now < due:
+                news = self._bell.wait(min(due, next_look) - now) or news
+                continue
+            news = self._turn()
+        self._told(EventKind.DAEMON_STOPPED, "the daemon ends; replicas are left as they are")
+        self._publish(attrs.evolve(self.view, stopping=True))
+
+    def _started(self) -> None:
+        self._told(EventKind.DAEMON_STARTED, f"the daemon started with {self.file}")
+        if self.session.lost:
+            _LOG.warning("memory was lost: %s", self.session.lost)
+            self._told(EventKind.MEMORY_LOST, self.session.lost)
+
+    def _obey(self) -> bool:
+        """Carry out what was asked for, and return whether that was anything."""
+        obeyed = False
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return obeyed
+            command()
+            obeyed = True
+
+    def _turn(self) -> bool:
+        """Run one turn, and return whether the next one should not be waited for."""
+        self._pacing.began(self._clock.monotonic())
+        try:
+            turn = self.session.reconciler.turn(self._going_down or self.session.fleet)
+        except StateError as error:
+            self._failed(str(error))
+            return False
+        except Exception as error:  # noqa: BLE001  # the daemon outlives its own faults, and says them
+            _LOG.error("a turn failed", exc_info=True)
+            self._failed(f"{type(error).__name__}: {error}")
+            return False
+        finally:
+            self._pacing.ended(self._clock.monotonic())
+        self._publish(
+            attrs.evolve(
+                self.view, turn=turn, turned_at=self._clock.monotonic(), failing=False, problems=self._problems()
+            )
+        )
+        if self._going_down is not None:
+            self._is_down(turn)
+        return bool(turn.outcomes)
+
+    def _failed(self, text: str) -> None:
+        said = f"turns fail, nothing is healed: {text}"
+        if said not in self.view.problems:
+            _LOG.error("%s", said)
+            self._told(EventKind.TURN_FAILED, text)
+        self._publish(attrs.evolve(self.view, failing=True, problems=(said, *self._problems())))
+
+    def _problems(self) -> tuple[str, ...]:
+        problem = self.session.journal.problem
+        return (problem,) if problem is not None else ()
+
+    def _publish(self, view: View) -> None:
+        self.view = attrs.evolve(view, fleet=self.session.fleet, table=self.session.table)
+        for listener in self._listeners:
+            listener(self.view)
+
+    def _told(self, kind: EventKind, text: str, *, deployment: str = "", reason: str = "") -> None:
+        subject = deployment or self.session.fleet.name
+        event = Event(at=self._clock.now(), kind=kind, text=text, deployment=deployment, subject=subject, reason=reason)
+        self.session.reconciler.tell(event)
+
+    # ---- the fleet file ----
+
+    def _follow(self, now: float) -> bool:
+        if not self._settling.is_ready(stamp(self.file), now):
+            return False
+        self._reload()
+        return True
+
+    def _reload(self) -> None:
+        """Take in the file as it is now, or keep the last good one and say why."""
+        if self._going_down is not None:
+            return
+        try:
+            fleet = self._read_file()
+            if self.session.fleet.daemon.on_change is OnChange.STAGE:
+                self._stage(fleet)
+            else:
+                self._adopt(fleet)
+        except RoadsteadError as error:
+            _LOG.warning("%s is not used, the last good one stays in force: %s", self.file, error)
+
+    def _read_file(self) -> Fleet:
+        """Return what the file says; a bad one is remembered as such and raised."""
+        self._settling.read(stamp(self.file))
+        try:
+            fleet = self._read(self.file)
+            if fleet.name != self.session.fleet.name:
+                raise OtherFleet(
+                    f"{self.file} names fleet {fleet.name!r}, this daemon runs {self.session.fleet.name!r}",
+                    hint="start another daemon for another fleet, or put the name back",
+                )
+        except RoadsteadError as error:
+            self._refuse(error)
+            raise
+        self._publish(attrs.evolve(self.view, bad_file=()))
+        return fleet
+
+    def _refuse(self, error: RoadsteadError) -> None:
+        problems = tuple(str(error).splitlines()) or (type(error).__name__,)
+        self._told(EventKind.FLEET_REFUSED, f"{self.file} is not used: {problems[0]}", reason=error.code)
+        self._publish(attrs.evolve(self.view, bad_file=problems))
+
+    def _stage(self, fleet: Fleet) -> None:
+        is_new = fleet != as_in_file(self.session.fleet)
+        self._publish(attrs.evolve(self.view, staged=fleet if is_new else None))
+        if is_new:
+            _LOG.info("%s changed and waits for `roadstead apply`", self.file)
+            self._told(EventKind.FLEET_STAGED, f"{self.file} changed and waits for `roadstead apply`")
+
+    def _adopt(self, fleet: Fleet) -> None:
+        before = self.session.fleet
+        try:
+            self.session.adopt(fleet)
+        except RoadsteadError as error:
+            self._refuse(error)
+            raise
+        self._pacing.interval = fleet.daemon.turn
+        self._publish(attrs.evolve(self.view, staged=None))
+        if fleet != as_in_file(before):
+            _LOG.info("%s is in force: %s", self.file, difference(before, fleet))
+            self._told(EventKind.FLEET_CHANGED, f"{self.file} is in force: {difference(before, fleet)}")
+
+    # ---- commands ----
+
+    def _next_turn(self) -> int:
+        return self.session.reconciler.memory.turn + 1
+
+    def _last(self) -> Turn:
+        """Return the last turn, for a command that depends on what there is."""
+        last = self.session.reconciler.last
+        if self._going_down is not None:
+            raise NotNow("the daemon is taking its replicas down", hint="start it again when it has ended")
+        if last is None:
+            raise NotNow("the daemon has not seen its clusters yet", hint="try again in a moment")
+        return last
+
+    def _apply(self, *, confirm_removals: bool) -> int:
+        last = self._last()
+        self._adopt(self._read_file())
+        if confirm_removals:
+            fleet = self.session.fleet
+            gone = orphans(fleet, last.world.shards)
+            self.session.intend(removed(fleet.intents, fleet, gone))
+            for name in sorted(gone):
+                self._told(EventKind.INTENT, f"{name} was confirmed to go", deployment=name)
+        return self._next_turn()
+
+    def _scale(self, name: str, replicas: int) -> int:
+        self._last()
+        fleet = self.session.fleet
+        declared = fleet.deployments.get(name)
+        if declared is None:
+            raise Unknown(f"there is no deployment {name!r} in the fleet file", hint=nearest(name, fleet.deployments))
+        if any(intent.deployment == name for intent in fleet.intents.remove):
+            raise BadRequest(f"deployment {name!r} is being deleted", hint="change it in the fleet file to keep it")
+        if replicas < 0:
+            raise BadRequest(f"{replicas} is no number of replicas", hint="0 or more")
+        self.session.intend(scaled(fleet.intents, declared, replicas))
+        self._told(EventKind.INTENT, f"{name} was scaled to {replicas} by command", deployment=name)
+        self._publish(self.view)
+        return self._next_turn()
+
+    def _delete(self, name: str) -> int:
+        last = self._last()
+        fleet = self.session.fleet
+        if name not in fleet.deployments and name not in last.world.shards:
+            raise Unknown(f"there is no deployment {name!r}", hint=nearest(name, fleet.deployments))
+        self.session.intend(removed(fleet.intents, fleet, [name]))
+        self._told(EventKind.INTENT, f"{name} was deleted by command", deployment=name)
+        self._publish(self.view)
+        return self._next_turn()
+
+    def _foresee(self, *, staged: bool) -> Look:
+        self._last()
+        fleet = self.session.fleet
+        if staged and self.view.staged is not None:
+            waiting = self.view.staged
+            fleet = attrs.evolve(waiting, owner_id=fleet.owner_id, intents=fleet.intents)
+        look = self.session.reconciler.foresee(fleet)
+        assert look is not None
+        return look
+
+    # ---- going down ----
+
+    def _go_down(self) -> None:
+        """Want nothing any more, through the planner like everything else, and end when nothing is left."""
+        fleet = self.session.fleet
+        self._give_up_at = self._clock.monotonic() + longest_stop(fleet) + LONGER_THAN_DRAINING.seconds
+        self._going_down = nothing_wanted(fleet)
+        self._told(EventKind.INTENT, "the daemon takes its replicas down and ends")
+        self._publish(attrs.evolve(self.view, stopping=True))
+
+    def _is_down(self, turn: Turn) -> None:
+        """End the loop when nothing that the file declares has a replica, or when that takes too long."""
+        left = [
+            member.replica.id
+            for name, shard in turn.world.shards.items()
+            if name in turn.fleet.deployments
+            for member in shard.members
+        ]
+        if left and self._clock.monotonic() < self._give_up_at:
+            return
+        if left:
+            _LOG.warning("these replicas are still there: %s", ", ".join(sorted(left)))
+        self._stopping = True

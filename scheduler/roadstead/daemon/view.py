@@ -1,0 +1,44 @@
+"""What the daemon lets others see of itself: one frozen value, replaced after every turn and every command."""
+
+from __future__ import annotations
+
+import attrs
+
+from roadstead.act.events import Turn
+from roadstead.decide.report import Service as ServiceStatus
+from roadstead.model import Fleet
+from roadstead.plans import Table
+
+__all__ = ["View"]
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """The daemon at one moment.
+
+    ``turn`` is the last one that was completed, ``None`` before the first. ``bad_file`` are the problems of a saved
+    file that is not used, ``staged`` is a good one that waits for ``apply``. ``problems`` are sentences about what
+    does not work, and ``failing`` says that turns do not: nothing is healed then. ``turned_at`` is when the last turn
+    ended, in seconds of the monotonic clock. ``stopping`` says that the daemon is on its way out.
+    """
+
+    fleet: Fleet
+    table: Table
+    turn: Turn | None = None
+    bad_file: tuple[str, ...] = ()
+    staged: Fleet | None = None
+    problems: tuple[str, ...] = ()
+    failing: bool = False
+    turned_at: float | None = None
+    stopping: bool = False
+
+    def service(self, *, pid: int, started_at: int, file: str) -> ServiceStatus:
+        """Return the part of ``status`` that is about the daemon itself."""
+        return ServiceStatus(
+            daemon=pid,
+            started_at=started_at,
+            file=file,
+            turn=self.turn.number if self.turn is not None else 0,
+            bad_file=self.bad_file,
+            staged=self.staged is not None,
+        )
