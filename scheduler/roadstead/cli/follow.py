@@ -16,7 +16,7 @@ from roadstead.cli.text.status import changes, progress_table
 from roadstead.decide.report import DeploymentStatus, FleetStatus, RolloutState, Verdict, verdict
 from roadstead.units import Duration, UnitError
 
-__all__ = ["Following", "Within", "conclude", "follow", "waiting"]
+__all__ = ["Following", "Within", "conclude", "follow", "timeout_option", "waiting"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,16 +56,18 @@ class _Length(click.ParamType[int]):
             raise NotUnderstood(f"--timeout: {error}", hint=error.hint) from error
 
 
+timeout_option = click.option(
+    "--timeout", type=_Length(), default="10m", show_default=True, help="How long to wait, such as 90s or 10m."
+)
+
+
 def waiting() -> Callable[[F], F]:
     """Add the flags of a command that waits until what it asked for is done."""
 
     def decorate(function: F) -> F:
-        function = click.option(
-            "--timeout", type=_Length(), default="10m", show_default=True, help="How long to wait, such as 90s or 10m."
-        )(function)
         return click.option(
             "--detach/--wait", "-d/ ", "detach", default=False, help="Do not wait until it is done. [default: wait]"
-        )(function)
+        )(timeout_option(function))
 
     return decorate
 

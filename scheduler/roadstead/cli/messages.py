@@ -9,6 +9,7 @@ import traceback
 import click
 
 from roadstead.cli.errors import Refused
+from roadstead.daemon.errors import StartFailed
 from roadstead.errors import BackendError, RoadsteadError
 
 __all__ = ["exits", "from_click", "from_roadstead", "from_unexpected"]
@@ -30,7 +31,7 @@ def _message(what: str, *, where: str = "", hint: str = "", code: str) -> str:
 
 def from_roadstead(error: RoadsteadError) -> str:
     """Return the message for an error of ours."""
-    code = error.told if isinstance(error, Refused) else error.code
+    code = error.told if isinstance(error, Refused | StartFailed) else error.code
     if isinstance(error, BackendError):
         where = f"cluster {error.cluster}" + (f", {error.subject}" if error.subject else "")
         return _message(str(error.args[0]), where=where, hint=error.hint or "", code=code)
@@ -39,7 +40,7 @@ def from_roadstead(error: RoadsteadError) -> str:
 
 def exits(error: RoadsteadError) -> int:
     """Return what a command ends with for an error of ours."""
-    return error.exits if isinstance(error, Refused) else error.exit_code
+    return error.exits if isinstance(error, Refused | StartFailed) else error.exit_code
 
 
 def from_click(error: click.ClickException) -> str:

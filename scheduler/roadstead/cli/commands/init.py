@@ -65,7 +65,7 @@ def command(*, model: Path | None, force: bool) -> None:
 
 
 def fleet_file(folder: Path, model: Path | None) -> str:
-    """Return the text of a fleet file to stand in ``folder``, about ``model`` or the first model that is found there."""
+    """Return the text of a fleet file for ``folder``, about ``model`` or the first model that is found there."""
     models = sorted(folder.glob("models/*/*/saved_model.pb"))
     found = model or next((path.parent.parent for path in models), None)
     source = found if found is not None else Path("models/mymodel")

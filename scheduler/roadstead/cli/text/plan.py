@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from roadstead.cli.text.words import cause_lines, limit, plural, rough, table
+from roadstead.cli.text.words import cause_text, labelled, limit, plural, rough, table
 from roadstead.decide.report import Action, DeploymentPlan, PlanView, QuotaChange
 
 __all__ = ["plan_view_text", "totals"]
@@ -55,17 +55,20 @@ def _deployment(one: DeploymentPlan, *, verbose: bool) -> Iterator[RenderableTyp
     yield Text.assemble((f"{sign} {one.name}", f"bold {style}"), f"  {' '.join(one.clusters)}  {_headline(one)}")
     if one.changes:
         yield _changes(one)
+    rows = list(_rows(one, verbose=verbose))
+    if rows:
+        yield labelled(rows, indent=4)
+
+
+def _rows(one: DeploymentPlan, *, verbose: bool) -> Iterator[tuple[RenderableType, RenderableType]]:
     for placed in one.placed:
         devices = f" with {', '.join(placed.devices)}" if placed.devices else ""
-        yield Text(f"    place  {placed.replica} on {placed.node}{devices}")
-    if verbose:
-        for step in one.steps:
-            counts = f" {step.was} -> {step.target}" if step.target is not None else ""
-            yield Text(f"    step   {step.kind.value} {step.subject}{counts}: {step.because}")
+        yield "place", f"{placed.replica} on {placed.node}{devices}"
+    for step in one.steps if verbose else ():
+        counts = f" {step.was} -> {step.target}" if step.target is not None else ""
+        yield "step", f"{step.kind.value} {step.subject}{counts}: {step.because}"
     for cause in one.held:
-        first, *rest = cause_lines(cause, raw=verbose)
-        yield Text.assemble(("    held   ", "red"), first)
-        yield from (Text(f"         {line}") for line in rest)
+        yield Text("held", style="red"), cause_text(cause, raw=verbose)
 
 
 def _headline(one: DeploymentPlan) -> str:

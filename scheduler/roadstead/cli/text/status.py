@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 
-from rich.console import Group, RenderableType
+import attrs
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from roadstead.cli.text.words import LIFE_STYLES, STATE_STYLES, address, age, cause_lines, limit, of, plural, table
+from roadstead.cli.text.words import (
+    LIFE_STYLES,
+    STATE_STYLES,
+    address,
+    age,
+    cause_text,
+    labelled,
+    limit,
+    of,
+    plural,
+    table,
+)
 from roadstead.decide.report import ClusterStatus, DeploymentStatus, FleetStatus, Life, QuotaStatus, ReplicaStatus
 from roadstead.units import Cpus, Duration, Memory
 
 __all__ = ["changes", "endpoint_table", "headline", "progress_table", "status_view"]
+
+_WIDE = 100
 
 
 def status_view(status: FleetStatus, names: Collection[str] = (), *, verbose: bool = False) -> RenderableType:
@@ -21,10 +35,10 @@ def status_view(status: FleetStatus, names: Collection[str] = (), *, verbose: bo
     chosen = [one for one in status.deployments if not names or one.name in names]
     parts: list[RenderableType] = [headline(status), *_warnings(status), Text(), progress_table(chosen)]
     if any(one.replicas for one in chosen):
-        parts += [Text(), _replicas(chosen)]
+        parts += [Text(), _Replicas(chosen, several=len(status.clusters) > 1)]
     reasons = list(_reasons(chosen, raw=verbose))
     if reasons:
-        parts += [Text(), *reasons]
+        parts += [Text(), labelled(reasons)]
     if not names:
         parts += [Text(), _clusters(status.clusters)]
         if verbose and any(cluster.nodes for cluster in status.clusters):
@@ -81,30 +95,40 @@ def progress_table(deployments: Collection[DeploymentStatus]) -> Table:
     return made
 
 
-def _replicas(deployments: Collection[DeploymentStatus]) -> Table:
-    made = table("REPLICA", "LIFE", "ON", "ADDRESS", "CPU", "MEMORY", "RESTARTS", "AGE", right=frozenset({"RESTARTS"}))
-    for one in deployments:
-        for replica in one.replicas:
-            life = Text(replica.life.value + (" (stale)" if replica.stale else ""), style=LIFE_STYLES[replica.life])
-            made.add_row(
-                replica.id,
-                life,
-                f"{replica.cluster}/{replica.node or '-'}",
-                address(replica),
-                of(replica.observed.cpu, replica.requested.cpu),
-                of(replica.observed.memory, replica.requested.memory),
-                str(replica.restarts),
-                age(replica.age),
-            )
-    return made
+@attrs.frozen
+class _Replicas:
+    """The replicas of some deployments; where they answer is shown only if the screen is wide enough for it."""
+
+    deployments: Collection[DeploymentStatus]
+    several: bool
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= _WIDE
+        columns = ("REPLICA", "LIFE", "NODE", *(("ADDRESS",) if wide else ()), "CPU", "MEMORY", "RESTARTS", "AGE")
+        made = table(*columns, right=frozenset({"RESTARTS"}))
+        for one in self.deployments:
+            for replica in one.replicas:
+                made.add_row(*self._cells(replica, wide=wide))
+        yield made
+
+    def _cells(self, replica: ReplicaStatus, *, wide: bool) -> Iterator[RenderableType]:
+        yield replica.id
+        yield Text(replica.life.value + (" (stale)" if replica.stale else ""), style=LIFE_STYLES[replica.life])
+        yield f"{replica.cluster}/{replica.node or '-'}" if self.several else replica.node or "-"
+        if wide:
+            yield address(replica)
+        yield of(replica.observed.cpu, replica.requested.cpu)
+        yield of(replica.observed.memory, replica.requested.memory)
+        yield str(replica.restarts)
+        yield age(replica.age)
 
 
-def _reasons(deployments: Collection[DeploymentStatus], *, raw: bool) -> Iterator[Text]:
+def _reasons(
+    deployments: Collection[DeploymentStatus], *, raw: bool
+) -> Iterator[tuple[RenderableType, RenderableType]]:
     for one in deployments:
         for cause in one.causes:
-            first, *rest = cause_lines(cause, raw=raw)
-            yield Text.assemble((f"{one.name}  ", "bold"), first)
-            yield from (Text(f"{' ' * len(one.name)}  {line}") for line in rest)
+            yield Text(one.name, style="bold"), cause_text(cause, raw=raw)
 
 
 def _clusters(clusters: Collection[ClusterStatus]) -> Table:

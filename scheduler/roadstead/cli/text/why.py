@@ -7,33 +7,32 @@ import signal
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from roadstead.cli.text.words import STATE_STYLES, age, cause_lines, plural
-from roadstead.decide.report import Explanation, LastExit
+from roadstead.cli.text.words import STATE_STYLES, age, cause_text, labelled, plural
+from roadstead.decide.report import Explanation, LastExit, Waiting
 
 __all__ = ["explanation_view"]
 
 
 def explanation_view(why: Explanation) -> RenderableType:
     """Return the sentence, the reasons with the raw words, how servers ended, what waits, and what would be enough."""
-    lines = [Text.assemble((why.deployment, "bold"), "  ", (why.summary, STATE_STYLES[why.state]))]
     counted = f"wanted {why.wanted}, serving {why.ready}, listed {why.listed}"
-    lines.append(Text(f"  {counted}, never below {why.floor} by our own action"))
-    for cause in why.causes:
-        first, *rest = cause_lines(cause, raw=True)
-        lines.append(Text(f"  {first}"))
-        lines += [Text(f"    {line}") for line in rest]
-        lines.append(Text(f"    more: roadstead explain {cause.code.value}", style="dim"))
-    lines += [Text(f"  {_exit(one)}") for one in why.exits]
-    lines += [
-        Text(
-            f"  {one.subject} failed {plural(one.failures, 'time')} in a row, next try in {age(one.wait)}: "
-            f"{one.text} ({one.code})"
-        )
-        for one in why.waiting
+    rows: list[tuple[RenderableType, RenderableType]] = [
+        ("counts", f"{counted}, never below {why.floor} by our own action")
     ]
+    for cause in why.causes:
+        more = Text(f"more: roadstead explain {cause.code.value}", style="dim")
+        rows.append((Text("reason", style="bold"), Group(cause_text(cause, raw=True), more)))
+    rows += [("exit", _exit(one)) for one in why.exits]
+    rows += [("waits", _waiting(one)) for one in why.waiting]
     if why.change:
-        lines.append(Text.assemble(("  smallest change that is enough: ", "bold"), why.change))
-    return Group(*lines)
+        rows.append((Text("enough", style="bold"), why.change))
+    headline = Text.assemble((why.deployment, "bold"), "  ", (why.summary, STATE_STYLES[why.state]))
+    return Group(headline, labelled(rows, indent=2))
+
+
+def _waiting(one: Waiting) -> str:
+    failed = f"{one.subject} failed {plural(one.failures, 'time')} in a row"
+    return f"{failed}, next try in {age(one.wait)}: {one.text} ({one.code})"
 
 
 def _exit(one: LastExit) -> str:

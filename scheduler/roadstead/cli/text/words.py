@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from roadstead.decide.report import Cause, Life, ReplicaStatus, RolloutState
 from roadstead.units import Cpus, Duration, Memory
@@ -15,7 +18,8 @@ __all__ = [
     "STATE_STYLES",
     "address",
     "age",
-    "cause_lines",
+    "cause_text",
+    "labelled",
     "limit",
     "of",
     "plural",
@@ -102,11 +106,21 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def cause_lines(cause: Cause, *, raw: bool) -> list[str]:
-    """Return one reason as lines: the sentence, what was said in other words, and what would be enough."""
+def cause_text(cause: Cause, *, raw: bool) -> Text:
+    """Return one reason: the sentence, what was said in other words, and what would be enough."""
     lines = [str(cause)]
     if raw and cause.raw:
-        lines += [f"  | {line}" for line in cause.raw.splitlines()]
+        lines += [f"| {line}" for line in cause.raw.splitlines()]
     if cause.change:
-        lines.append(f"  enough: {cause.change}")
-    return lines
+        lines.append(f"enough: {cause.change}")
+    return Text("\n".join(lines))
+
+
+def labelled(rows: Iterable[tuple[RenderableType, RenderableType]], *, indent: int = 0) -> RenderableType:
+    """Return texts, each with its label before it; a text that is longer than a line goes on below its beginning."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, text in rows:
+        grid.add_row(label, text)
+    return Padding(grid, (0, 0, 0, indent))

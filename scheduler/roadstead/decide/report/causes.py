@@ -15,8 +15,16 @@ from roadstead.world import Member, ModelStatus, Phase, Shard
 __all__ = ["CANNOT_BE_PLACED", "Cause", "cause_of", "causes", "deployment_of", "member_reason", "notices", "smallest"]
 
 CANNOT_BE_PLACED = frozenset(
-    {ReasonCode.NO_CAPACITY, ReasonCode.NO_MATCHING_NODE, ReasonCode.UNSUPPORTED, ReasonCode.QUOTA, ReasonCode.DISABLED}
+    {
+        ReasonCode.NO_CAPACITY,
+        ReasonCode.NO_MATCHING_NODE,
+        ReasonCode.UNSUPPORTED,
+        ReasonCode.QUOTA,
+        ReasonCode.DISABLED,
+        ReasonCode.ROLLOUT_HELD,
+    }
 )
+"""Reasons that waiting does not take away: somebody has to make room, or ask for less."""
 
 # What explains other reasons stands before what follows from them: a replica is not ready *because* it ran out of
 # memory.

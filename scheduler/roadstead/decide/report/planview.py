@@ -189,23 +189,29 @@ def _deployment(fleet: Fleet, world: World, plan: Plan, name: str, steps: list[S
 
 @attrs.frozen(kw_only=True)
 class _Tally:
-    """What a deployment is before the change; ``replaced`` is the old group with replicas."""
+    """What a deployment is before the change.
+
+    ``replaced`` is the old group with replicas, and ``halfway`` says that its successor exists already.
+    """
 
     exists: bool
     gone: bool
     was: int
     wanted: int
     replaced: Group | None
+    halfway: bool
 
 
 def _tally(fleet: Fleet, plan: Plan, shard: Shard, declared: Deployment | None) -> _Tally:
     gone = declared is None or any(one.deployment == shard.deployment for one in fleet.intents.remove)
+    old = None if gone else _replaced(shard, declared)
     return _Tally(
         exists=bool(shard.groups),
         gone=gone,
         was=sum(group.target for _, group in shard.groups),
         wanted=0 if declared is None or gone else plan.wanted.get(declared.name, declared.replicas),
-        replaced=None if gone else _replaced(shard, declared),
+        replaced=old,
+        halfway=old is not None and any(_current(declared, cluster, group) for cluster, group in shard.groups),
     )
 
 
@@ -274,7 +280,7 @@ def _changes(declared: Deployment, tally: _Tally) -> tuple[FieldChange, ...]:
         found = differences(old.template, declared.targets[0].template)
         if old.owner != declared.owner:
             found = (*found, FieldChange(field="owner", old=old.owner, new=declared.owner, replaces=False))
-    if tally.exists and tally.was != tally.wanted:
+    if tally.exists and tally.was != tally.wanted and not tally.halfway:
         found = (*found, FieldChange(field="replicas", old=str(tally.was), new=str(tally.wanted), replaces=False))
     return found
 
