@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roadstead.errors import RoadsteadError
 
-__all__ = ["BadRequest", "CannotListen", "DidNotStart", "NotNow", "OtherFleet", "Unknown"]
+__all__ = ["BadRequest", "CannotListen", "DidNotStart", "NotNow", "OtherFleet", "StartFailed", "Unknown"]
 
 
 class CannotListen(RoadsteadError):
@@ -44,3 +44,14 @@ class DidNotStart(RoadsteadError):
     """A daemon that was started in the background ended before it answered."""
 
     code = "RS055"
+
+
+class StartFailed(RoadsteadError):
+    """A daemon in the background said why it did not start; ``told`` is its code, ``exits`` its exit code."""
+
+    code = "RS056"
+
+    def __init__(self, message: str, *, told: str, exits: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.told = told
+        self.exits = exits
