@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import tensorflow as tf
+
 from configs.minilm.weights import HEADS, HIDDEN, LAYER_NORM_EPSILON, LAYERS, SEP, read_weights, weights_file
 
 Parameters = Mapping[str, tf.Variable]

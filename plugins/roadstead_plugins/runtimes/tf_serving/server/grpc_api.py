@@ -23,7 +23,7 @@ from roadstead_plugins.runtimes.tf_serving.server.batching import Arrays
 from roadstead_plugins.runtimes.tf_serving.server.configs import models_of
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.models import Models, VersionStatus
-from roadstead_plugins.runtimes.tf_serving.server.predict import Predictor, Target
+from roadstead_plugins.runtimes.tf_serving.server.predict import InFlight, Predictor, Target
 from roadstead_plugins.runtimes.tf_serving.server.status import Code, ServingError, invalid
 from roadstead_plugins.runtimes.tf_serving.tensors import TensorError, array_of, proto_of
 
@@ -55,6 +55,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     predictor: Predictor
     metrics: Metrics
+    in_flight: InFlight
     as_content: bool
 
     async def Predict(  # noqa: N802  # the service's own name
@@ -64,7 +65,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         name = request.model_spec.name
         started = asyncio.get_running_loop().time()
         try:
-            response = await self._predict(request)
+            with self.in_flight.call():
+                response = await self._predict(request)
         except ServingError as error:
             self.metrics.request(name, error.code)
             await abort(context, error)

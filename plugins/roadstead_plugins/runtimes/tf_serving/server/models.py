@@ -87,6 +87,7 @@ class Models:
         self._wake = asyncio.Event()
         self._settled = asyncio.Condition()
         self._complaints: dict[str, str] = {}
+        self._looked = False
 
     # ---- what is asked ----
 
@@ -94,7 +95,8 @@ class Models:
     def use(self, name: str, *, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
         """Yield a version that can be run, which stays loaded in the block: the one asked for, or the highest.
 
-        Raises `ServingError`: NOT_FOUND where it is not available, INVALID_ARGUMENT for an unknown label.
+        Raises `ServingError`: NOT_FOUND where there is none, UNAVAILABLE while it is loading, INVALID_ARGUMENT for an
+        unknown label.
         """
         record = self._find(name, self._labelled(name, label) if label is not None else version)
         assert record.servable is not None
@@ -113,7 +115,19 @@ class Models:
         if version in available:
             return available[version]
         asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        if self._is_coming(name, version):
+            raise ServingError(Code.UNAVAILABLE, f"Servable is still loading for request: {asked}")
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+
+    def _is_coming(self, name: str, version: int | None) -> bool:
+        """Whether a version is on its way. TensorFlow Serving has no open port at that time: worth another try, too."""
+        if name in self._configs and not self._looked:
+            return True
+        return any(
+            record.state in (State.START, State.LOADING)
+            for number, record in self._versions.get(name, {}).items()
+            if version in (None, number)
+        )
 
     def _labelled(self, name: str, label: str) -> int:
         config = self._configs.get(name)
@@ -196,6 +210,7 @@ class Models:
         while True:
             self._wake.clear()
             await self._reconcile()
+            self._looked = True
             if not first_pass.done():
                 first_pass.set_result(tuple(name for name in self._configs if self._is_broken(name)))
             await self._rest()

@@ -41,7 +41,7 @@ from roadstead_plugins.runtimes.tf_serving.server.flags import Options, parse
 from roadstead_plugins.runtimes.tf_serving.server.grpc_api import ModelService, PredictionService
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.models import Loading, Models
-from roadstead_plugins.runtimes.tf_serving.server.predict import Predictor
+from roadstead_plugins.runtimes.tf_serving.server.predict import InFlight, Predictor
 from roadstead_plugins.runtimes.tf_serving.server.rest_api import RestApi
 from roadstead_plugins.runtimes.tf_serving.server.scheduler import BatchScheduler
 from roadstead_plugins.runtimes.tf_serving.server.status import ServingError
@@ -55,6 +55,9 @@ EXIT_CONFIG: Final = 78
 
 DRAIN: Final = 60.0
 """Seconds for what is in flight when SIGTERM comes; a second SIGTERM ends the wait."""
+
+LAST_WORDS: Final = 0.5
+"""Seconds for answers that are on their way to the network when the last prediction is done."""
 
 MESSAGE_LIMIT: Final = 2**31 - 1
 _SERVICES: Final = tuple(
@@ -141,6 +144,7 @@ class Process:
         self._metrics = Metrics()
         self._stop = asyncio.Event()
         self._config_from_file = True
+        self._in_flight = InFlight()
         self._health = health.aio.HealthServicer()
         self._executor = ThreadPoolExecutor(max_workers=_workers(options, settings.batching), thread_name_prefix="run")
         self._models = Models(
@@ -215,7 +219,10 @@ class Process:
         }
         server = grpc.aio.server(options=tuple(arguments.items()))
         prediction = PredictionService(
-            predictor=self._predictor, metrics=self._metrics, as_content=self._options.answer_as_content
+            predictor=self._predictor,
+            metrics=self._metrics,
+            in_flight=self._in_flight,
+            as_content=self._options.answer_as_content,
         )
         model = ModelService(
             models=self._models,
@@ -315,13 +322,22 @@ class Process:
         if rest is not None:
             rest[0].should_exit = True
         if grpc_server is not None:
-            await grpc_server.stop(grace=DRAIN)
+            await self._drain_grpc(grpc_server)
         if rest is not None:
             await rest[1]
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         log.info("drained")
+
+    async def _drain_grpc(self, server: grpc.aio.Server) -> None:
+        """End when the last prediction is answered: who watches the health service would never hang up by himself."""
+        closing = asyncio.get_running_loop().create_task(server.stop(grace=DRAIN))
+        idle = asyncio.get_running_loop().create_task(self._in_flight.none())
+        await asyncio.wait((closing, idle), timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await server.stop(grace=LAST_WORDS)
+        await closing
 
 
 def _workers(options: Options, batching: Batching | None) -> int:
