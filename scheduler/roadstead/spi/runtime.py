@@ -9,6 +9,9 @@ place stands in it as a variable that the backend expands, written ``$(NAME)`` a
     the folder that holds the model's version folders, as the server sees it
 ``$(CONFIG_DIR)``
     the folder where the launch's ``files`` are
+
+They stand in arguments, in the values of ``env`` and in the contents of ``files``; a name that is not one of these is
+left as it is.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ __all__ = ["ConfigFile", "Launch", "Program", "Runtime", "Server"]
 
 @attrs.frozen
 class ConfigFile:
-    """A generated file, readable by the server; ``name`` is a plain file name in ``$(CONFIG_DIR)``."""
+    """A generated file, readable by the server; ``name`` is a plain file name, variables in ``content`` are expanded."""
 
     name: str
     content: str
