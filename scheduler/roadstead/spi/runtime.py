@@ -29,7 +29,7 @@ __all__ = ["ConfigFile", "Launch", "Program", "Runtime", "Server"]
 
 @attrs.frozen
 class ConfigFile:
-    """A generated file, readable by the server; ``name`` is a plain file name, variables in ``content`` are expanded."""
+    """A generated file, readable by the server; ``name`` is a plain file name, ``content`` may hold variables."""
 
     name: str
     content: str
