@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import secrets
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +61,7 @@ class LocalBackend:
         self._groups: dict[GroupKey, GroupRecord] = {}
         self._foreign: dict[GroupKey, str] = {}
         self._seen: dict[GroupKey, Group] = {}
-        self._host = Host(options, place, devices)
+        self._host = Host(options, store.root, place, devices)
         self._keeper = Keeper(store, self._host)
         self._meter = Meter(devices)
         self._load()
@@ -202,6 +203,7 @@ class LocalBackend:
                 target=target,
                 template=canonical(order.template),
                 launch=order.launch,
+                birth=secrets.token_hex(4),
             )
         wanted = attrs.evolve(known, owner=order.owner, generation=order.generation, target=target)
         return known if wanted == known else attrs.evolve(wanted, serial=known.serial + 1)
@@ -264,9 +266,9 @@ class LocalBackend:
         return group
 
     def _version(self, record: GroupRecord) -> str:
-        """Return the token: the record's serial, and a digest of which replicas the group has."""
+        """Return the token: which group of this key it is, its record's serial, and which replicas it has."""
         members = " ".join(replica.id for replica in self._keeper.of_group(record.key))
-        return f"{record.serial}.{zlib.crc32(members.encode()):08x}"
+        return f"{record.birth}.{record.serial}.{zlib.crc32(members.encode()):08x}"
 
     def _expected(self, key: GroupKey, expect: Expect) -> GroupRecord | None:
         if key in self._foreign:

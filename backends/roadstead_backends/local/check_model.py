@@ -1,7 +1,7 @@
 """Check a model version against the digest that the fleet file gives, before its server is started.
 
-Run by the shim, inside the replica's limits: ``python -I -S check_model.py CORE_ROOT FOLDER EXPECTED``. What a digest is
-stands in the core; ``CORE_ROOT`` is the folder that holds its package, because ``-I -S`` finds nothing installed.
+Run by the shim, inside the replica's limits: ``python -I -S check_model.py CORE_ROOT FOLDER EXPECTED``. The core says
+what a digest is; ``CORE_ROOT`` is the folder that holds its package, because ``-I -S`` finds nothing installed.
 """
 
 import sys

@@ -16,13 +16,12 @@ class OutsideRootsError(ValueError):
 def confine_model(source: str, version: int, roots: Iterable[Path]) -> Path:
     """Return the real folder that holds the model's version folders.
 
-    Raises :class:`OutsideRootsError`, and ``FileNotFoundError`` when there is no such version.
+    Whether the version is there is not asked: a server waits for its model with back-off, so one that is copied late
+    comes up by itself. Raises :class:`OutsideRootsError`.
     """
     real_roots = tuple(root.resolve() for root in roots)
     folder = _inside(Path(source), real_roots)
     files = _inside(folder / str(version), real_roots)
-    if not files.is_dir():
-        raise FileNotFoundError(f"model folder {source} has no version {version}; expected {folder / str(version)}")
     for parent, folders, names in os.walk(files):
         for name in (*folders, *names):
             path = Path(parent, name)

@@ -37,8 +37,9 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH
 class Host:
     """This machine. What it tells of its use is a few seconds old at most."""
 
-    def __init__(self, options: LocalOptions, place: CgroupPlace, devices: DeviceProvider) -> None:
+    def __init__(self, options: LocalOptions, root: Path, place: CgroupPlace, devices: DeviceProvider) -> None:
         self._options = options
+        self._root = root
         self._roots = tuple(root.resolve() for root in options.model_roots)
         self._place = place
         self._provider = devices
@@ -54,6 +55,7 @@ class Host:
         has_devices = bool(self._provider.devices())
         place = self._place
         notes = [*place.notes, self._provider.note]
+        notes.append("disk is accounted for and not enforced")
         if place.cpu is None:
             notes.append("the processor limit is whole processors by affinity: less than one is not enforced")
         if place.memory is None:
@@ -97,7 +99,7 @@ class Host:
             name=self.name,
             cpu=cpu if cpu is not None else Cpus(1000 * len(self._machine.cpus)),
             memory=Memory(granted),
-            disk=Memory(shutil.disk_usage(self._roots[0]).total) if self._roots else Memory(0),
+            disk=Memory(shutil.disk_usage(self._root).total),
             devices=tuple(_device_view(device, self._ours) for device in self._devices),
             attributes={"hostname": self.name, "architecture": self._machine.architecture},
             foreign_memory=Memory(self._foreign),
@@ -123,7 +125,7 @@ class Host:
     def render(self, record: ReplicaRecord, template: Template, launch: Launch, folder: Path, wake: Path) -> ShimSpec:
         """Return what the shim of a bound replica is told.
 
-        Raises ``ValueError`` for a model outside the roots and ``FileNotFoundError`` for a missing model or program.
+        Raises ``ValueError`` for a model outside the roots and ``FileNotFoundError`` for a missing program.
         """
         model_folder = confine_model(template.model.source, template.model.version, self._roots)
         by_id = {device.id: device for device in self._provider.devices()} if record.devices else {}

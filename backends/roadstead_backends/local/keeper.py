@@ -107,7 +107,7 @@ class Keeper:
         seen = Seen(state=self._state(kept), stopping=kept.stopping, node=self._host.name, trouble=kept.trouble)
         if kept.view is None or seen != kept.seen:
             kept.seen = seen
-            kept.view = replica_view(kept.record, kept.launch, attrs.evolve(seen, raw=_raw(kept.folder, seen.state)))
+            kept.view = replica_view(kept.record, kept.launch, _with_circumstances(kept, seen))
         return kept.view
 
     def measurable(self) -> dict[str, Measurable]:
@@ -229,10 +229,12 @@ class Keeper:
         del self._kept[kept.record.id]
 
 
-def _raw(folder: Path, state: ShimState | None) -> str:
-    """Return the end of the log of a server that keeps crashing."""
-    if state is None or state.crashes == 0:
-        return ""
+def _with_circumstances(kept: _Kept, seen: Seen) -> Seen:
+    """Return what was seen, with what may explain why a server keeps crashing."""
+    if seen.state is None or seen.state.crashes == 0:
+        return seen
+    raw = ""
     with contextlib.suppress(OSError):
-        return tail_of(folder, _RAW_LINES)
-    return ""
+        raw = tail_of(kept.folder, _RAW_LINES)
+    model = Path(kept.template.model.source, str(kept.template.model.version))
+    return attrs.evolve(seen, raw=raw, no_model=None if model.is_dir() else str(model))

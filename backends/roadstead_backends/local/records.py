@@ -35,8 +35,9 @@ class ClusterRecord:
 class GroupRecord:
     """A group as it was created, and how many replicas it was last asked for.
 
-    ``template`` is the canonical text, ``launch`` the runtime's rendering of it; neither ever changes. ``serial`` rises
-    with every change. A ``condemned`` group goes when its last replica has gone.
+    ``template`` is the canonical text, ``launch`` the runtime's rendering of it; neither ever changes. ``serial``
+    rises with every change, ``birth`` tells it from an earlier group of the same key. A ``condemned`` group goes when
+    its last replica has gone.
     """
 
     key: GroupKey
@@ -47,6 +48,7 @@ class GroupRecord:
     target: int
     template: str
     launch: Launch
+    birth: str
     serial: int = 1
     condemned: bool = False
     grace: Duration = Duration(0)

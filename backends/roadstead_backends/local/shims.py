@@ -49,6 +49,7 @@ def start_shim(folder: Path, environment: dict[str, str]) -> int:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
+        setsigmask=(WAKE,),  # a request that comes before the shim can listen must wait, not kill it
     )
 
 

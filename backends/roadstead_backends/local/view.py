@@ -22,7 +22,8 @@ __all__ = ["Seen", "incarnation", "replica_view"]
 class Seen:
     """What was found of one replica: its shim's state, whether it was told to stop, and what we could not do for it.
 
-    ``node`` is this machine's name now. ``raw`` is the end of the log where the last run ended badly.
+    ``node`` is this machine's name now. Where the last run ended badly, ``raw`` is the end of the log, and ``no_model``
+    the folder of the model's version if that is not there.
     """
 
     state: ShimState | None
@@ -30,6 +31,7 @@ class Seen:
     node: str
     trouble: str | None = None
     raw: str = ""
+    no_model: str | None = None
 
 
 def replica_view(record: ReplicaRecord, launch: Launch, seen: Seen) -> Replica:
@@ -85,7 +87,10 @@ def _reason(seen: Seen, ended: ShimExit | None) -> Reason | None:
     if state is None or seen.stopping:
         return None
     if ended is not None and ended.asked is None and state.crashes > 0:
-        return Reason(code=_code(ended), detail=_story(state, ended), count=state.crashes, raw=seen.raw)
+        code, story = _code(ended), _story(state, ended)
+        if seen.no_model is not None:
+            code, story = ReasonCode.MODEL, f"{seen.no_model} is not there; {story}"
+        return Reason(code=code, detail=story, count=state.crashes, raw=seen.raw)
     if state.phase == phases.PREPARING:
         return Reason(code=ReasonCode.STARTING, detail="the model's files are being checked")
     if state.trouble is not None:

@@ -68,12 +68,16 @@ class BoundedLog:
     def write(self, data: bytes) -> None:
         """Append bytes, rotating as needed. Never raises for a disk that is full or failing."""
         try:
-            if self._file is not None and self._written + len(data) > self._size:
-                self._rotate()
-            if self._file is None:
-                self._open()
-            self._say_what_was_lost()
-            self._append(data)
+            while data:
+                if self._file is not None and self._written >= self._size:
+                    self._rotate()
+                if self._file is None:
+                    self._open()
+                self._say_what_was_lost()
+                # Cut where the file is full, not where a line ends: readers join the files, and the bound is exact.
+                room = max(1, self._size - self._written)
+                self._append(data[:room])
+                data = data[room:]
         except OSError as error:
             self._lose(len(data), error)
         else:

@@ -365,6 +365,7 @@ def _listen_for_signals(log_pipe: int) -> tuple[int, select.poll]:
         signal.signal(number, lambda *_: None)
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us held `WAKE` back until here
     poll = select.poll()
     poll.register(signals, select.POLLIN)
     poll.register(log_pipe, select.POLLIN)
