@@ -247,9 +247,10 @@ def _process(was: Member, member: Member, at: int) -> Iterator[Event]:
     old, new = was.replica, member.replica
     if new.phase is not Phase.RUNNING or (old.phase is Phase.RUNNING and old.incarnation == new.incarnation):
         return
-    restarts = new.restarts - old.restarts
-    if restarts > 0 or (old.phase is Phase.RUNNING and old.incarnation != new.incarnation):
-        again = f" {restarts} times" if restarts > 1 else ""
+    if new.restarts > 0 or new.last_exit is not None or old.phase is Phase.RUNNING:
+        # The count may have gone up with the end of the old server, an observation before this one.
+        missed = new.restarts - old.restarts
+        again = f" {missed} times" if missed > 1 else ""
         text = f"was restarted{again}, {new.restarts} in all"
         yield _of(member, EventKind.RESTARTED, text, new.started_at if new.started_at is not None else at)
     else:

@@ -1,0 +1,89 @@
+"""Intents hold until the key of the file that they are about says something else."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.act.intents import orphans, removed, scaled, still_held, with_removals
+from roadstead.model import DaemonSpec, Fleet, Intents, OnChange
+from tests.act.scene import deployment, fleet, template
+
+
+def _with(made: Fleet, intents: Intents) -> Fleet:
+    return attrs.evolve(made, intents=intents)
+
+
+def test_a_scale_holds_while_the_file_says_the_same_number() -> None:
+    """An edit of something else does not undo a scale."""
+    intents = scaled(Intents(), deployment(replicas=2), 5)
+
+    assert intents == still_held(intents, fleet(deployment(replicas=2, made_from=template(version=2))))
+
+
+def test_a_new_number_in_the_file_ends_a_scale() -> None:
+    """Whoever writes another number means that number."""
+    intents = scaled(Intents(), deployment(replicas=2), 5)
+
+    assert Intents() == still_held(intents, fleet(deployment(replicas=3)))
+
+
+def test_scaling_to_the_declared_number_is_no_intent() -> None:
+    """Back to what the file says leaves nothing behind."""
+    intents = scaled(Intents(), deployment(replicas=2), 5)
+
+    assert Intents() == scaled(intents, deployment(replicas=2), 2)
+
+
+def test_a_scale_waits_for_a_deployment_that_is_out_of_the_file() -> None:
+    """A half-saved file does not forget what a command asked for."""
+    intents = scaled(Intents(), deployment(replicas=2), 5)
+
+    assert intents == still_held(intents, fleet())
+
+
+def test_a_deleted_deployment_stays_deleted_until_its_template_changes() -> None:
+    """The same template in the file does not bring it back, another one does."""
+    declared = fleet(deployment())
+    intents = removed(Intents(), declared, ["minilm"])
+
+    assert intents == still_held(intents, declared)
+    assert Intents() == still_held(intents, fleet(deployment(made_from=template(version=2))))
+
+
+def test_a_deleted_deployment_that_leaves_the_file_and_comes_back_is_wanted() -> None:
+    """Deleted by command, then taken out: gone. Declared again: wanted."""
+    intents = removed(Intents(), fleet(deployment()), ["minilm"])
+    out_of_the_file = still_held(intents, fleet())
+
+    assert frozenset() == orphans(_with(fleet(), out_of_the_file), ["minilm"])
+    assert Intents() == still_held(out_of_the_file, fleet(deployment()))
+
+
+def test_what_vanished_is_an_orphan_until_it_is_confirmed() -> None:
+    """Nothing that exists goes because its lines are missing."""
+    declared = fleet()
+
+    assert {"minilm"} == orphans(declared, ["minilm"])
+    confirmed = _with(declared, removed(declared.intents, declared, ["minilm"]))
+    assert frozenset() == orphans(confirmed, ["minilm"])
+
+
+def test_on_removal_apply_confirms_what_vanished() -> None:
+    """Where the file says that removing lines is enough, no command is needed."""
+    held, applied = fleet(), fleet(daemon=DaemonSpec(on_removal=OnChange.APPLY))
+
+    assert held == with_removals(held, ["minilm"])
+    assert ["minilm"] == [intent.deployment for intent in with_removals(applied, ["minilm"]).intents.remove]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=8))
+def test_only_the_last_number_of_each_deployment_counts(asked: list[tuple[str, int]]) -> None:
+    """However often a deployment is scaled, there is at most one intent for it, in the order of names."""
+    intents = Intents()
+    for name, replicas in asked:
+        intents = scaled(intents, deployment(name, replicas=2), replicas)
+
+    expected = {name: replicas for name, replicas in dict(asked).items() if replicas != 2}
+    assert sorted(expected.items()) == [(intent.deployment, intent.replicas) for intent in intents.scale]

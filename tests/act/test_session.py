@@ -1,0 +1,127 @@
+"""Whole turns on simulated clusters: what a fleet comes to, and what survives the end of the process that drove it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roadstead.act.events import EventKind
+from roadstead.act.journal import Selection
+from roadstead.act.pacing import Bell
+from roadstead.act.session import Session
+from roadstead.errors import StateError
+from roadstead.spi.host import PluginHost
+from tests.act.scene import deployment, fleet, ready, simulated, turn_until
+
+
+@pytest.fixture(scope="module")
+def host() -> PluginHost:
+    """Every installed plugin."""
+    return PluginHost.installed()
+
+
+@pytest.fixture
+def bell() -> Bell:
+    """What a session rings when something changed."""
+    return Bell()
+
+
+@pytest.fixture
+def session(tmp_path: Path, host: PluginHost, bell: Bell) -> Iterator[Session]:
+    """A session for two replicas of one deployment."""
+    with Session.open(fleet(deployment()), host, tmp_path / "state", "tests", wake=bell.ring) as opened:
+        yield opened
+
+
+def test_a_declared_deployment_is_brought_up(session: Session, bell: Bell) -> None:
+    """Turns alone bring a new deployment to its declared number of ready replicas."""
+    turn_until(session, bell, lambda: ready(session) == 2)
+
+    listed = session.table.endpoints["minilm"]
+    assert 2 == len(listed)
+
+
+def test_a_fleet_at_rest_writes_nothing(session: Session, bell: Bell) -> None:
+    """When all is as wanted, turns make no calls that change the cluster and leave the memory file alone."""
+    memory = session.state.memory
+    turn_until(session, bell, lambda: ready(session) == 2 and _settled(session))
+    calls, written = len(simulated(session).calls), memory.stat().st_mtime_ns
+
+    outcomes = [session.turn().outcomes for _ in range(5)]
+
+    assert [()] * 5 == outcomes
+    assert calls == len(simulated(session).calls)
+    assert written == memory.stat().st_mtime_ns
+
+
+def test_a_look_changes_nothing(session: Session) -> None:
+    """A look shows the steps of the next turn, and neither the cluster nor the memory knows of it."""
+    look = session.look()
+
+    assert 1 == len(look.plan.steps)
+    assert () == simulated(session).truth().groups
+    assert not session.state.memory.exists()
+
+
+def test_a_crashed_server_is_told_of_and_counted_on_again(session: Session, bell: Bell) -> None:
+    """A crash shows up in the event log with its restart and its readiness, in that order."""
+    turn_until(session, bell, lambda: ready(session) == 2)
+    victim = simulated(session).truth().groups[0].replicas[0].id
+    simulated(session).crash(victim, out_of_memory=True)
+
+    def kinds() -> list[EventKind]:
+        return [event.kind for event in session.journal.events(Selection()) if event.subject == victim]
+
+    turn_until(session, bell, lambda: EventKind.READY in kinds()[kinds().index(EventKind.READY) + 1 :])
+
+    story = kinds()[kinds().index(EventKind.READY) + 1 :]
+    assert EventKind.OUT_OF_MEMORY == story[0]
+    assert story.index(EventKind.RESTARTED) < story.index(EventKind.READY)
+
+
+def test_a_second_session_on_the_same_state_is_refused(session: Session, host: PluginHost) -> None:
+    """Nobody else gets the state directory, and the refusal names who has it."""
+    with pytest.raises(StateError, match=r"in use by `roadstead tests` \(process \d+\)"):
+        Session.open(fleet(deployment()), host, session.state.path, "intruder")
+
+
+def test_identity_survives_and_the_next_session_goes_on(tmp_path: Path, host: PluginHost) -> None:
+    """A second session has the owner id and the turn number of the first."""
+    with Session.open(fleet(deployment()), host, tmp_path, "first") as first:
+        first.turn()
+        owner, turn = first.fleet.owner_id, first.reconciler.memory.turn
+    with Session.open(fleet(deployment()), host, tmp_path, "second") as second:
+        assert owner == second.fleet.owner_id
+        assert turn == second.reconciler.memory.turn
+
+
+def test_a_cluster_that_the_file_drops_is_let_go_of(session: Session, host: PluginHost, bell: Bell) -> None:
+    """A cluster that vanishes from the file is not looked at any more, and nothing on it is stopped."""
+    turn_until(session, bell, lambda: ready(session) == 2)
+    cluster = simulated(session)
+
+    session.adopt(fleet(deployment(cluster="there"), clusters=("there",)))
+    session.turn()
+
+    assert {"there"} == set(session.clusters)
+    assert 2 == len(cluster.truth().groups[0].replicas)
+
+
+def test_a_full_disk_stops_every_step_and_is_said(session: Session) -> None:
+    """Where memory cannot be made durable, nothing of the plan is done."""
+    session.state.memory.mkdir()
+
+    with pytest.raises(StateError, match="cannot be written"):
+        session.turn()
+
+    assert () == simulated(session).truth().groups
+    assert session.reconciler.problem is not None
+
+
+def _settled(session: Session) -> bool:
+    """Whether every group is proven, so that no accumulator runs any more."""
+    memory = session.reconciler.memory
+    groups = [group for one in memory.deployments.values() for group in one.groups.values()]
+    return bool(groups) and all(group.proven for group in groups)
