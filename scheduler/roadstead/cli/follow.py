@@ -21,8 +21,8 @@ __all__ = ["Following", "Within", "conclude", "follow", "timeout_option", "waiti
 F = TypeVar("F", bound=Callable[..., Any])
 
 _EVERY = 0.5
-_PATIENCE = 3
-"""How many looks in a row must find that something cannot be placed, before it is said: room may just be coming."""
+_PATIENCE = 2
+"""How many turns in a row must find that something cannot be placed, before it is said: room may just be coming."""
 
 
 class Following(Protocol):
@@ -106,12 +106,15 @@ def _final(found: Verdict, times: int) -> bool:
 
 
 def _until_final(statuses: Iterator[FleetStatus], names: tuple[str, ...]) -> Iterator[FleetStatus]:
-    before, times = Verdict.ON_ITS_WAY, 0
+    turn, before, times = -1, Verdict.ON_ITS_WAY, 0
     for status in statuses:
         yield status
         found = verdict(status, names)
-        times = times + 1 if found is before else 1
-        before = found
+        if found is not before:
+            before, times = found, 1
+        elif status.service.turn != turn:
+            times += 1
+        turn = status.service.turn
         if _final(found, times):
             return
 

@@ -110,6 +110,6 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`roadstead explain CODE` explains any code. Exit codes: docs/reference/cli.md.",
 )
-@common()
+@common(hidden=False)
 def cli() -> None:
     """Place, scale, heal and move language-model servers from one fleet file."""

@@ -6,8 +6,10 @@ the daemon is are read here, and a file that is no YAML at all is searched for t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ _STATE = re.compile(
     r"^daemon:[ \t]*(?:#.*)?\n(?:[ \t]+.*\n|[ \t]*\n)*?[ \t]+state:[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE
 )
 _LARGEST = 4 * 1024 * 1024
+_SETTLED = 2.0
 
 
 @attrs.frozen
@@ -39,6 +42,11 @@ class Located:
     def client(self) -> Client:
         """The daemon of this fleet, if it runs."""
         return Client(self.state.socket)
+
+    def let_settle(self) -> None:
+        """Wait until the daemon must have read the file: it does so when the file has stood still for a while."""
+        with contextlib.suppress(FileNotFoundError):
+            time.sleep(min(_SETTLED, max(0.0, self.file.stat().st_mtime + _SETTLED - time.time())))
 
 
 def locate(file: Path) -> Located:

@@ -16,6 +16,7 @@ __all__ = ["exits", "from_click", "from_roadstead", "from_unexpected"]
 
 _UNEXPECTED = "RS000"
 _USAGE = "RS030"
+_FLEET_FILE = "RS200"
 
 
 def _message(what: str, *, where: str = "", hint: str = "", code: str) -> str:
@@ -31,6 +32,13 @@ def _message(what: str, *, where: str = "", hint: str = "", code: str) -> str:
 
 def from_roadstead(error: RoadsteadError) -> str:
     """Return the message for an error of ours."""
+    if error.code == _FLEET_FILE:
+        # Imported already where such an error comes from; nobody else's message waits for it.
+        from roadstead.config.problems import FleetFileError  # noqa: PLC0415
+
+        assert isinstance(error, FleetFileError)
+        problems = "\n\n".join(str(problem) for problem in error.problems)
+        return f"{problems}\n\n{_message(error.summary, hint=error.hint or '', code=error.code)}"
     code = error.told if isinstance(error, Refused | StartFailed) else error.code
     if isinstance(error, BackendError):
         where = f"cluster {error.cluster}" + (f", {error.subject}" if error.subject else "")

@@ -63,8 +63,15 @@ class Screen:
         sys.stdout.flush()
 
     def show(self, rendered: RenderableType) -> None:
-        """Print something for a person."""
-        self.console().print(rendered)
+        """Print something for a person; off a terminal without the blanks that fill a table's lines."""
+        console = self.console()
+        if console.is_terminal:
+            console.print(rendered)
+            return
+        with console.capture() as captured:
+            console.print(rendered)
+        for line in captured.get().splitlines():
+            click.echo(line.rstrip())
 
     def say(self, text: str) -> None:
         """Say how it is going, on stderr."""

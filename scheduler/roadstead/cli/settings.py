@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["Settings", "common", "settings"]
+__all__ = ["Command", "Settings", "common", "settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,8 +49,21 @@ def _flag(*names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A00
     return click.option(*names, help=help, expose_value=False, callback=_keep, **more)
 
 
-def common(*, file: bool = True, short_file: bool = True) -> Callable[[F], F]:
-    """Add the common flags; ``short_file=False`` leaves ``-f`` to the command, where it means ``--follow``."""
+class Command(click.Command):
+    """A command whose help ends with where the common flags are told."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the pointer."""
+        formatter.write_paragraph()
+        formatter.write_text("The flags that every command has are told by `roadstead --help`.")
+        super().format_epilog(ctx, formatter)
+
+
+def common(*, file: bool = True, short_file: bool = True, hidden: bool = True) -> Callable[[F], F]:
+    """Add the common flags, which help tells once, for all commands.
+
+    ``short_file=False`` leaves ``-f`` to the command, where it means ``--follow``.
+    """
     flags: list[Callable[[F], F]] = []
     if file:
         names = ("-f", "--file") if short_file else ("--file",)
@@ -58,17 +72,19 @@ def common(*, file: bool = True, short_file: bool = True) -> Callable[[F], F]:
                 *names,
                 metavar="PATH",
                 type=click.Path(dir_okay=False),
+                hidden=hidden,
                 help="The fleet file. [default: $ROADSTEAD_FILE, or fleet.yaml here]",
             )
         )
+    plain = functools.partial(_flag, hidden=hidden)
     flags += [
-        _flag("-o", "--output", type=click.Choice(_FORMATS), help="How data is printed on stdout. [default: text]"),
-        _flag("--json", is_flag=True, help="The same as --output json."),
-        _flag("-q", "--quiet", is_flag=True, help="Print data and errors only, no progress."),
-        _flag("-v", "--verbose", count=True, help="Say more."),
-        _flag("--no-color", is_flag=True, help="No colour, as with NO_COLOR in the environment."),
-        _flag("--no-input", is_flag=True, help="Ask nothing: fail where an answer would be needed."),
-        _flag("-y", "--yes", is_flag=True, help="Answer every question with yes."),
+        plain("-o", "--output", type=click.Choice(_FORMATS), help="How data is printed on stdout. [default: text]"),
+        plain("--json", is_flag=True, help="The same as --output json."),
+        plain("-q", "--quiet", is_flag=True, help="Print data and errors only, no progress."),
+        plain("-v", "--verbose", count=True, help="Say more."),
+        plain("--no-color", is_flag=True, help="No colour, as with NO_COLOR in the environment."),
+        plain("--no-input", is_flag=True, help="Ask nothing: fail where an answer would be needed."),
+        plain("-y", "--yes", is_flag=True, help="Answer every question with yes."),
     ]
 
     def decorate(function: F) -> F:

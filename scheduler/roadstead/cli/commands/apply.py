@@ -13,7 +13,7 @@ from roadstead.cli.exits import Exit
 from roadstead.cli.follow import Within, follow, waiting
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import Source
 from roadstead.cli.text.plan import plan_view_text
 from roadstead.cli.text.status import status_view
@@ -26,7 +26,7 @@ from roadstead.spi.host import PluginHost
 __all__ = ["command"]
 
 
-@click.command("apply")
+@click.command("apply", cls=Command)
 @common()
 @waiting()
 def command(*, detach: bool, timeout: int) -> None:
@@ -54,6 +54,7 @@ def command(*, detach: bool, timeout: int) -> None:
 
 def _through_daemon(screen: Screen, located: Located, fleet: Fleet, *, detach: bool, timeout: int) -> None:
     client = located.client
+    located.let_settle()
     going = _confirmed(screen, client, client.plan())
     turn = client.apply(confirm_removals=bool(going))
     if detach:

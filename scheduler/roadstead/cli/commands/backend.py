@@ -7,7 +7,7 @@ import click
 
 from roadstead.cli.exits import Exit
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.text.words import table
 from roadstead.spi.host import PluginHost
 from roadstead.spi.records import PluginRecord
@@ -44,7 +44,7 @@ def command() -> None:
     """List the installed plugins."""
 
 
-@command.command("list")
+@command.command("list", cls=Command)
 @common(file=False)
 def _list() -> None:
     """List every plugin of every kind, who brings it, and what is broken.

@@ -14,7 +14,7 @@ from roadstead.cli.errors import NoFleetFile
 from roadstead.cli.exits import Exit
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import source
 from roadstead.cli.text.words import plural
 from roadstead.config import FleetFileError, read_fleet
@@ -32,7 +32,7 @@ class _Findings:
     findings: tuple[Finding, ...]
 
 
-@click.command("check")
+@click.command("check", cls=Command)
 @common()
 def command() -> None:
     """Check this machine, the plugins and the fleet file.

@@ -6,12 +6,12 @@ import click
 from click.shell_completion import get_completion_class
 
 from roadstead.cli.group import cli
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 
 __all__ = ["command"]
 
 
-@click.command("completion")
+@click.command("completion", cls=Command)
 @common(file=False)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:

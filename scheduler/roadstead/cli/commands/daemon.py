@@ -13,7 +13,7 @@ from roadstead.cli.exits import Exit
 from roadstead.cli.follow import timeout_option
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.text.status import headline
 
 __all__ = ["command"]
@@ -29,7 +29,7 @@ def command() -> None:
     """
 
 
-@command.command("start")
+@command.command("start", cls=Command)
 @common()
 @click.option("--background", is_flag=True, help="Return when it answers. [default: stay in the foreground]")
 def _start(*, background: bool) -> None:
@@ -56,7 +56,7 @@ def _start(*, background: bool) -> None:
     run(located.file, PluginHost.installed())
 
 
-@command.command("stop")
+@command.command("stop", cls=Command)
 @common()
 @click.option("--stop-replicas", is_flag=True, help="Take every replica down first. [default: they run on]")
 @timeout_option
@@ -100,7 +100,7 @@ class _Running:
     bad_file: tuple[str, ...]
 
 
-@command.command("status")
+@command.command("status", cls=Command)
 @common()
 def _status() -> None:
     """Say whether the daemon runs; the exit code is 69 where it does not."""

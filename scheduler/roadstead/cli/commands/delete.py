@@ -9,14 +9,14 @@ from roadstead.cli.exits import Exit
 from roadstead.cli.follow import Within, follow, waiting
 from roadstead.cli.locate import locate
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.text.words import plural
 from roadstead.decide.report import FleetStatus
 
 __all__ = ["command"]
 
 
-@click.command("delete")
+@click.command("delete", cls=Command)
 @common()
 @click.argument("name")
 @waiting()

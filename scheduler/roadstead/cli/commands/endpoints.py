@@ -8,7 +8,7 @@ import attrs
 import click
 
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import deployment_in, source
 from roadstead.cli.text.status import endpoint_table
 from roadstead.decide.report import FleetStatus, endpoints
@@ -38,7 +38,7 @@ class Endpoints:
     endpoints: tuple[Address, ...]
 
 
-@click.command("endpoints")
+@click.command("endpoints", cls=Command)
 @common()
 @click.argument("name", required=False)
 @click.option("-w", "--watch", is_flag=True, help="Go on until Ctrl-C, and print the list again whenever it changes.")

@@ -13,12 +13,12 @@ from roadstead.act.events import Event
 from roadstead.cli.entry import interrupted_means
 from roadstead.cli.locate import locate
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 
 __all__ = ["command"]
 
 
-@click.command("events")
+@click.command("events", cls=Command)
 @common(short_file=False)
 @click.argument("name", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")

@@ -6,12 +6,12 @@ import click
 
 from roadstead.cli.pages import page, titles
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 
 __all__ = ["command"]
 
 
-@click.command("explain")
+@click.command("explain", cls=Command)
 @common(file=False)
 @click.argument("code", required=False)
 def command(code: str | None) -> None:

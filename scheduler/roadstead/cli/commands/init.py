@@ -9,7 +9,7 @@ import click
 
 from roadstead.cli.errors import NotUnderstood
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 
 __all__ = ["command", "fleet_file"]
 
@@ -18,7 +18,7 @@ _TEXT = """\
 # it would change, `roadstead apply` does it. Every key: docs/reference/fleet-file.md
 
 version: 1
-fleet: {fleet}                    # letters and digits; part of the name of everything that is created
+fleet: {fleet}  # letters and digits; part of the name of everything that is created
 
 clusters:
   here:
@@ -35,7 +35,8 @@ deployments:
   {name}:
     owner: me
     model:
-      source: {source}            # a folder with one folder for each version in it: {source}/{version}/saved_model.pb
+      # A folder with one folder for each version in it: {source}/{version}/saved_model.pb
+      source: {source}
       version: {version}
     replicas: 1
     resources:                    # of each replica, as a hard limit
@@ -45,7 +46,7 @@ deployments:
 _NO_NAME = re.compile(r"[^a-z0-9-]+")
 
 
-@click.command("init")
+@click.command("init", cls=Command)
 @common()
 @click.option("--model", type=click.Path(path_type=Path), help="The model's folder. [default: the first under models/]")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")

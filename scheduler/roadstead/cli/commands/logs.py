@@ -9,14 +9,14 @@ import click
 from roadstead.cli.entry import interrupted_means
 from roadstead.cli.errors import NotFound
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import source
 from roadstead.decide.report import FleetStatus, Life
 
 __all__ = ["command"]
 
 
-@click.command("logs")
+@click.command("logs", cls=Command)
 @common(short_file=False)
 @click.argument("name", metavar="NAME|REPLICA")
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")

@@ -8,7 +8,7 @@ import attrs
 import click
 
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.spi.digest import version_digest
 
 __all__ = ["command"]
@@ -25,7 +25,7 @@ def command() -> None:
     """Work on model files."""
 
 
-@command.command("digest")
+@command.command("digest", cls=Command)
 @common(file=False)
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def _digest(path: Path) -> None:

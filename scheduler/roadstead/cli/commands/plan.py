@@ -5,15 +5,16 @@ from __future__ import annotations
 import click
 
 from roadstead.cli.exits import Exit
+from roadstead.cli.locate import locate
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import source
 from roadstead.cli.text.plan import plan_view_text
 
 __all__ = ["command"]
 
 
-@click.command("plan")
+@click.command("plan", cls=Command)
 @common()
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 where there is something to do, 3 where it cannot be placed."
@@ -25,7 +26,10 @@ def command(*, detailed_exitcode: bool) -> None:
     held back and why. -v adds the steps of the next turn.
     """
     screen = Screen()
-    with source(screen) as asked:
+    located = locate(screen.settings.file)
+    if located.client.alive():
+        located.let_settle()
+    with source(screen, located) as asked:
         plan = asked.plan()
     if screen.text:
         screen.show(plan_view_text(plan, verbose=bool(screen.settings.verbose)))

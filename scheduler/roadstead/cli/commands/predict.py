@@ -11,7 +11,7 @@ import click
 
 from roadstead.cli.errors import NotFound, NotUnderstood, ServerFailed
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import deployment_in, source
 from roadstead.decide.report import DeploymentStatus, Life, ReplicaStatus
 
@@ -20,7 +20,7 @@ __all__ = ["body_of", "command"]
 _SERVING = (Life.LISTED, Life.READY)
 
 
-@click.command("predict")
+@click.command("predict", cls=Command)
 @common()
 @click.argument("name")
 @click.argument("input", type=click.File("r", encoding="utf-8"), default="-")

@@ -7,13 +7,13 @@ import click
 from roadstead.cli.follow import Within, follow, waiting
 from roadstead.cli.locate import locate
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import deployment_in
 
 __all__ = ["command"]
 
 
-@click.command("scale")
+@click.command("scale", cls=Command)
 @common()
 @click.argument("name")
 @click.argument("replicas", type=click.IntRange(min=0), metavar="N")

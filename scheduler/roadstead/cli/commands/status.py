@@ -7,7 +7,7 @@ import time
 import click
 
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import Source, deployment_in, source
 from roadstead.cli.text.status import changes, status_view
 from roadstead.decide.report import FleetStatus
@@ -17,7 +17,7 @@ __all__ = ["command"]
 _EVERY = 1.0
 
 
-@click.command("status")
+@click.command("status", cls=Command)
 @common()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(

@@ -7,7 +7,7 @@ import click
 
 from roadstead.cli.exits import Exit
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.text.words import plural
 from roadstead.config import FleetFileError, Problem, read_fleet
 from roadstead.spi.host import PluginHost
@@ -22,7 +22,7 @@ class _Validity:
     problems: tuple[Problem, ...]
 
 
-@click.command("validate")
+@click.command("validate", cls=Command)
 @common()
 def command() -> None:
     """Read the fleet file and list everything wrong with it.

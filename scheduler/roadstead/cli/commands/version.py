@@ -9,7 +9,7 @@ import click
 
 import roadstead
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 
 __all__ = ["command"]
 
@@ -20,7 +20,7 @@ class _Version:
     python: str
 
 
-@click.command("version")
+@click.command("version", cls=Command)
 @common(file=False)
 def command() -> None:
     """Print the version."""

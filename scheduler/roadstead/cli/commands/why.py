@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from roadstead.cli.screen import Screen
-from roadstead.cli.settings import common
+from roadstead.cli.settings import Command, common
 from roadstead.cli.source import source
 from roadstead.cli.text.why import explanation_view
 
 __all__ = ["command"]
 
 
-@click.command("why")
+@click.command("why", cls=Command)
 @common()
 @click.argument("name")
 def command(name: str) -> None:

@@ -223,7 +223,7 @@ def changes(before: FleetStatus | None, after: FleetStatus, names: Collection[st
         if names and one.name not in names:
             continue
         old = before.deployment(one.name) if before is not None else None
-        lines += _replica_changes(old, one)
+        lines += _replica_changes(old, one) if old is not None else ()
         if old is None or (old.state, old.ready, old.wanted) != (one.state, one.ready, one.wanted):
             lines.append(f"{one.name}: {one.state.value}, {one.ready}/{one.wanted} serving")
         known = {(cause.code, cause.detail) for cause in old.causes} if old is not None else set()
@@ -233,8 +233,8 @@ def changes(before: FleetStatus | None, after: FleetStatus, names: Collection[st
     return lines
 
 
-def _replica_changes(old: DeploymentStatus | None, new: DeploymentStatus) -> Iterator[str]:
-    before = {(one.cluster, one.id): one for one in old.replicas} if old is not None else {}
+def _replica_changes(old: DeploymentStatus, new: DeploymentStatus) -> Iterator[str]:
+    before = {(one.cluster, one.id): one for one in old.replicas}
     after = {(one.cluster, one.id): one for one in new.replicas}
     for key, one in after.items():
         was = before.get(key)
