@@ -55,13 +55,15 @@ class BackendPlugin(PluginRecord):
 
     ``options`` is an attrs class: the keys under ``options:`` in the fleet file, read, checked and documented from its
     fields (a field's ``metadata={"doc": ...}`` is its description; ``pathlib.Path`` fields are resolved against the
-    fleet file).
+    fleet file). ``deployment_options`` is the same for what one deployment can say to this backend only, under its
+    ``backend_options``; it reaches the backend as canonical JSON in :attr:`roadstead.model.Template.backend_options`.
     """
 
     kind: ClassVar[str] = "backend"
 
     factory: Callable[[BackendContext], Backend] | str
     options: type[Any] = NoOptions
+    deployment_options: type[Any] = NoOptions
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,128 @@
+"""Makes the fleet's values of what was written: names looked up, paths absolute, one template for each cluster.
+
+Nothing is refused here: what could go wrong was told before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from roadstead.config.checks import DEFAULT_OWNER
+from roadstead.config.entries import ClusterEntry, DeploymentEntry
+from roadstead.config.options import anchored
+from roadstead.model import (
+    ClusterSpec,
+    Constraint,
+    DaemonSpec,
+    Deployment,
+    ModelSpec,
+    RuntimeSpec,
+    Secret,
+    Template,
+    Variable,
+)
+from roadstead.spi.records import RuntimePlugin
+from roadstead.template import target
+from roadstead.wire import to_wire
+
+__all__ = ["cluster_spec", "daemon_spec", "deployment_of"]
+
+_URL = re.compile("[a-z0-9]+://")
+
+
+def cluster_spec(name: str, entry: ClusterEntry, base: Path) -> ClusterSpec:
+    """Return the cluster; paths in its options are relative to ``base``."""
+    return ClusterSpec(
+        name=name,
+        backend=entry.backend,
+        options=anchored(entry.options, base),
+        scheduling=entry.scheduling,
+        state=entry.state,
+        reach=entry.reach,
+    )
+
+
+def daemon_spec(daemon: DaemonSpec, base: Path) -> DaemonSpec:
+    """Return how the daemon runs; its state directory is relative to ``base``."""
+    return daemon if daemon.state is None else attrs.evolve(daemon, state=_absolute(daemon.state, base))
+
+
+def deployment_of(
+    name: str,
+    entry: DeploymentEntry,
+    clusters: Mapping[str, ClusterEntry],
+    runtimes: Mapping[str, RuntimePlugin],
+    base: Path,
+) -> Deployment:
+    """Return the deployment, with a target on each cluster that it may run on."""
+    return Deployment(
+        name=name,
+        owner=entry.owner or DEFAULT_OWNER,
+        targets=tuple(
+            target(cluster, _template(name, entry, cluster, clusters[cluster].backend, runtimes, base))
+            for cluster in entry.chosen_of(clusters)
+        ),
+        replicas=entry.replicas,
+        priority=entry.priority,
+        place=entry.place,
+        rollout=entry.rollout,
+    )
+
+
+def _template(
+    name: str,
+    entry: DeploymentEntry,
+    cluster: str,
+    backend: str,
+    runtimes: Mapping[str, RuntimePlugin],
+    base: Path,
+) -> Template:
+    model, runtime = entry.model, entry.runtime
+    source = model.source if isinstance(model.source, str) else model.source[cluster]
+    return Template(
+        model=ModelSpec(
+            name=model.name or name,
+            source=source if _URL.match(source) else _absolute(source, base),
+            format=model.format,
+            version=model.version,
+            digest=model.digest,
+        ),
+        runtime=RuntimeSpec(
+            name=runtime.name,
+            engine=runtime.engine or runtimes[runtime.name].engines[0],
+            image=runtime.image,
+            batching=runtime.batching,
+            args=runtime.args,
+        ),
+        resources=entry.resources,
+        env=tuple(Variable(variable, value) for variable, value in sorted(entry.env.items())),
+        secrets=tuple(
+            Secret(name=variable, ref=secret.ref, version=secret.version)
+            for variable, secret in sorted(entry.secrets.items())
+        ),
+        health=entry.health,
+        stop=entry.stop,
+        placement=attrs.evolve(entry.placement, constraints=_ordered(entry.placement.constraints)),
+        backend_options=_canonical_options(entry.backend_options.get(backend), base),
+    )
+
+
+def _ordered(constraints: tuple[Constraint, ...]) -> tuple[Constraint, ...]:
+    """Return constraints in an order of ours: all of them hold, so that theirs says nothing and makes no new revision."""
+    return tuple(sorted(set(constraints), key=lambda one: (one.attribute, one.operator.value, one.values)))
+
+
+def _absolute(path: str, base: Path) -> str:
+    return os.path.normpath(base / path)
+
+
+def _canonical_options(options: object, base: Path) -> str:
+    """Return options as canonical JSON without what equals its default; empty where nothing is left."""
+    wire = to_wire(anchored(options, base)) if options is not None else {}
+    return json.dumps(wire, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str) if wire else ""

@@ -1,0 +1,192 @@
+"""What no single key can know: references between keys, and values that cannot stand together.
+
+Pure: each check yields what it finds. The caller drops what was found about values that are wrong themselves, because
+that would only repeat their problem in other words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+
+import attrs
+
+from roadstead.config.entries import DeploymentEntry, FleetEntry
+from roadstead.config.places import Places
+from roadstead.config.problems import Path, ProblemCode
+from roadstead.config.scalars import shown
+from roadstead.config.texts import alternatives, nearest
+from roadstead.errors import RoadsteadError
+from roadstead.model import Strategy
+from roadstead.spi.host import PluginHost
+from roadstead.spi.records import PolicyKind, PolicyPlugin, RuntimePlugin
+
+__all__ = ["DEFAULT_OWNER", "Finding", "findings"]
+
+DEFAULT_OWNER = "default"
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """A problem before its place was looked up; ``involving`` are the other values that it follows from."""
+
+    code: ProblemCode
+    path: Path
+    what: str
+    hint: str
+    involving: tuple[Path, ...] = ()
+
+
+def findings(fleet: FleetEntry, places: Places, host: PluginHost) -> Iterator[Finding]:
+    """Yield everything that is wrong between the keys of ``fleet``."""
+    runtimes = {one.record.name: one.record for one in host.all(RuntimePlugin)}
+    for name, deployment in fleet.deployments.items():
+        here: Path = ("deployments", name)
+        yield from chain(
+            _owner(fleet, deployment, here),
+            _clusters(fleet, deployment, here),
+            _sources(fleet, deployment, here),
+            _plugins(deployment, here, host),
+            _runtime(deployment, here, runtimes),
+            _rollout(deployment, here, places),
+            _environment(deployment, here),
+            _health(deployment, here),
+        )
+
+
+def _owner(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:
+    if not fleet.quotas or (deployment.owner or DEFAULT_OWNER) in fleet.quotas:
+        return
+    if deployment.owner is None:
+        what = "a deployment needs an owner where there are quotas"
+        hint = f"add `owner:`: {alternatives(sorted(fleet.quotas)[:10])}"
+        yield Finding(
+            code=ProblemCode.MISSING_KEY, path=(*here, "owner"), what=what, hint=hint, involving=(("quotas",),)
+        )
+        return
+    near = nearest(deployment.owner, fleet.quotas)
+    hint = (
+        f"did you mean {near}?" if near else f"add it under `quotas`; {{}} is without limit: {deployment.owner}: {{}}"
+    )
+    what = f"owner {shown(deployment.owner)} does not stand in quotas"
+    yield Finding(
+        code=ProblemCode.REFERENCE,
+        path=(*here, "owner"),
+        what=what,
+        hint=hint,
+        involving=(("quotas", deployment.owner),),
+    )
+
+
+def _declared(fleet: FleetEntry, cluster: str, path: Path) -> Iterator[Finding]:
+    if cluster in fleet.clusters:
+        return
+    near = nearest(cluster, fleet.clusters)
+    hint = f"did you mean {near}?" if near else f"declared: {', '.join(list(fleet.clusters)[:10])}"
+    what = f"there is no cluster {shown(cluster)}"
+    yield Finding(code=ProblemCode.REFERENCE, path=path, what=what, hint=hint, involving=(("clusters", cluster),))
+
+
+def _clusters(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:
+    path = (*here, "clusters")
+    chosen = deployment.chosen
+    if deployment.clusters is None and len(fleet.clusters) > 1:
+        what = "several clusters are declared, and this does not say where it may run"
+        hint = f"add `clusters:`: {alternatives(list(fleet.clusters)[:10])}, or a list of them in order of preference"
+        yield Finding(code=ProblemCode.MISSING_KEY, path=path, what=what, hint=hint, involving=(("clusters",),))
+    for index, cluster in enumerate(chosen):
+        at = path if isinstance(deployment.clusters, str) else (*path, index)
+        yield from _declared(fleet, cluster, at)
+        if cluster in chosen[:index]:
+            what, hint = f"cluster {shown(cluster)} stands here twice", "keep one of them"
+            yield Finding(code=ProblemCode.COMBINATION, path=at, what=what, hint=hint)
+
+
+def _sources(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:
+    source = deployment.model.source
+    if isinstance(source, str):
+        return
+    path = (*here, "model", "source")
+    for cluster in source:
+        yield from _declared(fleet, cluster, (*path, cluster))
+    for cluster in deployment.chosen_of(fleet.clusters):
+        if cluster not in source:
+            what = f"there is no source for cluster {shown(cluster)}, where it may run"
+            involving = (("clusters",), (*here, "clusters"))
+            hint = f"add `{cluster}:` with a path or URL"
+            yield Finding(code=ProblemCode.MISSING_KEY, path=path, what=what, hint=hint, involving=involving)
+
+
+def _plugins(deployment: DeploymentEntry, here: Path, host: PluginHost) -> Iterator[Finding]:
+    """Look for the plugins that the defaults name: reading has looked for those in the file."""
+    try:
+        host.get(RuntimePlugin, deployment.runtime.name)
+        where: Path = (*here, "place")
+        policy = host.get(PolicyPlugin, deployment.place)
+        if policy.decides is not PolicyKind.PLACEMENT:
+            hint = "name one that does"
+            yield Finding(
+                code=ProblemCode.PLUGIN, path=where, what=f"policy {policy.name!r} decides no placement", hint=hint
+            )
+    except RoadsteadError as error:
+        where = (*here, "place") if "policy" in str(error) else (*here, "runtime", "name")
+        yield Finding(code=ProblemCode.PLUGIN, path=where, what=str(error), hint=error.hint or "install it")
+
+
+def _runtime(deployment: DeploymentEntry, here: Path, runtimes: Mapping[str, RuntimePlugin]) -> Iterator[Finding]:
+    runtime = runtimes.get(deployment.runtime.name)
+    if runtime is None:
+        return
+    name = (*here, "runtime", "name")
+    for kind, word, known, path in (
+        ("engine", deployment.runtime.engine, runtime.engines, (*here, "runtime", "engine")),
+        ("model format", deployment.model.format, runtime.formats, (*here, "model", "format")),
+    ):
+        if word is not None and word not in known:
+            near = nearest(word, known)
+            hint = f"did you mean {near}?" if near else f"it has {alternatives(known)}"
+            what = f"runtime {runtime.name!r} has no {kind} {shown(word)}"
+            yield Finding(code=ProblemCode.CHOICE, path=path, what=what, hint=hint, involving=(name,))
+
+
+def _rollout(deployment: DeploymentEntry, here: Path, places: Places) -> Iterator[Finding]:
+    rollout = deployment.rollout
+    path = (*here, "rollout")
+    strategy, surge, unavailable = ((*path, key) for key in ("strategy", "max_surge", "max_unavailable"))
+    if rollout.strategy is not Strategy.RECREATE:
+        if rollout.max_surge == rollout.max_unavailable == 0:
+            what = "max_surge and max_unavailable are both 0, so that no replica could ever be replaced"
+            hint = "raise one of them to 1, or use strategy recreate"
+            involving = (strategy, surge)
+            yield Finding(code=ProblemCode.COMBINATION, path=unavailable, what=what, hint=hint, involving=involving)
+        return
+    if places.written(strategy):
+        for key in (surge, unavailable):
+            if places.written(key):
+                what = f"{key[-1]} means nothing with strategy recreate, which takes all replicas down first"
+                yield Finding(
+                    code=ProblemCode.COMBINATION, path=key, what=what, hint="take it out, or use strategy rolling"
+                )
+
+
+def _environment(deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:
+    for name in deployment.secrets:
+        if name in deployment.env:
+            what = f"{name} stands under `env` and under `secrets`"
+            involving = ((*here, "env", name),)
+            yield Finding(
+                code=ProblemCode.COMBINATION,
+                path=(*here, "secrets", name),
+                what=what,
+                hint="keep one of them",
+                involving=involving,
+            )
+
+
+def _health(deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:
+    health = deployment.health
+    if health.start_within < health.every:
+        every, within = (*here, "health", "every"), (*here, "health", "start_within")
+        what = f"a replica must be ready within {health.start_within}, and is asked only every {health.every}"
+        hint = "raise start_within, or lower every"
+        yield Finding(code=ProblemCode.COMBINATION, path=within, what=what, hint=hint, involving=(every,))

@@ -1,0 +1,170 @@
+"""The keys of a deployment, which are also the keys of ``defaults``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from roadstead.config.amounts import DURATION, duration
+from roadstead.config.entries import DeploymentEntry
+from roadstead.config.plugins import Backends
+from roadstead.config.shapes import (
+    ByKind,
+    Choice,
+    Flag,
+    Key,
+    Later,
+    ListOf,
+    Maybe,
+    PluginName,
+    Table,
+    Text,
+    Value,
+    Whole,
+    table,
+)
+from roadstead.config.template_keys import template_keys
+from roadstead.config.texts import (
+    OWNER_NAME,
+)
+from roadstead.model import (
+    RolloutSpec,
+    Strategy,
+)
+from roadstead.units import Duration
+
+__all__ = ["deployment_table"]
+
+_ROLLOUT: Final = table(
+    RolloutSpec,
+    "rollout",
+    Key(
+        name="strategy",
+        shape=Choice(
+            (
+                Value(
+                    word="auto",
+                    value=Strategy.AUTO,
+                    doc="rolling where there is room, otherwise one at a time within max_unavailable",
+                ),
+                Value(word="rolling", value=Strategy.ROLLING, doc="new replicas first, then the old ones go"),
+                Value(word="recreate", value=Strategy.RECREATE, doc="all old replicas go, then the new ones come"),
+                Value(
+                    word="reload",
+                    value=None,
+                    doc="the same replicas load the new version",
+                    unbuilt="reloading in place is not in this version",
+                ),
+            )
+        ),
+        doc="how one revision replaces another",
+    ),
+    Key(name="max_surge", shape=Whole(most=100_000), doc="so many replicas more than wanted, while it goes on"),
+    Key(
+        name="max_unavailable",
+        shape=Whole(most=100_000),
+        doc="so many serving replicas fewer than wanted, while it goes on",
+    ),
+    Key(
+        name="progress_deadline",
+        shape=duration("1s"),
+        doc="without progress for so long, it has failed; counted only while the daemon runs and the cluster answers",
+    ),
+    Key(name="auto_rollback", shape=Flag(), doc="whether a failed rollout goes back to the last proven revision"),
+    Key(name="history", shape=Whole(most=100), doc="so many old revisions are kept at zero replicas, for `undo`"),
+)
+
+_EXCESS: Final = "acting on use over the limit differently is not in this version"
+
+
+def _excess(name: str, word: str, doc: str) -> Key:
+    words = tuple(Value(word=one, value=one, doc="") for one in ("warn", "restart", "evict"))
+    return Key(name=name, shape=Choice(words), doc=doc, default=word, unbuilt=_EXCESS)
+
+
+def _nothing() -> None:
+    return None
+
+
+_ON_EXCESS: Final = Table(
+    noun="on_excess",
+    keys=(
+        _excess("cpu", "warn", "what happens to a replica that uses more CPU than it may"),
+        _excess("memory", "restart", "what happens to a replica that uses more memory than it may"),
+        _excess("gpu_memory", "warn", "what happens to a replica that uses more GPU memory than it may"),
+        Key(name="after", shape=DURATION, doc="for how long it must have", default=Duration(60_000), unbuilt=_EXCESS),
+    ),
+    builds=_nothing,
+)
+
+_UNREACHABLE: Final = Table(
+    noun="unreachable",
+    keys=(
+        Key(
+            name="fail_over_after",
+            shape=DURATION,
+            doc="how long a cluster may be silent before what is missing is made up elsewhere",
+            default=Duration(300_000),
+            unbuilt="failing over to another cluster is not in this version",
+        ),
+    ),
+    builds=_nothing,
+)
+
+_DRIFT: Final = Choice(
+    (
+        Value(word="revert", value="revert", doc="put it back"),
+        Value(word="report", value="report", doc="only say so"),
+    )
+)
+
+_CLUSTERS: Final = ByKind(
+    noun="the name of a cluster, or a list of them",
+    text=Text(noun="the name of a cluster"),
+    items=ListOf(item=Text(noun="the name of a cluster"), noun="cluster", least=1, most=100),
+    entries=Later("sharing replicas out by weight is not in this version; list the clusters in order of preference"),
+)
+
+
+def deployment_table(backends: Backends, runtime: PluginName, place: PluginName) -> Table:
+    """Return the keys of a deployment: first what a running replica embodies, then what stands around it."""
+    keys = table(
+        DeploymentEntry,
+        "a deployment",
+        *template_keys(backends, runtime),
+        Key(
+            name="owner",
+            shape=Maybe(OWNER_NAME),
+            doc="whose quota it counts against; where there are quotas, a name that stands there",
+            default_doc="`default`",
+        ),
+        Key(name="priority", shape=Whole(least=-1_000_000, most=1_000_000), doc="who is served first when not all fit"),
+        Key(name="place", shape=place, doc="the placement policy, on directed clusters"),
+        Key(
+            name="clusters",
+            shape=_CLUSTERS,
+            doc="where it may run: one cluster, or several in order of preference",
+            default_doc="the only cluster declared",
+        ),
+        Key(name="replicas", shape=Whole(most=100_000), doc="how many replicas, over all clusters"),
+        Key(name="rollout", shape=_ROLLOUT, doc="how revisions replace each other"),
+        Key(name="autoscaling", shape=Later("autoscaling is not in this version; give `replicas`"), doc="", field=None),
+        Key(name="unreachable", shape=_UNREACHABLE, doc="what happens when a cluster does not answer", field=None),
+        Key(name="on_excess", shape=_ON_EXCESS, doc="what happens to a replica that uses more than it may", field=None),
+        Key(
+            name="drift",
+            shape=_DRIFT,
+            doc="what happens when somebody else changed our objects",
+            default="revert",
+            unbuilt="only reporting drift is not in this version",
+        ),
+        Key(
+            name="gateway",
+            shape=Later("gateways are not in this version; clients follow `roadstead endpoints`"),
+            doc="",
+            field=None,
+        ),
+        Key(name="adopt", shape=Later("adopting what already runs is not in this version"), doc="", field=None),
+    )
+    return attrs.evolve(keys, shared="deployment")

@@ -1,0 +1,133 @@
+"""A fleet file as written: the values of its keys, before names are looked up and paths and templates are resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.model import (
+    BatchingSpec,
+    ClusterState,
+    DaemonSpec,
+    Deployment,
+    HealthSpec,
+    ModelSpec,
+    PlacementSpec,
+    Quota,
+    Reach,
+    Resources,
+    RolloutSpec,
+    RuntimeSpec,
+    Scheduling,
+    StopSpec,
+    Target,
+    Template,
+)
+
+__all__ = ["ClusterEntry", "DeploymentEntry", "FleetEntry", "ModelEntry", "RuntimeEntry", "SecretEntry"]
+
+# Defaults stand in the model's values and nowhere else.
+_MODEL = ModelSpec(name="", source="")
+_RUNTIME = RuntimeSpec()
+_TEMPLATE = Template(model=_MODEL)
+_DEPLOYMENT = Deployment(name="", owner="", targets=(Target(cluster="", template=_TEMPLATE, revision=""),))
+_DAEMON = DaemonSpec()
+_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+_NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class ModelEntry:
+    """``model``: ``source`` may differ from cluster to cluster; without ``name`` it is the deployment's."""
+
+    name: str | None = None
+    format: str = _MODEL.format
+    source: str | Mapping[str, str] = ""
+    version: int = _MODEL.version
+    digest: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeEntry:
+    """``runtime``: without ``engine`` it is the runtime's first one."""
+
+    name: str = _RUNTIME.name
+    engine: str | None = None
+    image: str | None = None
+    batching: BatchingSpec | None = _RUNTIME.batching
+    args: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class SecretEntry:
+    """What stands under the name of one secret."""
+
+    ref: str
+    version: int = 1
+
+
+_NO_SECRETS: Mapping[str, SecretEntry] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class DeploymentEntry:
+    """One deployment; ``clusters`` is ``None`` where the file does not say."""
+
+    model: ModelEntry = ModelEntry()
+    runtime: RuntimeEntry = RuntimeEntry()
+    resources: Resources = _TEMPLATE.resources
+    env: Mapping[str, str] = _NO_TEXTS
+    secrets: Mapping[str, SecretEntry] = _NO_SECRETS
+    health: HealthSpec = _TEMPLATE.health
+    stop: StopSpec = _TEMPLATE.stop
+    placement: PlacementSpec = _TEMPLATE.placement
+    backend_options: Mapping[str, object] = _NO_OPTIONS
+    owner: str | None = None
+    priority: int = _DEPLOYMENT.priority
+    place: str = _DEPLOYMENT.place
+    clusters: str | tuple[str, ...] | None = None
+    replicas: int = _DEPLOYMENT.replicas
+    rollout: RolloutSpec = _DEPLOYMENT.rollout
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The clusters that it names, in order."""
+        if isinstance(self.clusters, str):
+            return (self.clusters,)
+        return self.clusters or ()
+
+    def chosen_of(self, declared: Mapping[str, ClusterEntry]) -> tuple[str, ...]:
+        """The clusters that it may run on: those that it names, or the only one declared."""
+        if self.clusters is None:
+            return tuple(declared) if len(declared) == 1 else ()
+        return self.chosen
+
+
+@attrs.frozen(kw_only=True)
+class ClusterEntry:
+    """One cluster; ``options`` is an instance of its backend's options class."""
+
+    backend: str = ""
+    scheduling: Scheduling | None = None
+    state: ClusterState = ClusterState.ACTIVE
+    reach: Reach = Reach.DIRECT
+    options: object = None
+
+
+_NO_CLUSTERS: Mapping[str, ClusterEntry] = MappingProxyType({})
+_NO_QUOTAS: Mapping[str, Quota] = MappingProxyType({})
+_NO_DEPLOYMENTS: Mapping[str, DeploymentEntry] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class FleetEntry:
+    """The whole file; ``defaults`` have been merged into the deployments."""
+
+    version: int = 1
+    fleet: str = ""
+    clusters: Mapping[str, ClusterEntry] = _NO_CLUSTERS
+    quotas: Mapping[str, Quota] = _NO_QUOTAS
+    deployments: Mapping[str, DeploymentEntry] = _NO_DEPLOYMENTS
+    daemon: DaemonSpec = _DAEMON

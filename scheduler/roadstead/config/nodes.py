@@ -1,0 +1,328 @@
+"""YAML as a tree that remembers where everything stands.
+
+The tree is built from the parser's events and not by PyYAML's composer, for three reasons: the composer resolves types
+by YAML 1.1 before anybody can say which type a key has; it keeps no limits (a megabyte of ``[`` occupies it for
+hours); and it stops at the first duplicate key or unknown alias. What a plain scalar means is decided later, by who
+knows which type is wanted (:mod:`roadstead.config.scalars`).
+
+Of YAML a fleet file may use: mappings with plain or quoted keys, lists, every style of scalar, comments, and aliases
+of anchors. Merge keys (``<<``), tags, directives, several documents and keys that are no scalars are refused: for what
+is shared there is ``defaults``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Final
+
+import attrs
+import yaml
+
+from roadstead.config.problems import Path, ProblemCode, Problems
+from roadstead.config.source import Source, Spot
+
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "Broken", "Entries", "Entry", "Items", "Node", "Scalar", "compose"]
+
+MAX_DEPTH: Final = 32
+MAX_VALUES: Final = 1_000_000
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DIRECTIVE = re.compile("(?<![^\n\r\x85\u2028\u2029])%")
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+@attrs.frozen(eq=False)
+class Scalar:
+    """A single value; ``plain`` where it stands without quotes, so that its meaning is not settled."""
+
+    spot: Spot
+    text: str
+    plain: bool
+
+
+@attrs.frozen(eq=False)
+class Items:
+    """A list."""
+
+    spot: Spot
+    items: tuple[Node, ...]
+
+
+@attrs.frozen(eq=False)
+class Entry:
+    """One key of a mapping with its value."""
+
+    key: Scalar
+    value: Node
+
+
+@attrs.frozen(eq=False)
+class Entries:
+    """A mapping, without doubles; ``incomplete`` where a part was refused, so that nothing can be called missing."""
+
+    spot: Spot
+    entries: tuple[Entry, ...]
+    incomplete: bool = False
+
+    @cached_property
+    def by_key(self) -> dict[str, Entry]:
+        """The entries by the text of their key."""
+        return {entry.key.text: entry for entry in self.entries}
+
+
+@attrs.frozen(eq=False)
+class Broken:
+    """A value that was refused already."""
+
+    spot: Spot
+
+
+Node = Scalar | Items | Entries | Broken
+
+
+@attrs.frozen(kw_only=True)
+class _Anchored:
+    """What an alias stands for: ``values`` and ``height`` are what it adds to the size and the depth of the tree."""
+
+    node: Node
+    values: int
+    height: int
+
+
+class _Stopped(Exception):
+    """Nothing further in the text can be understood; the problem has been told."""
+
+
+def compose(source: Source, problems: Problems) -> Node | None:
+    """Return the tree of ``source``, or ``None`` where there is none: then ``problems`` has the reason."""
+    if _refused_text(source, problems):
+        return None
+    composer = _Composer(source, problems)
+    try:
+        return composer.document()
+    except yaml.MarkedYAMLError as error:
+        _syntax(error, source, problems)
+    except _Stopped:
+        pass
+    return None
+
+
+def _refused_text(source: Source, problems: Problems) -> bool:
+    """Tell about what no document may have; the parser would be late with it, or slow."""
+    refused = False
+    if unprintable := _UNPRINTABLE.search(source.text):
+        what = f"the character U+{ord(unprintable[0]):04X} is not allowed in YAML"
+        hint = 'remove it, or write it as an escape in double quotes, such as "\\x07"'
+        problems.add(ProblemCode.ENCODING, (), source.spot_at(unprintable.start()), what, hint)
+        refused = True
+    for found in _DIRECTIVE.finditer(source.text):
+        what = "a line that starts with % is a YAML directive, which a fleet file may not have"
+        problems.add(ProblemCode.FEATURE, (), source.spot_at(found.start()), what, "remove the line")
+        refused = True
+    return refused
+
+
+def _syntax(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> None:
+    mark = error.problem_mark or error.context_mark
+    spot = Spot(mark.line + 1, mark.column + 1) if mark else Spot(1, 1)
+    line = source.lines[spot.line - 1] if spot.line <= len(source.lines) else ""
+    at = line[spot.column - 1 : spot.column]
+    if "\t" in line[: spot.column] and not line[: spot.column].strip():
+        others = sum("\t" in other[: len(other) - len(other.lstrip())] for other in source.lines) - 1
+        more = f", here and on {others} other line{'s' if others > 1 else ''}" if others else ""
+        problems.add(
+            ProblemCode.TAB, (), spot, "a tab stands where YAML allows only spaces", f"indent with spaces{more}"
+        )
+        return
+    said = ": ".join(part for part in (error.context, error.problem) if part)
+    problems.add(ProblemCode.SYNTAX, (), spot, f"this is not YAML: {said}", _syntax_hint(str(error.problem), at))
+
+
+def _syntax_hint(problem: str, at: str) -> str:
+    if "mapping values are not allowed" in problem:
+        return "check the indentation; a text with a colon and a space in it needs quotes"
+    if "cannot start any token" in problem:
+        return f'put a value that starts with {at!r} in quotes: "{at}..."'
+    if "end of stream" in problem:
+        return "a quote or a bracket is not closed"
+    if "escape" in problem:
+        return "in double quotes a backslash starts an escape: use single quotes, or write \\\\"
+    if "could not find expected ':'" in problem:
+        return "a key is followed by a colon and a space"
+    return "check the indentation, the quotes and the brackets here and on the line before"
+
+
+class _Composer:
+    """Turns the parser's events into nodes; limits are kept while they arrive, so that nothing large is ever built."""
+
+    def __init__(self, source: Source, problems: Problems) -> None:
+        self._events: Iterator[Any] = iter(yaml.parse(source.text, Loader=_LOADER))
+        self._problems = problems
+        self._anchors: dict[str, _Anchored | None] = {}
+        self._path: list[str | int] = []
+        self._values = 0
+
+    def document(self) -> Node | None:
+        """Return the root of the one document."""
+        next(self._events)
+        event = next(self._events)
+        if isinstance(event, yaml.StreamEndEvent):
+            self._empty(_spot(event))
+            return None
+        event = next(self._events)
+        root, _ = self._node(event, depth=1)
+        next(self._events)
+        event = next(self._events)
+        if isinstance(event, yaml.DocumentStartEvent):
+            what = "a second YAML document starts here"
+            self._tell(
+                ProblemCode.FEATURE,
+                _spot(event),
+                what,
+                "one file has one fleet: take it out, or put it in a file of its own",
+            )
+        if isinstance(root, Scalar) and root.plain and root.text in ("", "~", "null"):
+            self._empty(root.spot)
+            return None
+        return root
+
+    def _empty(self, spot: Spot) -> None:
+        hint = "start with `version: 1`, or let `roadstead init` write a first file"
+        self._problems.add(ProblemCode.EMPTY, (), spot, "the file is empty", hint)
+
+    @property
+    def _here(self) -> Path:
+        return tuple(self._path)
+
+    def _tell(self, code: ProblemCode, spot: Spot, what: str, hint: str) -> None:
+        self._problems.add(code, self._here, spot, what, hint)
+
+    # ---- nodes ----
+
+    def _node(self, event: Any, *, depth: int) -> tuple[Node, int]:
+        """Return the node that starts with ``event``, and the depth of the tree below and with it."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, depth)
+        self._count(1, _spot(event))
+        self._check_depth(depth, _spot(event))
+        before = self._values
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        node: Node
+        height = 1
+        if event.tag is not None:
+            self._tag(event)
+        if isinstance(event, yaml.ScalarEvent):
+            node = _scalar(event) if event.tag is None else Broken(_spot(event))
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node, height = self._items(event, depth)
+        else:
+            node, height = self._entries(event, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Anchored(node=node, values=self._values - before + 1, height=height)
+        return node, height
+
+    def _alias(self, event: Any, depth: int) -> tuple[Node, int]:
+        spot = _spot(event)
+        anchored = self._anchors.get(event.anchor)
+        if anchored is None:
+            inside = event.anchor in self._anchors
+            what = (
+                f"the alias *{event.anchor} stands inside its own anchor"
+                if inside
+                else f"there is no anchor &{event.anchor} above"
+            )
+            self._tell(ProblemCode.FEATURE, spot, what, "write the value out")
+            return Broken(spot), 1
+        self._count(anchored.values, spot)
+        self._check_depth(depth + anchored.height - 1, spot)
+        return anchored.node, anchored.height
+
+    def _items(self, event: Any, depth: int) -> tuple[Items, int]:
+        items: list[Node] = []
+        tallest = 0
+        while not isinstance(event_now := next(self._events), yaml.SequenceEndEvent):
+            self._path.append(len(items))
+            item, height = self._node(event_now, depth=depth + 1)
+            self._path.pop()
+            items.append(item)
+            tallest = max(tallest, height)
+        return Items(_spot(event), tuple(items)), tallest + 1
+
+    def _entries(self, event: Any, depth: int) -> tuple[Entries, int]:
+        entries: dict[str, Entry] = {}
+        incomplete = False
+        tallest = 0
+        while not isinstance(event_now := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event_now, depth)
+            self._path.append(key.text if key else "")
+            value, height = self._node(next(self._events), depth=depth + 1)
+            self._path.pop()
+            tallest = max(tallest, height)
+            if key is None:
+                incomplete = True
+            elif key.text in entries:
+                self._double(key, entries[key.text].key)
+            else:
+                entries[key.text] = Entry(key, value)
+        return Entries(_spot(event), tuple(entries.values()), incomplete), tallest + 1
+
+    def _key(self, event: Any, depth: int) -> Scalar | None:
+        """Return the key that starts with ``event``, or ``None`` where it is none that a fleet file may have."""
+        if not isinstance(event, yaml.ScalarEvent):
+            what = "this key is an alias" if isinstance(event, yaml.AliasEvent) else "this key is a list or a mapping"
+            self._tell(ProblemCode.FEATURE, _spot(event), what, "a key is text: write it out")
+            self._node(event, depth=depth + 1)
+            return None
+        key, _ = self._node(event, depth=depth + 1)
+        if isinstance(key, Scalar) and key.plain and key.text == "<<":
+            what = "merge keys (<<) are not supported"
+            self._tell(
+                ProblemCode.FEATURE,
+                key.spot,
+                what,
+                "put what deployments share under `defaults`, or use an alias for a whole value",
+            )
+            return None
+        return key if isinstance(key, Scalar) else None
+
+    def _double(self, key: Scalar, first: Scalar) -> None:
+        self._path.append(key.text)
+        what = f"this key stands here twice, first on line {first.spot.line}"
+        self._tell(ProblemCode.DUPLICATE_KEY, key.spot, what, "keep one of them")
+        self._path.pop()
+
+    def _tag(self, event: Any) -> None:
+        hint = "take it out: every key has its type already, and text that looks like a number goes in quotes"
+        self._tell(ProblemCode.FEATURE, _spot(event), f"the YAML tag {event.tag!r} is not supported", hint)
+
+    # ---- limits ----
+
+    def _count(self, values: int, spot: Spot) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
+            what = f"there are more than {MAX_VALUES} values in the file, counting each use of an alias"
+            self._problems.add(ProblemCode.LIMIT, (), spot, what, "use fewer aliases, or several fleets")
+            raise _Stopped
+
+    def _check_depth(self, depth: int, spot: Spot) -> None:
+        if depth > MAX_DEPTH:
+            self._tell(
+                ProblemCode.LIMIT,
+                spot,
+                f"this is nested deeper than {MAX_DEPTH} levels",
+                "a fleet file needs no more than 10",
+            )
+            raise _Stopped
+
+
+def _scalar(event: Any) -> Scalar:
+    return Scalar(_spot(event), event.value, event.style in (None, ""))
+
+
+def _spot(event: Any) -> Spot:
+    start, end = event.start_mark, event.end_mark
+    width = end.column - start.column if end.line == start.line else 1
+    return Spot(start.line + 1, start.column + 1, max(1, width))
