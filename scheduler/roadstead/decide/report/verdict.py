@@ -38,7 +38,7 @@ def verdict(status: FleetStatus, names: Collection[str]) -> Verdict:
 def _of(status: FleetStatus, name: str) -> Verdict:
     deployment = status.deployment(name)
     if deployment is None:
-        left = any(one.deployment == name and one.replicas for one in status.orphans)
+        left = any(one.deployment == name for one in status.orphans)
         return Verdict.ON_ITS_WAY if left else Verdict.DONE
     match deployment.state:
         case RolloutState.SETTLED:
