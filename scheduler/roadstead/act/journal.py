@@ -162,7 +162,10 @@ class Journal:
             connection.execute("PRAGMA cache_size=-512")
             connection.execute(f"PRAGMA max_page_count={_PAGES_KEPT}")
             connection.executescript(_SCHEMA)
-        except (sqlite3.DatabaseError, OSError):
+        except OSError as error:
+            connection.close()
+            raise sqlite3.OperationalError(f"{error.strerror or error}") from error
+        except sqlite3.DatabaseError:
             connection.close()
             raise
         self._connection = connection
@@ -191,7 +194,9 @@ class Journal:
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Return whether the file itself is broken, rather than busy, full or forbidden."""
-    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    # What Python's module raises for itself has no code.
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _insert(connection: sqlite3.Connection, events: tuple[Event, ...], decision: Decision | None) -> bool:

@@ -10,6 +10,7 @@ __all__ = ["Bell", "Pacing"]
 
 _FIRST_GAP = 0.01
 _LONGEST_GAP = 1.0
+_QUIET = 1.0
 
 
 class Bell:
@@ -45,8 +46,8 @@ class Pacing:
 
     def began(self, now: float) -> None:
         """Note that a turn begins."""
-        quiet = self._began is None or now - self._ended >= _LONGEST_GAP
-        self._gap = 0.0 if quiet else min(_LONGEST_GAP, max(_FIRST_GAP, 2 * self._gap))
+        quiet = self._began is None or now - self.earliest() >= _QUIET
+        self._gap = 0.0 if quiet else min(_LONGEST_GAP, self.interval.seconds, max(_FIRST_GAP, 2 * self._gap))
         self._began = now
 
     def ended(self, now: float) -> None:
