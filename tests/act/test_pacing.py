@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 from hypothesis import given
@@ -30,17 +31,15 @@ def test_turns_that_follow_each_other_slow_down_to_one_a_second() -> None:
         times.append(now)
         now = pacing.earliest()
 
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert times[4] < 0.1
-    assert 1.0 == max(gaps)
-    assert sorted(gaps) == gaps
+    assert all(later >= earlier - 1e-9 for earlier, later in itertools.pairwise(gaps))
+    assert [1.0] * 5 == [round(gap, 6) for gap in gaps[-5:]]
 
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=30), st.integers(100, 10_000))
 def test_there_is_always_a_next_turn(waits: list[float], interval: int) -> None:
-    """However turns fall, the next one is at most an interval after the last began, and never later than a second after
-    news.
-    """
+    """However turns fall, the next one begins an interval later, and with news not later than a second."""
     pacing, now = Pacing(Duration(interval)), 0.0
     for wait in waits:
         now += wait
