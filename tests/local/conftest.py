@@ -269,6 +269,7 @@ def open_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Op
         options: LocalOptions | None = None,
         owner_id: str = OWNER_ID,
         name: str = "here",
+        root: Path | None = None,
     ) -> LocalSubject:
         context = BackendContext(
             cluster=name,
@@ -276,7 +277,7 @@ def open_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Op
             owner_id=owner_id,
             options=options or LocalOptions(model_roots=(Path("/models"), tmp_path)),
             scheduling=Scheduling.DIRECTED,
-            root=tmp_path / f"cluster-{name}",
+            root=root or tmp_path / f"cluster-{name}",
         )
 
         def connect() -> LocalBackend:
@@ -287,13 +288,12 @@ def open_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Op
         return subject
 
     yield make
-    for subject in opened:
-        take_down(subject)
+    for backend in {id(subject.backend): subject.backend for subject in opened}.values():
+        take_down(backend)
 
 
-def take_down(subject: LocalSubject) -> None:
+def take_down(backend: LocalBackend) -> None:
     """Stop everything of a cluster, and close it."""
-    backend = subject.backend
     for group in backend.observe().groups:
         backend.delete(group.key, grace=Duration(0), expect=Expect(group.version))
     until(lambda: not backend.observe().groups)
