@@ -91,7 +91,7 @@ class Cluster:
             return self._keep(self._lost(str(error)))
         except Exception as error:  # noqa: BLE001  # a stranger's code: its faults are its cluster's alone
             if isinstance(error, TimeoutError) and not asked.done():
-                return self._keep(self._lost(f"no answer within {timeout:g} s"))
+                return self._keep(self._lost("a call to it does not come back"))
             self._observing = None
             _LOG.warning("the backend of cluster %s failed", self.name, exc_info=True)
             return self._keep(self._lost(f"its backend failed: {type(error).__name__}: {error}"))

@@ -127,12 +127,9 @@ async def _serve(
     serving = [asyncio.ensure_future(server.run_until_ended()) for server in servers]
     thread.start()
     try:
-        trying = asyncio.ensure_future(tried.wait())
-        await asyncio.wait({trying, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if trying.done():
-            ready()
-        trying.cancel()
+        trying = asyncio.ensure_future(_until(tried, ready))
         await ended
+        trying.cancel()
     finally:
         service.stop()
         api.streams.end()
@@ -140,6 +137,11 @@ async def _serve(
             server.end()
         await asyncio.gather(*serving)
         thread.join()
+
+
+async def _until(event: asyncio.Event, then: Callable[[], None]) -> None:
+    await event.wait()
+    then()
 
 
 def _loop(service: Service, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:

@@ -17,6 +17,7 @@ from roadstead.act.intents import orphans, removed, scaled
 from roadstead.act.pacing import Bell, Pacing
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
+from roadstead.config import FleetFileError
 from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted
 from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
@@ -209,8 +210,8 @@ class Service:
                 self._stage(fleet)
             else:
                 self._adopt(fleet)
-        except RoadsteadError as error:
-            _LOG.warning("%s is not used, the last good one stays in force: %s", self.file, error)
+        except RoadsteadError:
+            _LOG.warning("the last good fleet stays in force: %s", "; ".join(self.view.bad_file))
 
     def _read_file(self) -> Fleet:
         """Return what the file says; a bad one is remembered as such and raised."""
@@ -229,7 +230,7 @@ class Service:
         return fleet
 
     def _refuse(self, error: RoadsteadError) -> None:
-        problems = tuple(str(error).splitlines()) or (type(error).__name__,)
+        problems = _problems_of(error)
         self._told(EventKind.FLEET_REFUSED, f"{self.file} is not used: {problems[0]}", reason=error.code)
         self._publish(attrs.evolve(self.view, bad_file=problems))
 
@@ -336,3 +337,10 @@ class Service:
         if left:
             _LOG.warning("these replicas are still there: %s", ", ".join(sorted(left)))
         self._stopping = True
+
+
+def _problems_of(error: RoadsteadError) -> tuple[str, ...]:
+    """Return what is wrong, a line each."""
+    if isinstance(error, FleetFileError):
+        return tuple(str(problem).partition("\n")[0] for problem in error.problems)
+    return (" ".join(str(error).splitlines()),)
