@@ -201,9 +201,8 @@ def test_a_deletion_is_told_as_one() -> None:
     """By command, while the deployment still stands in the file."""
     stage = Stage(fleet_of(declared()))
     stage.until(settled)
-    stage.drive.fleet = attrs.evolve(
-        fleet_of(declared()), intents=Intents(remove=(RemoveIntent(deployment="minilm", declared="x"),))
-    )
+    removal = RemoveIntent(deployment="minilm", declared=declared().targets[0].revision)
+    stage.drive.fleet = attrs.evolve(fleet_of(declared()), intents=Intents(remove=(removal,)))
     (one,) = stage.plan().deployments
     assert (Action.DELETE, 2, 0) == (one.action, one.was, one.wanted)
 

@@ -95,7 +95,7 @@ class Client:
         with self._answer("GET", "/v1/events", query=query, endless=follow) as answer:
             while line := answer.readline():
                 if line.strip():
-                    yield _read(json.loads(line), Event)
+                    yield _read(_parsed(line), Event)
 
     def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
         """Yield what the replica's server printed, and with ``follow`` what it prints from now on."""
@@ -173,17 +173,23 @@ class Client:
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise NoDaemon(f"what answers is no daemon of ours: {data[:60]!r}") from error
-    version = found.pop("format_version", None) if isinstance(found, dict) else None
+    found = _parsed(data)
+    version = found.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise NoDaemon(
             f"the daemon speaks version {version!r} of the control API, this command version {FORMAT_VERSION}",
             hint="restart the daemon: it and the command are of different releases",
         )
-    assert isinstance(found, dict)
+    return found
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise NoDaemon(f"the daemon's answer is cut off, or is none of ours: {data[:60]!r}") from error
+    if not isinstance(found, dict):
+        raise NoDaemon(f"the daemon's answer is none of ours: {data[:60]!r}")
     return found
 
 

@@ -25,7 +25,10 @@ __all__ = ["command"]
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="COUNT", help="Only the last COUNT from before now.")
 @click.option("--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only those after this number.")
 def command(name: str | None, *, follow: bool, tail: int | None, since: int) -> None:
-    """Show what happened, oldest first; with NAME to one deployment only."""
+    """Show what happened.
+
+    Oldest first, and with NAME to one deployment only.
+    """
     screen = Screen()
     located = locate(screen.settings.file)
     if not located.client.alive():

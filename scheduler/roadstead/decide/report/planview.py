@@ -10,6 +10,7 @@ import attrs
 
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, causes, deployment_of, notices
 from roadstead.decide.report.differences import FieldChange, differences
+from roadstead.decide.scaling import is_removed
 from roadstead.holdings import Use, use_of
 from roadstead.model import Deployment, Fleet, Quota
 from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Step
@@ -203,7 +204,7 @@ class _Tally:
 
 
 def _tally(fleet: Fleet, plan: Plan, shard: Shard, declared: Deployment | None) -> _Tally:
-    gone = declared is None or any(one.deployment == shard.deployment for one in fleet.intents.remove)
+    gone = declared is None or is_removed(fleet, shard.deployment)
     old = None if gone else _replaced(shard, declared)
     return _Tally(
         exists=bool(shard.groups),
@@ -317,18 +318,18 @@ def _subject(step: Step) -> tuple[str, int | None, int | None]:
 
 def _quotas(fleet: Fleet, world: World, plan: Plan) -> Iterator[QuotaChange]:
     now: dict[str, Use] = {}
-    for shard in world.shards.values():
+    then: dict[str, Use] = {}
+    for name, shard in world.shards.items():
+        stays = name not in fleet.deployments and not is_removed(fleet, name)
         for member in shard.members:
             if member.replica.phase is not Phase.LOST:
-                owner = member.group.owner
-                now[owner] = now.get(owner, Use()) + use_of(member.group.template.resources)
-    then: dict[str, Use] = {}
-    removed = {one.deployment for one in fleet.intents.remove}
+                owner, use = member.group.owner, use_of(member.group.template.resources)
+                now[owner] = now.get(owner, Use()) + use
+                then[owner] = then.get(owner, Use()) + (use if stays else Use())
     for declared in fleet.deployments.values():
-        if declared.name not in removed:
-            each = use_of(declared.targets[0].template.resources)
-            count = plan.wanted.get(declared.name, declared.replicas)
-            then[declared.owner] = then.get(declared.owner, Use()) + each * count
+        if not is_removed(fleet, declared.name):
+            use = use_of(declared.targets[0].template.resources) * plan.wanted.get(declared.name, declared.replicas)
+            then[declared.owner] = then.get(declared.owner, Use()) + use
     for owner, quota in sorted(fleet.quotas.items()):
         yield _quota(owner, quota, now.get(owner, Use()), then.get(owner, Use()))
 

@@ -35,6 +35,7 @@ from roadstead.decide.report.status import (
     RolloutState,
     Service,
 )
+from roadstead.decide.scaling import is_removed
 from roadstead.holdings import Use, use_of
 from roadstead.memory import DeploymentMemory, GroupMemory, place
 from roadstead.model import Deployment, Fleet, GpuPart, Quota
@@ -90,7 +91,7 @@ def _orphan(fleet: Fleet, shard: Shard) -> Orphan:
         deployment=shard.deployment,
         clusters=tuple(dict.fromkeys(cluster for cluster, _ in shard.groups)),
         replicas=sum(1 for member in shard.members if member.replica.phase is not Phase.LOST),
-        removing=any(one.deployment == shard.deployment for one in fleet.intents.remove),
+        removing=is_removed(fleet, shard.deployment),
     )
 
 
@@ -185,7 +186,7 @@ class _Scene:
     def state(self, declared: Deployment, groups: tuple[GroupStatus, ...], shard: Shard, wanted: int) -> RolloutState:
         current = [one for one in groups if one.current]
         others = [one for one in groups if not one.current]
-        if any(one.deployment == declared.name for one in self.fleet.intents.remove):
+        if is_removed(self.fleet, declared.name):
             return RolloutState.REMOVING
         if any(one.failed for one in current):
             return RolloutState.ROLLED_BACK if any(one.target for one in others) else RolloutState.FAILED

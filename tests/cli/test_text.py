@@ -1,0 +1,200 @@
+"""What stands on the screen, letter by letter, at 80 and at 120 columns.
+
+``ROADSTEAD_GOLDEN=write`` writes the files anew; the difference is then read like any other change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import RenderableType
+
+from roadstead.cli.text.plan import plan_view_text
+from roadstead.cli.text.status import changes, endpoint_table, progress_table, status_view
+from roadstead.cli.text.why import explanation_view
+from roadstead.cli.text.words import age, rough
+from roadstead.decide.report import FleetStatus, RolloutState
+from roadstead.model import Intents, Quota, RemoveIntent, ScaleIntent
+from roadstead.units import Cpus, Duration, Memory
+from tests.cli.stage import DAEMON, Stage, declared, fleet_of, rendered
+
+GOLDEN = Path(__file__).parent / "golden"
+GI = 1024**3
+TIGHT = {"search": Quota(cpu=Cpus(1_500), memory=Memory(16 * GI), gpu=2000)}
+
+
+def settled(status: FleetStatus) -> bool:
+    """Whether everything in the fleet is as asked."""
+    return all(one.state is RolloutState.SETTLED for one in status.deployments)
+
+
+def held(status: FleetStatus) -> bool:
+    """Whether the first deployment is held."""
+    return status.deployments[0].state is RolloutState.HELD
+
+
+def running() -> Stage:
+    """Two deployments, settled."""
+    stage = Stage(fleet_of(declared(), declared("translate", replicas=1, cpu=Cpus(1_000))))
+    stage.until(settled)
+    for _ in range(20):
+        stage.turn()
+    return stage
+
+
+def over_the_quota() -> Stage:
+    """Four wanted, three allowed."""
+    stage = Stage(fleet_of(declared(replicas=4), quotas=TIGHT))
+    stage.until(held)
+    return stage
+
+
+def out_of_memory() -> Stage:
+    """One of two was just killed."""
+    stage = running()
+    stage.cluster.crash(stage.deployment().replicas[0].id, out_of_memory=True)
+    stage.turn()
+    return stage
+
+
+def half_updated() -> Stage:
+    """A rollout in the middle, told in words of a plan."""
+    stage = running()
+    stage.drive.fleet = fleet_of(declared(version=2, memory=Memory(2 * GI)), declared("translate", replicas=1))
+    return stage
+
+
+def commanded() -> Stage:
+    """One deployment scaled by command, one vanished from the file, one to be deleted."""
+    stage = Stage(fleet_of(declared(), declared("vanished"), declared("goes")))
+    stage.until(settled)
+    intents = Intents(
+        scale=(ScaleIntent(deployment="minilm", replicas=3, declared=2),),
+        remove=(RemoveIntent(deployment="goes", declared=declared("goes").targets[0].revision),),
+    )
+    stage.drive.fleet = attrs.evolve(fleet_of(declared(), declared("goes")), intents=intents)
+    return stage
+
+
+def bad_file() -> RenderableType:
+    """A daemon whose newest file is wrong."""
+    service = attrs.evolve(DAEMON, bad_file=("fleet.yaml:3:1: there is no key 'fleett'", "  hint: fleet"), staged=True)
+    return status_view(running().status(service))
+
+
+def silent_cluster() -> RenderableType:
+    """A cluster that does not answer."""
+    stage = running()
+    stage.cluster.faults.partitioned = True
+    return status_view(stage.turn())
+
+
+def nobody() -> RenderableType:
+    """A look without a daemon."""
+    return status_view(running().status(attrs.evolve(DAEMON, daemon=None, started_at=None)))
+
+
+SCENES: dict[str, Callable[[], RenderableType]] = {
+    "status": lambda: status_view(running().status()),
+    "status-verbose": lambda: status_view(running().status(), verbose=True),
+    "status-one": lambda: status_view(running().status(), ["translate"]),
+    "status-over-quota": lambda: status_view(over_the_quota().status()),
+    "status-bad-file": bad_file,
+    "status-silent-cluster": silent_cluster,
+    "status-commanded": lambda: status_view(commanded().turn()),
+    "status-without-daemon": nobody,
+    "progress": lambda: progress_table(over_the_quota().status().deployments),
+    "endpoints": lambda: endpoint_table(running().status(), None),
+    "plan-nothing": lambda: plan_view_text(running().plan()),
+    "plan-create": lambda: plan_view_text(Stage(fleet_of(declared())).plan(), verbose=True),
+    "plan-replace": lambda: plan_view_text(half_updated().plan()),
+    "plan-over-quota": lambda: plan_view_text(over_the_quota().plan(), verbose=True),
+    "plan-delete": lambda: plan_view_text(commanded().plan(), verbose=True),
+    "why-settled": lambda: explanation_view(running().why()),
+    "why-over-quota": lambda: explanation_view(over_the_quota().why()),
+    "why-out-of-memory": lambda: explanation_view(out_of_memory().why()),
+}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_scene_looks_as_it_did(scene: str, width: int) -> None:
+    """The whole screen, compared with the file of that name."""
+    text = rendered(SCENES[scene](), width)
+    golden = GOLDEN / f"{scene}.{width}.txt"
+    if os.environ.get("ROADSTEAD_GOLDEN") == "write":
+        golden.write_text(text)
+    assert golden.read_text() == text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("scene", SCENES)
+def test_no_line_is_longer_than_the_screen(scene: str, width: int) -> None:
+    """Long words go on below; nothing is cut and nothing runs over."""
+    assert all(len(line) <= width for line in rendered(SCENES[scene](), width).splitlines())
+
+
+def test_nothing_is_cut_on_a_narrow_screen() -> None:
+    """Long words are folded; the mark of something left out never appears."""
+    assert "…" not in rendered(status_view(running().status()), 40)
+
+
+def test_every_golden_file_belongs_to_a_scene() -> None:
+    """A scene that goes takes its files with it."""
+    assert sorted(f"{scene}.{width}.txt" for scene in SCENES for width in (80, 120)) == sorted(
+        path.name for path in GOLDEN.iterdir()
+    )
+
+
+def test_off_a_terminal_each_change_is_one_line() -> None:
+    """What became of a replica and of a deployment, in the order of the life, without repetition."""
+    stage = Stage(fleet_of(declared(replicas=1)))
+    statuses = [stage.turn()]
+    while not settled(statuses[-1]):
+        statuses.append(stage.turn())
+    pairs = zip([None, *statuses], [*statuses, statuses[-1]], strict=True)
+    lines = [line for before, after in pairs for line in changes(before, after)]
+    replica = statuses[-1].deployments[0].replicas[0].id
+    assert "minilm: progressing, 0/1 serving" == lines[0]
+    assert [f"{replica}: slot -> starting", f"{replica}: starting -> listed", "minilm: settled, 1/1 serving"] == [
+        line for line in lines if "->" in line or "settled" in line
+    ]
+    assert [] == changes(statuses[-1], statuses[-1])
+
+
+@pytest.mark.parametrize(
+    ("ms", "expected"),
+    [
+        (0, "0s"),
+        (999, "0s"),
+        (59_000, "59s"),
+        (60_000, "1m"),
+        (61_000, "1m1s"),
+        (3_600_000, "1h"),
+        (90_000_000, "1d1h"),
+    ],
+)
+def test_an_age_is_told_in_its_two_largest_units(ms: int, expected: str) -> None:
+    """Short enough for a column, exact enough to compare two."""
+    assert expected == age(Duration(ms))
+
+
+@given(st.integers(min_value=0, max_value=2**60))
+def test_a_rough_amount_is_close_to_the_exact_one(amount: int) -> None:
+    """Within a tenth, and never 0 for something that is there."""
+    text = rough(Memory(amount))
+    scales = {"Ti": 1024**4, "Gi": 1024**3, "Mi": 1024**2, "Ki": 1024, "": 1}
+    unit = next(one for one in scales if text.endswith(one))
+    told = float(text.removesuffix(unit)) * scales[unit] if unit else float(text)
+    assert abs(told - amount) <= amount / 10
+
+
+def test_what_is_unknown_is_a_question_mark() -> None:
+    """Unknown use is never shown as 0."""
+    assert ("?", "?") == (rough(None), age(None))
