@@ -83,9 +83,9 @@ class Drive:
         self._world = assemble(self._world, views, self._probe(views), outcomes=self._outcomes)
         return self._world
 
-    def decide(self, world: World, only: frozenset[str] | None = None) -> Plan:
+    def decide(self, world: World) -> Plan:
         """Return the plan for ``world``, with the memory that was saved last."""
-        return plan(self.fleet, world, self.saved, self.now(), self.policies, only=only)
+        return plan(self.fleet, world, self.saved, self.now(), self.policies)
 
     def start_again(self, *, forget: bool = False) -> None:
         """Go on as a new process: with what was saved, or without where that was lost too."""
@@ -128,14 +128,14 @@ class Drive:
         adding = [step for step in decided.steps if isinstance(step, Grow | Bind)]
         taking = [step for step in decided.steps if not isinstance(step, Grow | Bind)]
         turn = decided.memory.turn
-        for step in adding:
-            yield from self._call(step, turn, silent)
+        for grown in adding:
+            yield from self._call(grown, turn, silent)
         if not taking:
             return
         views = self._look(self.clusters)
         models = self._probe(views)
-        for step in taking:
-            yield from self._take(step, turn, silent, views, models)
+        for taken in taking:
+            yield from self._take(taken, turn, silent, views, models)
 
     def _take(
         self,

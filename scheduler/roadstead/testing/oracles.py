@@ -98,15 +98,19 @@ def _device_milli(needs: Resources) -> int:
 # ---- 2: quotas ----
 
 
-def used(truth: World) -> Mapping[str, Counter[str]]:
-    """Return what each owner really holds over all clusters: what groups were asked for, and what is still stopping."""
+def used(fleet: Fleet, truth: World) -> Mapping[str, Counter[str]]:
+    """Return what each owner really holds over all clusters: what groups were asked for, and what is still stopping.
+
+    A deployment's owner is who the file says; the owner that a group was created with counts where the file is silent.
+    """
     holds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for _, snapshot in truth.snapshots():
         for group in snapshot.groups:
             count = _held_count(group)
             needs = group.template.resources
             gpu = _device_count(needs) * _device_milli(needs)
-            holds[group.owner].update(
+            declared = fleet.deployments.get(group.key.deployment)
+            holds[declared.owner if declared is not None else group.owner].update(
                 {"cpu": needs.cpu.milli * count, "memory": needs.memory.bytes * count, "gpu": gpu * count}
             )
     return holds
@@ -120,7 +124,7 @@ def _held_count(group: Group) -> int:
 
 def quota_broken(fleet: Fleet, before: World, after: World) -> tuple[str, ...]:
     """Return the owners whose use one call raised over their quota."""
-    held, holds = used(before), used(after)
+    held, holds = used(fleet, before), used(fleet, after)
     return tuple(
         f"{owner} holds {holds[owner][what]} {what} of {limit}, and held {held[owner][what] if owner in held else 0}"
         for owner in holds
