@@ -99,10 +99,13 @@ def array_of(proto: tensor_pb2.TensorProto) -> NDArray[Any]:
 
 def _fitting(given: Any, kind: Type) -> NDArray[Any]:
     """Return the values of a field as an array of the type; the narrow integers travel in a field of 32 bits."""
-    try:
+    if kind.field != "int_val":
         return np.array(given, dtype=kind.numpy)
-    except OverflowError as error:
-        raise TensorError(f"a value does not fit {kind.name}: {error}") from error
+    wide = np.array(given, dtype="<i4")
+    values = wide.astype(kind.numpy)
+    if (values != wide).any():
+        raise TensorError(f"a value does not fit {kind.name}: {wide[values != wide][0]}")
+    return values
 
 
 def _array_of_content(content: bytes, kind: Type, shape: tuple[int, ...]) -> NDArray[Any]:

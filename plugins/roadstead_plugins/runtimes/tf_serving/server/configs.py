@@ -105,17 +105,17 @@ def read_batching(path: Path | None) -> Batching:
     message = _BatchingParameters()
     _read(path, message)
     given: dict[str, Any] = {
-        ours: getattr(message, theirs).value * scale
-        for theirs, ours, scale in (
-            ("max_batch_size", "max_batch_size", 1),
-            ("batch_timeout_micros", "timeout", 1e-6),
-            ("max_enqueued_batches", "max_enqueued_batches", 1),
-            ("num_batch_threads", "threads", 1),
+        ours: getattr(message, theirs).value
+        for theirs, ours in (
+            ("max_batch_size", "max_batch_size"),
+            ("max_enqueued_batches", "max_enqueued_batches"),
+            ("num_batch_threads", "threads"),
+            ("thread_pool_name", "thread_pool_name"),
         )
         if message.HasField(theirs)
     }
-    if message.HasField("thread_pool_name"):
-        given["thread_pool_name"] = message.thread_pool_name.value
+    if message.HasField("batch_timeout_micros"):
+        given["timeout"] = message.batch_timeout_micros.value / 1e6
     batching = Batching(
         allowed_batch_sizes=tuple(message.allowed_batch_sizes),
         pad_variable_length_inputs=message.pad_variable_length_inputs,
