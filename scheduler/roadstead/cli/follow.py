@@ -20,7 +20,6 @@ __all__ = ["Following", "Within", "conclude", "follow", "timeout_option", "waiti
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_EVERY = 0.5
 _PATIENCE = 2
 """How many turns in a row must find that something cannot be placed, before it is said: room may just be coming."""
 
@@ -34,10 +33,14 @@ class Following(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Within:
-    """How long something is followed, from which turn on, and what goes on when nobody follows it any more."""
+    """How long something is followed, from which turn on, and what goes on when nobody follows it any more.
+
+    ``every`` is how many seconds lie between two looks.
+    """
 
     timeout_ms: int
     from_turn: int = 0
+    every: float = 0.5
     goes_on: str = "the daemon goes on; `roadstead status --watch` shows how far it is"
 
 
@@ -96,7 +99,7 @@ def _statuses(asked: Following, within: Within) -> Iterator[FleetStatus]:
                 "it is not done yet, and the time given is over",
                 hint=f"{within.goes_on}; `roadstead why NAME` says what it waits for",
             )
-        time.sleep(_EVERY)
+        time.sleep(within.every)
 
 
 def _final(found: Verdict, times: int) -> bool:
