@@ -271,6 +271,8 @@ def open_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Op
         name: str = "here",
         root: Path | None = None,
     ) -> LocalSubject:
+        for folder in place.folders if place is not None else ():
+            Path(folder).mkdir(exist_ok=True)  # the last cluster there removed it when nothing was left in it
         context = BackendContext(
             cluster=name,
             fleet="tests",

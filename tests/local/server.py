@@ -81,6 +81,7 @@ def main() -> None:
     if os.environ.get("SLOW_STOP"):
         signal.signal(signal.SIGTERM, stop_slowly)
     if len(sys.argv) < 3:
+        os.write(1, f"serving as {os.getpid()}\n".encode())
         signal.pause()
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

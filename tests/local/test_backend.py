@@ -167,12 +167,12 @@ class TestOutlivingTheDaemon:
     def test_shims_do_not_stay_as_zombies(self, open_cluster: OpenCluster, template: Template) -> None:
         """The daemon collects the shims that it started."""
         cluster = open_cluster()
-        before = zombies_of(os.getpid())  # left by other tests, which closed their backends before their shims ended
-        serve(cluster, order_of(template))
+        (replica,) = serve(cluster, order_of(template))
+        shim = shim_of(cluster, replica)
         group = group_of(cluster)
         cluster.backend.delete(group.key, grace=Duration(0), expect=Expect(group.version))
         cluster.until(lambda now: not now.groups)
-        cluster.until(lambda _: zombies_of(os.getpid()) <= before)
+        cluster.until(lambda _: not Path(f"/proc/{shim}").exists())
 
 
 _HOLD = """
@@ -216,18 +216,6 @@ def kill_shim(cluster: LocalSubject, replica: Replica) -> None:
     pid = shim_of(cluster, replica)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-
-
-def zombies_of(parent: int) -> set[str]:
-    """Return the children of a process that have ended and were not collected."""
-    zombies = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                text = (folder / "stat").read_text(errors="replace")
-                if ["Z", str(parent)] == text[text.rindex(")") + 2 :].split()[:2]:
-                    zombies.add(folder.name)
-    return zombies
 
 
 class TestReasons:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from roadstead.spi.backend import ABSENT, Backend, Binds
 from roadstead.testing.subject import Subject, bind_all, found, group_order, small_template
 from roadstead.world import Phase, Snapshot
-from tests.local.conftest import LocalSubject, OpenCluster
+from tests.local.conftest import LocalSubject, OpenCluster, until
 from tests.simulated import test_contract as contract
 
 
@@ -24,7 +26,17 @@ class ContractSubject:
 
     def until(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
         """Return the first observation of which ``holds`` is true."""
-        return self.cluster.until(holds)
+        seen = self.cluster.until(holds)
+        for replica in (one for group in seen.groups for one in group.replicas if one.phase is Phase.RUNNING):
+            # A process is there before it can do anything: the tests mean a server that heeds SIGTERM in its own way.
+            log = self.cluster.root / "replicas" / replica.id / "server.log"
+            pid = replica.incarnation.rpartition(".")[2]
+            until(partial(_says, log, f"serving as {pid}\n"))
+        return seen
+
+
+def _says(log: Path, line: str) -> bool:
+    return log.exists() and line in log.read_text()
 
 
 @pytest.fixture

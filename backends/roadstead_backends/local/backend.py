@@ -21,7 +21,7 @@ from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.template import canonical, from_canonical
 from roadstead.units import Duration
 from roadstead.world import Capabilities, Group, GroupKey, Node, Phase, Replica, Snapshot, Usage
-from roadstead_backends.local.cgroups import CgroupPlace
+from roadstead_backends.local.cgroups import CgroupPlace, remove_place
 from roadstead_backends.local.devices import DeviceProvider
 from roadstead_backends.local.host import Host
 from roadstead_backends.local.keeper import Keeper
@@ -56,6 +56,7 @@ class LocalBackend:
         self._owner_id = context.owner_id
         self._store = store
         self._locks = locks
+        self._place = place
         self._devices = devices
         self._guard = threading.RLock()
         self._groups: dict[GroupKey, GroupRecord] = {}
@@ -168,6 +169,8 @@ class LocalBackend:
 
     def close(self) -> None:
         """Let go of locks and descriptors; replicas go on serving."""
+        if not self._keeper.bound():
+            remove_place(self._place)  # the next daemon makes it again where it then is
         self._keeper.close()
         self._devices.close()
         for lock in self._locks:

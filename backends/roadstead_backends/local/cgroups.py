@@ -30,6 +30,7 @@ __all__ = [
     "make_group",
     "parse_membership",
     "parse_mounts",
+    "remove_place",
     "replica_group",
 ]
 
@@ -202,6 +203,13 @@ def _legacy_place(mounts: tuple[Mount, ...], groups: Mapping[str, str], name: st
 
 def _refused(folder: str, error: OSError) -> str:
     return f"control groups below {folder} cannot be made: {os.strerror(error.errno or 0).lower()}"
+
+
+def remove_place(place: CgroupPlace) -> None:
+    """Remove a place in which there is nothing any more; one with groups in it stays."""
+    for folder in place.folders:
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
 
 
 # ---- one replica ----

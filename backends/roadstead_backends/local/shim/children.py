@@ -39,6 +39,11 @@ def let_go(child: Child) -> None:
     os.close(child.pidfd)
 
 
+def age(child: Child) -> float:
+    """Return the seconds since a child was started; the kernel's start times count from boot."""
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - child.identity.started / _TICKS_PER_SECOND)
+
+
 def reap(child: Child | None) -> Ended | None:
     """Collect every child and orphan of ours that has ended; return how ``child`` ended, if it was among them.
 
@@ -53,9 +58,9 @@ def reap(child: Child | None) -> Ended | None:
         if pid == 0:
             break
         if child is not None and child.ours and pid == child.identity.pid:
-            ended = Ended(status, _age(child.identity))
+            ended = Ended(status, age(child))
     if ended is None and child is not None and not child.ours and _has_ended(child.pidfd):
-        ended = Ended(wait_status_of(child.pidfd), _age(child.identity))
+        ended = Ended(wait_status_of(child.pidfd), age(child))
     return ended
 
 
@@ -63,8 +68,3 @@ def _has_ended(pidfd: int) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _age(identity: ProcessIdentity) -> float:
-    """Return the seconds since a process was started; the kernel's start times count from boot."""
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started / _TICKS_PER_SECOND)

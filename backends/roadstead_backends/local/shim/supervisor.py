@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from roadstead_backends.local.shim import state as phases
 from roadstead_backends.local.shim.backoff import crashes_in_a_row, wait_before
 from roadstead_backends.local.shim.cgroup import allow_processes, oom_kills, remove
-from roadstead_backends.local.shim.children import Child, Ended, hold, let_go, reap
+from roadstead_backends.local.shim.children import Child, Ended, age, hold, let_go, reap
 from roadstead_backends.local.shim.files import write_json
 from roadstead_backends.local.shim.identity import identity_of
 from roadstead_backends.local.shim.listeners import explain_taken, listener_at
@@ -116,11 +116,20 @@ class Supervisor:
         if ended is not None:
             self._record_end(ended, now)
         if self._child is not None:
+            self._forget_crashes(self._child)
             self._mind_child(now)
         elif not self._swept:
             self._sweep()
         if self._child is None and self._swept:
             self._go_on(now)
+
+    def _forget_crashes(self, child: Child) -> None:
+        """After a good run the crashes before are history."""
+        if self._state.phase == phases.RUNNING and self._state.crashes and self._left_of_good_run(child) <= 0:
+            self._change(crashes=0)
+
+    def _left_of_good_run(self, child: Child) -> float:
+        return self._spec.backoff.reset_after - age(child)
 
     def _mind_child(self, now: float) -> None:
         assert self._child is not None
@@ -293,7 +302,8 @@ class Supervisor:
         if ending is not None and ending.kind == _OVER_MEMORY:
             killed_for_memory, detail = True, ending.reason
         elif killed_for_memory:
-            detail = f"out of memory: {detail} at the limit of its control group"
+            how = detail if number is not None or code is not None else "killed"
+            detail = f"out of memory: {how} at the limit of its control group"
         if error is not None:
             detail = error
         elif what == "prepare":
@@ -350,6 +360,8 @@ class Supervisor:
             due.append(self._ending.deadline)
         if self._child is not None and self._spec.limits.watched_memory is not None:
             due.append(self._next_watch)
+        if self._child is not None and self._state.phase == phases.RUNNING and self._state.crashes:
+            due.append(now + max(0.0, self._left_of_good_run(self._child)))
         if self._state != self._saved:
             due.append(now + _RETRY_SAVE_EVERY)
         return min(due) if due else None
