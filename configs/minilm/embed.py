@@ -58,7 +58,7 @@ def request(sentences: Sequence[str], *, model: str) -> predict_pb2.PredictReque
 
 
 def embed(address: str, sentences: Sequence[str], *, model: str, timeout: float) -> NDArray[np.float32]:
-    """Return one row of 384 numbers for each sentence, of length 1. Raises `grpc.RpcError`."""
+    """Return one row of 384 numbers for each sentence, of length 1. Raises ``grpc.RpcError``."""
     # A replica is on this machine or behind a gateway: never behind the proxy that the environment may name.
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

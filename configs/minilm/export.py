@@ -2,9 +2,9 @@
 
     python -m configs.minilm.export models/minilm
 
-writes `models/minilm/1`. Its only signature, `serving_default`, takes `input_ids` and `attention_mask` (int32, [batch,
-sequence], at most 512 long) and answers `embedding` (float32, [batch, 384]): mean-pooled over the tokens, then
-L2-normalised.
+writes ``models/minilm/1``. Its only signature, ``serving_default``, takes ``input_ids`` and ``attention_mask`` (int32,
+[batch, sequence], at most 512 long) and answers ``embedding`` (float32, [batch, 384]): mean-pooled over the tokens,
+then L2-normalised.
 
 **Pad-safe**: what follows the first [SEP] of a row changes nothing, whatever the mask says there. TensorFlow Serving's
 own batcher makes rows of one length by repeating each tensor's *first* element, which is a 1 in the mask and [CLS] in
@@ -28,9 +28,9 @@ STAMP: Final = "assets.extra/exported-from"
 
 
 def export(base: Path) -> bool:
-    """Write the SavedModel to `base/1` and say whether there was anything to do.
+    """Write the SavedModel to ``base/1`` and say whether there was anything to do.
 
-    Atomic: the version is written beside and renamed, so a server that polls `base` never sees half of one. A version
+    Atomic: the version is written beside and renamed, so a server that polls ``base`` never sees half of one. A version
     that is there but not intact is replaced.
     """
     target = base / str(VERSION)
@@ -66,7 +66,7 @@ def stamp(version: Path, source: str) -> None:
 
 
 def is_intact(version: Path, source: str) -> bool:
-    """Whether the version folder was made from `source` and still has every file at its size."""
+    """Whether the version folder was made from ``source`` and still has every file at its size."""
     try:
         recorded = (version / STAMP).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def is_intact(version: Path, source: str) -> bool:
 
 
 def sizes(version: Path) -> list[str]:
-    """Return `PATH SIZE` of each file of the version but the stamp, in order."""
+    """Return ``PATH SIZE`` of each file of the version but the stamp, in order."""
     files = sorted(path for path in version.rglob("*") if path.is_file() and path != version / STAMP)
     return [f"{path.relative_to(version)} {path.stat().st_size}" for path in files]
 

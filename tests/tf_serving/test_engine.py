@@ -80,8 +80,8 @@ def test_no_memory_is_lost_by_running(tmp_path: Path) -> None:
     assert pass_through(100) - before < 10_000
 
 
-def test_a_closed_model_gives_its_memory_back(tmp_path: Path) -> None:
-    """Loading and closing again and again does not grow the process."""
+def test_loading_again_and_again_does_not_grow_the_process(tmp_path: Path) -> None:
+    """What a closed model leaves behind is used by the next one."""
     folder = half_plus(2, tmp_path / "1")
 
     def load_and_close(times: int) -> int:

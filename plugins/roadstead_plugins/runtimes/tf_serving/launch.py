@@ -1,6 +1,6 @@
 """How a server of either engine is started for a template: flags, environment and configuration files. Pure.
 
-The variables of :mod:`roadstead.spi.runtime` stand in arguments and in the contents of files.
+The variables of :mod:``roadstead.spi.runtime`` stand in arguments and in the contents of files.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _batching_problems(batching: BatchingSpec | None) -> tuple[str, ...]:
 
 
 def launch(template: Template) -> Launch:
-    """Return how to start a server for ``template``, which must have no :func:`problems`."""
+    """Return how to start a server for ``template``, which must have no :func:``problems``."""
     embedded = template.runtime.engine == EMBEDDED
     batching = template.runtime.batching
     files = [ConfigFile(_MODELS, model_config(template)), ConfigFile(_MONITORING, _MONITORING_TEXT)]

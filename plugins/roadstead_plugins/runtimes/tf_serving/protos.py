@@ -1,11 +1,11 @@
 """TensorFlow Serving's messages and service stubs, without TensorFlow.
 
-`tensorflow_serving.apis` imports `tensorflow.core...`, and so the whole of TensorFlow: five seconds of CPU and half a
-gigabyte. The messages themselves need neither: while they are imported here, `tensorflow` is a bare package whose path
-points at the installed one, so that only the generated `*_pb2` modules below it are ever executed (about 0.15 s and 25
-MB, gRPC included).
+``tensorflow_serving.apis`` imports ``tensorflow.core...``, and so the whole of TensorFlow: five seconds of CPU and half
+a gigabyte. The messages themselves need neither: while they are imported here, ``tensorflow`` is a bare package whose
+path points at the installed one, so that only the generated ``*_pb2`` modules below it are ever executed (about 0.15 s
+and 25 MB, gRPC included).
 
-Afterwards the bare package is taken away again. A later `import tensorflow` in the same process is therefore the real
+Afterwards the bare package is taken away again. A later ``import tensorflow`` in the same process is therefore the real
 one, and finds the messages already imported: they are the same classes. For that reason every message that we use is
 imported in this module, at once: importing another one elsewhere would bring in all of TensorFlow.
 """
@@ -19,10 +19,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def bare_tensorflow() -> Iterator[None]:
-    """Let modules below `tensorflow` be imported in this block without executing `tensorflow/__init__.py`.
+    """Let modules below ``tensorflow`` be imported in this block without executing ``tensorflow/__init__.py``.
 
     Does nothing where TensorFlow itself is already imported. Not for use while another thread imports TensorFlow.
-    Raises `ModuleNotFoundError` where it is not installed.
+    Raises ``ModuleNotFoundError`` where it is not installed.
     """
     if "tensorflow" in sys.modules:
         yield

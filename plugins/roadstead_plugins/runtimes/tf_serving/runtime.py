@@ -1,4 +1,4 @@
-"""The runtime ``tf_serving``: the contract of :mod:`roadstead.spi.runtime` for TensorFlow Serving's API."""
+"""The runtime ``tf_serving``: the contract of :mod:``roadstead.spi.runtime`` for TensorFlow Serving's API."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class TfServing:
         """Make the server serve ``version`` instead, and return when it does.
 
         The folder is the one of the template: a server that sees it elsewhere, in a container, cannot be told so.
-        Raises :class:`roadstead.errors.RoadsteadError`; the server may then still be loading.
+        Raises :class:``roadstead.errors.RoadsteadError``; the server may then still be loading.
         """
         model = server.template.model
         if self._grpc is None or server.endpoint.grpc is None:

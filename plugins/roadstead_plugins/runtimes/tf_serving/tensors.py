@@ -1,7 +1,7 @@
 """Tensors as messages and as numpy arrays, and back, without TensorFlow.
 
-A `TensorProto` carries its values either as raw little-endian bytes (`tensor_content`) or in the repeated field of its
-type, and there one value may stand for many: the last one given fills what is missing, and none at all means zeros.
+A ``TensorProto`` carries its values either as raw little-endian bytes (``tensor_content``) or in the repeated field of
+its type, and there one value may stand for many: the last one given fills what is missing, and none at all means zeros.
 """
 
 import math
@@ -24,7 +24,7 @@ class TensorError(ValueError):
 
 @attrs.frozen(kw_only=True)
 class Type:
-    """One of TensorFlow's types: its number, its name in messages, its numpy type, and its field in a `TensorProto`."""
+    """One of TensorFlow's types: its number, its name, its numpy type, and its field in a ``TensorProto``."""
 
     number: int
     name: str
@@ -59,7 +59,7 @@ BY_NUMPY: Final[Mapping[np.dtype[Any], Type]] = {item.numpy: item for item in TY
 
 
 def type_of(number: int) -> Type:
-    """Return the type with that number, raising `TensorError` for one that is not converted."""
+    """Return the type with that number, raising ``TensorError`` for one that is not converted."""
     found = BY_NUMBER.get(number)
     if found is None:
         known = number in types_pb2.DataType.values()
@@ -69,10 +69,10 @@ def type_of(number: int) -> Type:
 
 
 def array_of(proto: tensor_pb2.TensorProto) -> NDArray[Any]:
-    """Return the tensor as an array; strings are `bytes` in an array of objects.
+    """Return the tensor as an array; strings are ``bytes`` in an array of objects.
 
-    The array may be a read-only view of the message's bytes. Raises `TensorError` for an unknown type or shape, and for
-    contents that do not fit the shape.
+    The array may be a read-only view of the message's bytes. Raises ``TensorError`` for an unknown type or shape, and
+    for contents that do not fit the shape.
     """
     kind = type_of(proto.dtype)
     shape = shape_of(proto)
@@ -118,7 +118,7 @@ def _array_of_content(content: bytes, kind: Type, shape: tuple[int, ...]) -> NDA
 
 
 def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
-    """Return the shape of a tensor message, raising `TensorError` where it is not one that a value can have."""
+    """Return the shape of a tensor message, raising ``TensorError`` where it is not one that a value can have."""
     if proto.tensor_shape.unknown_rank:
         raise TensorError("tensor has a shape of unknown rank")
     shape = tuple(dimension.size for dimension in proto.tensor_shape.dim)
@@ -132,8 +132,8 @@ def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
 def proto_of(array: NDArray[Any], *, as_content: bool = False) -> tensor_pb2.TensorProto:
     """Return the array as a message, with its values in the field of their type, or as bytes.
 
-    TensorFlow Serving answers in fields unless told otherwise, and many clients read `float_val` themselves. Text in an
-    array of objects is encoded as UTF-8. Raises `TensorError` for a numpy type that no message has.
+    TensorFlow Serving answers in fields unless told otherwise, and many clients read ``float_val`` themselves. Text in
+    an array of objects is encoded as UTF-8. Raises ``TensorError`` for a numpy type that no message has.
     """
     kind = numpy_type(array)
     proto = tensor_pb2.TensorProto(dtype=kind.number)

@@ -1,4 +1,4 @@
-"""`python -m roadstead_plugins.runtimes.tf_serving.server --help`."""
+"""``python -m roadstead_plugins.runtimes.tf_serving.server --help``."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """Putting requests together: TensorFlow Serving's queue as a state machine, and a batch's arrays joined and parted.
 
-Nothing here waits, runs a thread or reads a clock; `scheduler` drives it. Sources of the rules:
-`shared_batch_scheduler.h` in TensorFlow, `batching_session.cc` and `batching_util.cc` in TensorFlow Serving.
+Nothing here waits, runs a thread or reads a clock; ``scheduler`` drives it. Sources of the rules:
+``shared_batch_scheduler.h`` in TensorFlow, ``batching_session.cc`` and ``batching_util.cc`` in TensorFlow Serving.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ MAX_PADDED_RANK: Final = 6
 
 @attrs.define
 class Batch(Generic[T]):
-    """Tasks that run together; `opened` is when the first of them came."""
+    """Tasks that run together; ``opened`` is when the first of them came."""
 
     opened: float = 0.0
     size: int = 0
@@ -41,7 +41,7 @@ class Queue(Generic[T]):
         self._batches: deque[Batch[T]] = deque([Batch()])
 
     def offer(self, task: T, *, size: int, now: float) -> None:
-        """Take a task of so many rows, or raise `ServingError`: larger than a batch may be, or no room to wait."""
+        """Take a task of so many rows, or raise ``ServingError``: larger than a batch may be, or no room to wait."""
         limit = self._batching.max_batch_size
         if size > limit:
             raise invalid(f"Task size {size} is larger than maximum input batch size {limit}")
@@ -61,7 +61,7 @@ class Queue(Generic[T]):
         batch.size += size
 
     def due(self) -> float | None:
-        """Return when the next batch may run, which may be past; `None` while nothing waits."""
+        """Return when the next batch may run, which may be past; ``None`` while nothing waits."""
         first = self._batches[0]
         if len(self._batches) > 1 or first.size >= self._batching.max_batch_size:
             return first.opened
@@ -137,7 +137,7 @@ def _pad(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def parted(outputs: Sequence[NDArray[Any]], sizes: Sequence[int], *, total: int) -> list[list[NDArray[Any]]]:
-    """Return each request's part of the outputs of a batch of `total` rows, of which the last may be nobody's."""
+    """Return each request's part of the outputs of a batch of ``total`` rows, of which the last may be nobody's."""
     for output in outputs:
         if output.ndim == 0:
             raise ServingError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")

@@ -1,6 +1,6 @@
 """The files that the flags name, in protobuf's text format as TensorFlow Serving reads them, as values of our own.
 
-`ModelServerConfig` comes with `tensorflow-serving-api`; the two other messages do not, and are declared here.
+``ModelServerConfig`` comes with ``tensorflow-serving-api``; the two other messages do not, and are declared here.
 """
 
 import os
@@ -26,7 +26,7 @@ class ConfigError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Batching:
-    """How requests are put together. The defaults are those of TensorFlow's `SharedBatchScheduler`."""
+    """How requests are put together. The defaults are those of TensorFlow's ``SharedBatchScheduler``."""
 
     max_batch_size: int = 1000
     timeout: float = 0.0
@@ -49,7 +49,7 @@ class ModelConfig:
 
 
 def read_models(path: Path) -> tuple[ModelConfig, ...]:
-    """Read a `ModelServerConfig` file."""
+    """Read a ``ModelServerConfig`` file."""
     message = model_server_config_pb2.ModelServerConfig()
     _read(path, message)
     try:
@@ -59,7 +59,7 @@ def read_models(path: Path) -> tuple[ModelConfig, ...]:
 
 
 def models_of(message: model_server_config_pb2.ModelServerConfig) -> tuple[ModelConfig, ...]:
-    """Return the models of a `ModelServerConfig`, raising `ServingError` with TensorFlow Serving's texts."""
+    """Return the models of a ``ModelServerConfig``, raising ``ServingError`` with TensorFlow Serving's texts."""
     if message.WhichOneof("config") == "custom_model_config":
         raise invalid("ModelServer does not yet support custom model config.")
     found = tuple(_model(config) for config in message.model_config_list.config)
@@ -99,7 +99,7 @@ def _policy(policy: Any) -> Policy:
 
 
 def read_batching(path: Path | None) -> Batching:
-    """Read a `BatchingParameters` file; without one, the defaults."""
+    """Read a ``BatchingParameters`` file; without one, the defaults."""
     if path is None:
         return Batching()
     message = _BatchingParameters()
@@ -137,7 +137,7 @@ def _check(batching: Batching, path: Path) -> None:
 
 
 def read_monitoring(path: Path | None) -> str | None:
-    """Read a `MonitoringConfig` file and return the path to serve metrics at, or `None` for nowhere."""
+    """Read a ``MonitoringConfig`` file and return the path to serve metrics at, or ``None`` for nowhere."""
     if path is None:
         return None
     message = _MonitoringConfig()
@@ -157,7 +157,7 @@ def _read(path: Path, message: Message) -> None:
 
 
 def _declare() -> tuple[type[Any], type[Any]]:
-    """Declare `BatchingParameters` and `MonitoringConfig`, field for field as in TensorFlow Serving's sources."""
+    """Declare ``BatchingParameters`` and ``MonitoringConfig``, field for field as in TensorFlow Serving's sources."""
     file = descriptor_pb2.FileDescriptorProto(
         name="roadstead/tf_serving_configs.proto",
         package="roadstead.tf_serving",

@@ -1,14 +1,14 @@
 """A SavedModel through TensorFlow's C library, by ctypes: load it, say what is in it, run it.
 
-`import tensorflow` costs five seconds of CPU and half a gigabyte, most of it Python that a server never calls. The
-shared libraries of the same package export TensorFlow's C interface (`tensorflow/c/c_api.h`, stable since 1.0); loading
-them and a model takes about one second of CPU. `TF_SessionRun` runs without the interpreter's lock, since ctypes lets
-it go around every call.
+``import tensorflow`` costs five seconds of CPU and half a gigabyte, most of it Python that a server never calls. The
+shared libraries of the same package export TensorFlow's C interface (``tensorflow/c/c_api.h``, stable since 1.0);
+loading them and a model takes about one second of CPU. ``TF_SessionRun`` runs without the interpreter's lock, since
+ctypes lets it go around every call.
 
-Ownership, which the C interface leaves to the caller: every `TF_Tensor`, `TF_Buffer`, `TF_Status` and option object
-made here is deleted here, in a `finally`. Inputs are copied into tensors that TensorFlow allocated (aligned as its
-kernels like it), outputs are copied out before their tensor is deleted. The strings of a tensor that *we* filled are
-ours to free; those of a tensor that TensorFlow gave us go with it.
+Ownership, which the C interface leaves to the caller: every ``TF_Tensor``, ``TF_Buffer``, ``TF_Status`` and option
+object made here is deleted here, in a ``finally``. Inputs are copied into tensors that TensorFlow allocated (aligned as
+its kernels like it), outputs are copied out before their tensor is deleted. The strings of a tensor that *we* filled
+are ours to free; those of a tensor that TensorFlow gave us go with it.
 """
 
 import ctypes
@@ -30,20 +30,20 @@ from roadstead_plugins.runtimes.tf_serving.tensors import Type, numpy_type, type
 
 STRING: Final = types_pb2.DT_STRING
 STRING_SIZE: Final = 24
-"""The bytes of a `TF_TString`, a fixed layout of the C interface (`tensorflow/c/tf_tstring.h`)."""
+"""The bytes of a ``TF_TString``, a fixed layout of the C interface (``tensorflow/c/tf_tstring.h``)."""
 
 _Pointer = ctypes.c_void_p
 _Text = ctypes.c_char_p
 
 
 class _Buffer(ctypes.Structure):
-    """`TF_Buffer`: bytes with a length, owned by whoever made it."""
+    """``TF_Buffer``: bytes with a length, owned by whoever made it."""
 
     _fields_: ClassVar = [("data", _Pointer), ("length", ctypes.c_size_t), ("deallocator", _Pointer)]
 
 
 class _Output(ctypes.Structure):
-    """`TF_Output`: one output of one operation of a graph, passed by value."""
+    """``TF_Output``: one output of one operation of a graph, passed by value."""
 
     _fields_: ClassVar = [("operation", _Pointer), ("index", ctypes.c_int)]
 
@@ -96,9 +96,9 @@ _FUNCTIONS: Final[Mapping[str, tuple[Any, tuple[Any, ...]]]] = {
 
 @cache
 def library() -> Any:
-    """Load the C library of the installed `tensorflow` package, once, and declare what we call.
+    """Load the C library of the installed ``tensorflow`` package, once, and declare what we call.
 
-    Raises `ModuleNotFoundError` where the package is not installed, `OSError` where its library cannot be loaded.
+    Raises ``ModuleNotFoundError`` where the package is not installed, ``OSError`` where its library cannot be loaded.
     """
     spec = importlib.machinery.PathFinder.find_spec("tensorflow")
     if spec is None or not spec.submodule_search_locations:
@@ -152,7 +152,7 @@ class SessionConfig:
     """Of a GPU's memory, 0 to 1; 0 takes what is needed, as it is needed."""
 
     def serialized(self) -> bytes:
-        """Return TensorFlow's own `ConfigProto`, as bytes."""
+        """Return TensorFlow's own ``ConfigProto``, as bytes."""
         config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=self.threads.intra_op,
             inter_op_parallelism_threads=self.threads.inter_op,
@@ -166,13 +166,13 @@ class SessionConfig:
 
 
 class SavedModel:
-    """One loaded SavedModel: its signatures, and a session to run them. `run` may be called from many threads at once.
+    """One loaded SavedModel: its signatures, and a session to run them.
 
-    `close` frees it, and must not be called while something runs.
+    ``run`` may be called from many threads at once. ``close`` frees it, and must not be called while something runs.
     """
 
     def __init__(self, *, path: Path, tags: Sequence[str], config: SessionConfig) -> None:
-        """Load the model from its version folder. Raises `ServingError` with TensorFlow's own text."""
+        """Load the model from its version folder. Raises ``ServingError`` with TensorFlow's own text."""
         tf = library()
         self._graph = tf.TF_NewGraph()
         meta_graph = tf.TF_NewBuffer()
@@ -198,9 +198,10 @@ class SavedModel:
         self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = dict(found.signature_def)
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """Feed tensors by name (`operation:index`) and return the values of the outputs named, in their order.
+        """Feed tensors by name (``operation:index``) and return the values of the outputs named, in their order.
 
-        Raises `ServingError`: TensorFlow's own for what the graph refuses, INVALID_ARGUMENT for a name that it has not.
+        Raises ``ServingError``: TensorFlow's own for what the graph refuses, INVALID_ARGUMENT for a name that it has
+        not.
         """
         tf = library()
         feeds = (_Output * len(inputs))(*(self._output(name) for name in inputs))
@@ -233,7 +234,10 @@ class SavedModel:
         return _Output(found, number)
 
     def close(self) -> None:
-        """Free the session and the graph."""
+        """Free the session and the graph.
+
+        TensorFlow's allocator keeps the memory for the next model: two at once are the peak, and stay the size.
+        """
         tf = library()
         with _status() as status:
             tf.TF_CloseSession(self._session, status)
@@ -243,7 +247,7 @@ class SavedModel:
 
 
 def _tensor_of(array: NDArray[Any]) -> int:
-    """Return a new tensor with the array's values; `_delete_ours` frees it."""
+    """Return a new tensor with the array's values; ``_delete_ours`` frees it."""
     tf = library()
     kind = numpy_type(array)
     dimensions = (ctypes.c_int64 * array.ndim)(*array.shape)

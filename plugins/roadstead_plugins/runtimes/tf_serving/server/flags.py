@@ -1,7 +1,7 @@
-"""The command line: TensorFlow Serving's flags, as far as we do what they say, and one of our own (`--host`).
+"""The command line: TensorFlow Serving's flags, as far as we do what they say, and one of our own (``--host``).
 
 A flag that TensorFlow Serving has and we do not act on is refused like a misspelt one, never swallowed: a server that
-ignores `--ssl_config_file` would look like one that encrypts.
+ignores ``--ssl_config_file`` would look like one that encrypts.
 """
 
 import argparse
@@ -160,7 +160,7 @@ def _truth(text: str) -> bool:
 
 
 _FLAG: Final[Mapping[str, Any]] = {"type": _truth, "nargs": "?", "const": True}
-"""A truth value as TensorFlow's flags have them: `--flag`, `--flag=true`, `--flag=false`."""
+"""A truth value as TensorFlow's flags have them: ``--flag``, ``--flag=true``, ``--flag=false``."""
 
 
 def _port(text: str) -> int:
@@ -190,7 +190,7 @@ def _fraction(text: str) -> float:
 
 
 def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
-    """Split `KEY=VALUE,...`; a value that is a number is passed to gRPC as one."""
+    """Split ``KEY=VALUE,...``; a value that is a number is passed to gRPC as one."""
     pairs = []
     for item in filter(None, text.split(",")):
         key, equals, value = item.partition("=")

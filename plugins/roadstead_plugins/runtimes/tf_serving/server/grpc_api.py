@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC services, on `grpc.aio`."""
+"""TensorFlow Serving's gRPC services, on ``grpc.aio``."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Tensors in TensorFlow Serving's JSON: the row format (`instances`), the column format (`inputs`), and the answers.
+"""Tensors in TensorFlow Serving's JSON: rows (``instances``), columns (``inputs``), and the answers to both.
 
-Shapes and error texts are those of `util/json_tensor.cc`. White space inside an answer is not.
+Shapes and error texts are those of ``util/json_tensor.cc``. White space inside an answer is not.
 """
 
 import base64
@@ -34,7 +34,7 @@ class JsonRequest:
 
 
 def read(body: bytes) -> JsonRequest:
-    """Read a request body, raising `ServingError` where it is not one."""
+    """Read a request body, raising ``ServingError`` where it is not one."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
@@ -156,7 +156,7 @@ def tensor(value: Any, info: meta_graph_pb2.TensorInfo) -> NDArray[Any]:
 
 
 def _flatten(value: Any, level: int, shape: list[int], kind: Type, flat: list[Any]) -> None:
-    """Append every value to `flat`, each checked, raising where a list is not of the shape that the first ones have."""
+    """Append every value to ``flat``, each checked, raising where a list has not the shape that the first ones have."""
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid(

@@ -1,9 +1,9 @@
 """The server's metrics in Prometheus' text format, under TensorFlow Serving's exact names, labels and buckets.
 
-Written here and not with `prometheus-client`, which appends `_total` to every counter; TensorFlow Serving's have no
-such ending. Names and buckets are those of `servables/tensorflow/util.cc`, `batching/batching_session.cc` and
-TensorFlow's `cc/saved_model/loader.cc`; the format that of `util/prometheus_exporter.cc`. As there, latency counts only
-requests that succeeded, and is in microseconds.
+Written here and not with ``prometheus-client``, which appends ``_total`` to every counter; TensorFlow Serving's have no
+such ending. Names and buckets are those of ``servables/tensorflow/util.cc``, ``batching/batching_session.cc`` and
+TensorFlow's ``cc/saved_model/loader.cc``; the format that of ``util/prometheus_exporter.cc``. As there, latency counts
+only requests that succeeded, and is in microseconds.
 """
 
 from bisect import bisect_right
@@ -17,7 +17,7 @@ Labels = tuple[str, ...]
 
 
 def exponential(scale: float, growth: float, count: int) -> tuple[float, ...]:
-    """Return the upper bounds of `count` buckets, each `growth` times the one before; above them is +Inf."""
+    """Return the upper bounds of ``count`` buckets, each ``growth`` times the one before; above them is +Inf."""
     return tuple(scale * growth**power for power in range(count))
 
 
@@ -51,7 +51,7 @@ class Histogram:
     sums: dict[Labels, float] = attrs.field(factory=dict)
 
     def observe(self, *values: str, value: float) -> None:
-        """Count one value; a bound belongs to the bucket above it, as in TensorFlow's `Sampler`."""
+        """Count one value; a bound belongs to the bucket above it, as in TensorFlow's ``Sampler``."""
         counts = self.counts.setdefault(values, [0] * (len(self.bounds) + 1))
         counts[bisect_right(self.bounds, value)] += 1
         self.sums[values] = self.sums.get(values, 0.0) + value

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class State(IntEnum):
-    """Where a version is in its life; the numbers are those of `ModelVersionStatus.State`."""
+    """Where a version is in its life; the numbers are those of ``ModelVersionStatus.State``."""
 
     START = 10
     LOADING = 20
@@ -76,7 +76,7 @@ class Loading:
 
 
 class Models:
-    """The models and their versions, kept as they should be by `run`."""
+    """The models and their versions, kept as they should be by ``run``."""
 
     def __init__(self, *, loading: Loading, metrics: Metrics, on_change: Callable[[], None]) -> None:
         self._loading: Final = loading
@@ -95,7 +95,7 @@ class Models:
     def use(self, name: str, *, version: int | None = None, label: str | None = None) -> Iterator[Servable]:
         """Yield a version that can be run, which stays loaded in the block: the one asked for, or the highest.
 
-        Raises `ServingError`: NOT_FOUND where there is none, UNAVAILABLE while it is loading, INVALID_ARGUMENT for an
+        Raises ``ServingError``: NOT_FOUND where there is none, UNAVAILABLE while it is loading, INVALID_ARGUMENT for an
         unknown label.
         """
         record = self._find(name, self._labelled(name, label) if label is not None else version)
@@ -158,14 +158,14 @@ class Models:
     # ---- what is told ----
 
     def configure(self, configs: Sequence[ModelConfig]) -> None:
-        """Serve exactly these models from now on; `run` brings it about."""
+        """Serve exactly these models from now on; ``run`` brings it about."""
         self._configs = {config.name: config for config in configs}
         self._wake.set()
 
     async def reconfigure(self, configs: Sequence[ModelConfig], *, labels_may_wait: bool) -> None:
         """Serve exactly these models, and return once each that is new has a version available.
 
-        Raises `ServingError`: UNKNOWN if a new model cannot be loaded, FAILED_PRECONDITION for a label of a version
+        Raises ``ServingError``: UNKNOWN if a new model cannot be loaded, FAILED_PRECONDITION for a label of a version
         that is not available, in which case nothing is changed.
         """
         new = [config.name for config in configs if config.name not in self._configs]
@@ -206,7 +206,7 @@ class Models:
     # ---- what is done ----
 
     async def run(self, *, first_pass: asyncio.Future[tuple[str, ...]]) -> None:
-        """Load and unload for ever. `first_pass` is told which models could not be loaded at the first attempt."""
+        """Load and unload for ever. ``first_pass`` is told which models could not be loaded at the first attempt."""
         while True:
             self._wake.clear()
             await self._reconcile()
@@ -234,7 +234,7 @@ class Models:
                 await self._bring_about(name, Path(config.base_path) if config else Path(), wanted)
 
     async def _wanted(self, config: ModelConfig) -> Mapping[int, str] | None:
-        """Return the versions to serve and their folders' names; `None` while the model's folder cannot be read."""
+        """Return the versions to serve and their folders' names; ``None`` while the model's folder cannot be read."""
         try:
             names = await asyncio.to_thread(os.listdir, config.base_path)
         except OSError as error:

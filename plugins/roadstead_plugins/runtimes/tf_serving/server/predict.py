@@ -79,7 +79,7 @@ class Predictor:
     ) -> Answer:
         """Return the outputs asked for (none named: all) for inputs that are read once the signature is known.
 
-        Raises `ServingError`. The version that answers stays loaded until then.
+        Raises ``ServingError``. The version that answers stays loaded until then.
         """
         with self.models.use(target.name, version=target.version, label=target.label) as servable:
             name = target.signature or DEFAULT_SIGNATURE

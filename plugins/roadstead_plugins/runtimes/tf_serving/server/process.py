@@ -70,7 +70,7 @@ _SERVICES: Final = tuple(
 
 
 class Fatal(Exception):
-    """The process cannot go on; `code` is what it ends with."""
+    """The process cannot go on; ``code`` is what it ends with."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -172,7 +172,7 @@ class Process:
         return BatchScheduler(batching=self._settings.batching, executor=self._executor, metrics=self._metrics)
 
     async def run(self) -> None:
-        """Serve until told to stop. Raises `Fatal`."""
+        """Serve until told to stop. Raises ``Fatal``."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop)

@@ -48,7 +48,7 @@ class Reply:
 
 @attrs.frozen(kw_only=True)
 class RestApi:
-    """The application. `metrics_path` is where metrics are served, `None` for nowhere; `timeout` is in seconds."""
+    """The application; ``metrics_path`` is where metrics are, ``None`` for nowhere, and ``timeout`` is in seconds."""
 
     predictor: Predictor
     metrics: Metrics

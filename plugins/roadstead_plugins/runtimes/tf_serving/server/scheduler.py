@@ -36,7 +36,7 @@ class _Lane:
 class BatchScheduler:
     """Shares a number of batch threads among any number of queues, in turn.
 
-    All methods belong to the event loop's thread; only `run` of a lane, and the joining and parting of arrays, happen
+    All methods belong to the event loop's thread; only ``run`` of a lane, and the joining and parting of arrays, happen
     on the executor's threads. So there is no lock.
     """
 
@@ -51,8 +51,8 @@ class BatchScheduler:
     async def run(self, key: Hashable, run: Run, inputs: Arrays) -> list[NDArray[Any]]:
         """Run the inputs in a batch with others of the same key and return their part of the outputs.
 
-        Calls of one key must give a `run` that does the same. A caller that is cancelled while its request waits takes
-        it out.
+        Calls of one key must give a ``run`` that does the same. A caller that is cancelled while its request waits
+        takes it out.
         """
         loop = asyncio.get_running_loop()
         lane = self._lanes.get(key)

@@ -57,7 +57,7 @@ HTTP_STATUS: Final = {
     Code.DATA_LOSS: 500,
     Code.UNAUTHENTICATED: 401,
 }
-"""The HTTP status of each code, as in TensorFlow Serving's `http_server.cc`."""
+"""The HTTP status of each code, as in TensorFlow Serving's ``http_server.cc``."""
 
 
 def invalid(message: str) -> ServingError:

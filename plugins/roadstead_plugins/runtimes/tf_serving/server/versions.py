@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen
 class Latest:
-    """The highest `count` version numbers."""
+    """The highest ``count`` version numbers."""
 
     count: int
 
@@ -34,7 +34,7 @@ _NUMBER: Final = re.compile(r"\s*[+-]?[0-9]+\s*")
 def numbered(names: Iterable[str]) -> Mapping[int, str]:
     """Return the entries of a folder whose name is a number of 64 bits, by that number.
 
-    Of several names for one number (`1`, `01`) the last in order is taken, as TensorFlow Serving does.
+    Of several names for one number (``1``, ``01``) the last in order is taken, as TensorFlow Serving does.
 
     >>> dict(numbered(["2", "01", "tmp", ".export-x"]))
     {1: '01', 2: '2'}
