@@ -13,7 +13,7 @@ import attrs
 
 from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, use_of
 from roadstead.memory import PlanMemory
-from roadstead.model import Fleet, Quota, Resources
+from roadstead.model import ClusterState, Fleet, Quota, Resources
 from roadstead.world import Device, Node, World
 
 __all__ = ["DeviceRoom", "Freed", "Ledger"]
@@ -52,6 +52,12 @@ class Ledger:
         self._devices: dict[tuple[str, str, str], DeviceUse] = {}
         self._grown: dict[str, Use] = defaultdict(Use)
         self._owner_totals: Mapping[str, Use] | None = None
+        self.unseen = _unseen(fleet, world)
+        self._unknown_owners = frozenset(
+            declared.owner
+            for declared in (fleet.deployments.values() if self.unseen else ())
+            if not self.unseen.isdisjoint(target.cluster for target in declared.targets)
+        )
         self._claims = [(deployment, claim) for deployment, claims in memory.claims.items() for claim in claims]
 
     # ---- nodes and devices ----
@@ -129,11 +135,17 @@ class Ledger:
             self._owner_totals = self._totals()
         return self._owner_totals.get(owner, _NO_USE) + self._grown[owner]
 
+    def is_unknown(self, owner: str) -> bool:
+        """Return whether the owner may hold something on a cluster that never answered: nothing of theirs grows then."""
+        return owner in self._unknown_owners
+
     def quota_room(self, owner: str, resources: Resources, deployment: str) -> int:
         """Return how many more replicas with these resources the owner's quota allows ``deployment``."""
         quota = self.quota(owner)
         if quota is None:
             return _WITHOUT_LIMIT
+        if owner in self._unknown_owners:
+            return 0
         held = self.owned(owner)
         for claimant, claim in self._claims:
             declared = self._fleet.deployments.get(claimant)
@@ -158,7 +170,7 @@ class Ledger:
             return True
         before, difference = self.owned(owner), use_of(new) - use_of(old)
         return all(
-            grown <= 0 or limit is None or used + grown <= limit
+            grown <= 0 or limit is None or (used + grown <= limit and not self.is_unknown(owner))
             for limit, used, grown in (
                 (None if quota.cpu is None else quota.cpu.milli, before.cpu, difference.cpu),
                 (None if quota.memory is None else quota.memory.bytes, before.memory, difference.memory),
@@ -181,6 +193,16 @@ class Ledger:
             total[2] += held.disk
             total[3] += held.gpu
         return {owner: Use(*total) for owner, total in totals.items()}
+
+
+def _unseen(fleet: Fleet, world: World) -> frozenset[str]:
+    """Return the clusters in use that never answered since the daemon started."""
+    return frozenset(
+        name
+        for name, spec in fleet.clusters.items()
+        if spec.state is not ClusterState.DISABLED
+        and ((view := world.clusters.get(name)) is None or view.snapshot is None)
+    )
 
 
 _NO_HOLDINGS = Holdings()

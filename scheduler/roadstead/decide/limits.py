@@ -37,6 +37,14 @@ def admit(step: Grow, group: Group | None, ledger: Ledger) -> tuple[Grow | None,
 
 def over_quota(owner: str, resources: Resources, missing: int, ledger: Ledger) -> Reason:
     """Return the reason why ``missing`` replicas are over the quota of ``owner``, with the numbers."""
+    if ledger.is_unknown(owner):
+        clusters = ", ".join(sorted(ledger.unseen))
+        return Reason(
+            code=ReasonCode.UNREACHABLE,
+            detail=f"what {owner} holds on {clusters} is not known, so nothing under its quota grows",
+            count=missing,
+            change=Change(ChangeKind.WAIT, f"wait for {clusters} to answer, or write it off with state: disabled"),
+        )
     quota = ledger.quota(owner) or Quota()
     held, each = ledger.owned(owner), use_of(resources)
     exceeded = [

@@ -28,7 +28,8 @@ class RowKey:
 class Row:
     """One group, existing (``group``) or to be made (``None``).
 
-    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with. ``promised`` are replicas
+    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with; ``current`` says that it is
+    of the revision that should run there, even if none should. ``promised`` are replicas
     that the cluster itself will make and that are not there yet. ``writable``: the cluster can be written to now, and
     is ours to write to. ``restarts``: one replica can be restarted in place there.
     """
@@ -40,6 +41,7 @@ class Row:
     group: Group | None
     members: tuple[Member, ...]
     aim: int = 0
+    current: bool = False
     promised: int = 0
     proven: bool = False
     failed: bool = False

@@ -68,7 +68,10 @@ class _Seats:
         """Bind as many slots of ``row`` as have room."""
         cluster = row.key.cluster
         snapshot = self.case.world.clusters[cluster].snapshot
-        if snapshot is None or not is_directed(snapshot):
+        if snapshot is None:
+            return
+        if not is_directed(snapshot):
+            self._say(cluster, slots, row)
             return
         for number, member in enumerate(slots):
             wait = waiting(self.case.memory, cluster, member.replica.id)
@@ -94,6 +97,13 @@ class _Seats:
                     because=f"{self.policy_name} puts it there",
                 )
             )
+
+    def _say(self, cluster: str, slots: Sequence[Member], row: Row) -> None:
+        """Pass on why the cluster's own scheduler has not placed these, each reason once with its count."""
+        reasons = [member.replica.reason for member in slots if member.replica.reason is not None]
+        for reason in dict.fromkeys(reasons):
+            counted = attrs.evolve(reason, count=reasons.count(reason), total=row.alive)
+            self._hold(cluster, counted)
 
     def _counted(self, reason: Reason, row: Row, waiting_slots: int) -> Reason:
         """Say how many slots wait, and where fewer replicas would do, that this is the cheapest change."""

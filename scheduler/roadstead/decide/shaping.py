@@ -48,8 +48,9 @@ def shape(case: Case, groups: Mapping[str, GroupMemory], ledger: Ledger) -> Shap
     """Return the rows of a deployment; ``groups`` is what is known of its groups now."""
     held: list[Held] = []
     declared = case.declared
-    aims = tuple(_aims(case, declared, groups, held)) if declared is not None and case.wanted else ()
-    counts = assign(case.wanted, [_option(case, aim, ledger) for aim in aims])
+    aims = tuple(_aims(case, declared, groups, held)) if declared is not None and not case.going else ()
+    frozen = declared is not None and not ledger.unseen.isdisjoint(target.cluster for target in declared.targets)
+    counts = assign(case.wanted, [_option(case, aim, ledger, frozen=frozen) for aim in aims])
     rows = list(_existing(case, groups, aims, counts))
     newest = max((group.generation for _, group in case.shard.groups), default=0)
     made = {row.key for row in rows}
@@ -86,7 +87,9 @@ def _unusable(fleet: Fleet, world: World, target: Target) -> Reason | None:
     view = world.clusters.get(target.cluster)
     if view is None or view.snapshot is None:
         raw = view.error if view is not None else ""
-        return Reason(code=ReasonCode.UNREACHABLE, detail=f"{target.cluster} has not answered yet", raw=raw)
+        detail = f"{target.cluster} has not answered since the daemon started: what runs there is not known"
+        change = Change(ChangeKind.WAIT, f"wait for it, or write it off with clusters.{target.cluster}.state: disabled")
+        return Reason(code=ReasonCode.UNREACHABLE, detail=detail, raw=raw, change=change)
     if view.snapshot.foreign_owners:
         owners = ", ".join(sorted(view.snapshot.foreign_owners))
         return Reason(
@@ -135,7 +138,12 @@ def _failed(declared: Deployment, target: Target, fallback: Group | None) -> Rea
 # ---- how many where ----
 
 
-def _option(case: Case, aim: _Aim, ledger: Ledger) -> Option:
+def _option(case: Case, aim: _Aim, ledger: Ledger, *, frozen: bool) -> Option:
+    """Return what a cluster may take.
+
+    ``frozen``: another cluster of this deployment has never answered, so what runs there is not known. Then counts are
+    kept up and not raised: what seems to be missing may be serving where we cannot see it.
+    """
     view = case.world.clusters[aim.cluster]
     snapshot = view.snapshot
     if snapshot is None:
@@ -144,12 +152,18 @@ def _option(case: Case, aim: _Aim, ledger: Ledger) -> Option:
         member.cluster == aim.cluster and member.replica.phase not in {Phase.STOPPING, Phase.LOST}
         for member in case.shard.members
     )
+    asked = sum(group.target for cluster, group in case.shard.groups if cluster == aim.cluster)
     wish = case.demand_on(aim.cluster, snapshot, aim.template)
 
     def room(count: int) -> Fit:
         return fit(snapshot, ledger, wish, count)
 
-    return Option(cluster=aim.cluster, alive=alive, open=isinstance(view, Reachable), room=room)
+    return Option(
+        cluster=aim.cluster,
+        alive=max(alive, asked) if frozen else alive,
+        open=isinstance(view, Reachable) and not frozen,
+        room=room,
+    )
 
 
 # ---- rows ----
@@ -176,11 +190,11 @@ def _existing(
             group,
             groups[place(cluster, group.key)],
             generation=newest + 1 if renewed else group.generation,
-            aim=counts[cluster] if aim is not None else 0,
+            aim=counts[cluster] if aim is not None else None,
         )
 
 
-def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generation: int, aim: int) -> Row:
+def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generation: int, aim: int | None) -> Row:
     view = case.world.clusters[cluster]
     snapshot = view.snapshot
     writable = isinstance(view, Reachable) and not view.snapshot.foreign_owners
@@ -198,7 +212,8 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         generation=generation,
         group=group,
         members=members,
-        aim=aim,
+        aim=aim or 0,
+        current=aim is not None,
         promised=max(0, group.target - standing) if heals and writable else 0,
         proven=known.proven,
         failed=known.failed,
@@ -217,6 +232,7 @@ def _missing(case: Case, aim: _Aim, generation: int, count: int, groups: Mapping
         group=None,
         members=(),
         aim=count,
+        current=True,
         proven=known.proven,
         failed=known.failed,
         writable=isinstance(case.world.clusters.get(aim.cluster), Reachable),

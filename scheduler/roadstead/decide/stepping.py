@@ -160,7 +160,7 @@ class _Steps:
         keep = set() if self.order.going else set(_history(self.order))
         for row in self.order.rows:
             group = row.group
-            if group is None or row.key in keep or row.aim or group.target or group.replicas or not row.writable:
+            if group is None or row.key in keep or row.current or group.target or group.replicas or not row.writable:
                 continue
             because = (
                 "the deployment is removed" if self.order.going else f"beyond the history of {self.order.spec.history}"
@@ -228,7 +228,7 @@ def _history(order: Order) -> Iterator[RowKey]:
     """Yield the groups to keep at zero: the newest of each cluster, and the last proven one."""
     existing = sorted((row for row in order.rows if row.group is not None), key=lambda row: -row.generation)
     for cluster in {row.key.cluster for row in existing}:
-        past = [row for row in existing if row.key.cluster == cluster and row.aim == 0]
+        past = [row for row in existing if row.key.cluster == cluster and not row.current]
         yield from (row.key for row in past[: order.spec.history])
     proven = next((row for row in existing if order.groups[place(row.key.cluster, row.group_key)].proven), None)
     if proven is not None:
