@@ -114,7 +114,7 @@ def _template(
 
 
 def _ordered(constraints: tuple[Constraint, ...]) -> tuple[Constraint, ...]:
-    """Return constraints in an order of ours: all of them hold, so that theirs says nothing and makes no new revision."""
+    """Return constraints in an order of ours: all of them hold, so theirs says nothing and makes no new revision."""
     return tuple(sorted(set(constraints), key=lambda one: (one.attribute, one.operator.value, one.values)))
 
 

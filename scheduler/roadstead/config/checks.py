@@ -14,7 +14,7 @@ import attrs
 from roadstead.config.entries import DeploymentEntry, FleetEntry
 from roadstead.config.places import Places
 from roadstead.config.problems import Path, ProblemCode
-from roadstead.config.scalars import shown
+from roadstead.config.source import shown
 from roadstead.config.texts import alternatives, nearest
 from roadstead.errors import RoadsteadError
 from roadstead.model import Strategy
@@ -28,13 +28,17 @@ DEFAULT_OWNER = "default"
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """A problem before its place was looked up; ``involving`` are the other values that it follows from."""
+    """A problem before its place was looked up.
+
+    ``involving`` are the other values that it follows from. Where ``about_key``, the key is wrong and not its value.
+    """
 
     code: ProblemCode
     path: Path
     what: str
     hint: str
     involving: tuple[Path, ...] = ()
+    about_key: bool = False
 
 
 def findings(fleet: FleetEntry, places: Places, host: PluginHost) -> Iterator[Finding]:
@@ -108,7 +112,8 @@ def _sources(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iter
         return
     path = (*here, "model", "source")
     for cluster in source:
-        yield from _declared(fleet, cluster, (*path, cluster))
+        for finding in _declared(fleet, cluster, (*path, cluster)):
+            yield attrs.evolve(finding, about_key=True)
     for cluster in deployment.chosen_of(fleet.clusters):
         if cluster not in source:
             what = f"there is no source for cluster {shown(cluster)}, where it may run"
@@ -157,8 +162,8 @@ def _rollout(deployment: DeploymentEntry, here: Path, places: Places) -> Iterato
         if rollout.max_surge == rollout.max_unavailable == 0:
             what = "max_surge and max_unavailable are both 0, so that no replica could ever be replaced"
             hint = "raise one of them to 1, or use strategy recreate"
-            involving = (strategy, surge)
-            yield Finding(code=ProblemCode.COMBINATION, path=unavailable, what=what, hint=hint, involving=involving)
+            involving = (strategy, unavailable)
+            yield Finding(code=ProblemCode.COMBINATION, path=surge, what=what, hint=hint, involving=involving)
         return
     if places.written(strategy):
         for key in (surge, unavailable):

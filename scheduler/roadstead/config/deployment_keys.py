@@ -120,9 +120,9 @@ _DRIFT: Final = Choice(
 )
 
 _CLUSTERS: Final = ByKind(
-    noun="the name of a cluster, or a list of them",
+    noun="the name of a cluster (or a list of them)",
     text=Text(noun="the name of a cluster"),
-    items=ListOf(item=Text(noun="the name of a cluster"), noun="cluster", least=1, most=100),
+    items=ListOf(item=Text(noun="the name of a cluster"), noun="clusters", least=1, most=100),
     entries=Later("sharing replicas out by weight is not in this version; list the clusters in order of preference"),
 )
 

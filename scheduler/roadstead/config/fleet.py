@@ -115,7 +115,9 @@ def _check(written: FleetEntry, places: Places, host: PluginHost, problems: Prob
         if all(problems.sound(one) for one in (finding.path, path)) and not any(
             problems.wrong(one) for one in involved
         ):
-            problems.add(finding.code, path, spot, finding.what, finding.hint)
+            problems.add(
+                finding.code, path, places.key_of(path) if finding.about_key else spot, finding.what, finding.hint
+            )
 
 
 def _fleet(written: FleetEntry, base: Path, host: PluginHost, places: Places, problems: Problems) -> Fleet:

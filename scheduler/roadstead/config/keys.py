@@ -94,7 +94,7 @@ _DAEMON: Final = table(
         shape=ByKind(
             noun="file",
             text=Choice((Value(word="file", value="file", doc="a lock in the state directory"),)),
-            entries=Later("a lease on a cluster is not in this version; the lock in the state directory is"),
+            entries=Later("a lease on a cluster is not in this version; write file, a lock in the state directory"),
         ),
         doc="what makes sure that there is one writer for the fleet",
         default="file",
@@ -146,7 +146,7 @@ def fleet_table(host: PluginHost) -> Table:
         Key(
             name="version",
             shape=Whole(noun="the version of the format", least=1, most=1),
-            doc="of this format: 1",
+            doc="the version of this format, which is 1",
             required=True,
         ),
         Key(

@@ -21,7 +21,7 @@ import attrs
 import yaml
 
 from roadstead.config.problems import Path, ProblemCode, Problems
-from roadstead.config.source import Source, Spot
+from roadstead.config.source import Source, Spot, shown
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "Broken", "Entries", "Entry", "Items", "Node", "Scalar", "compose"]
 
@@ -125,7 +125,8 @@ def _refused_text(source: Source, problems: Problems) -> bool:
 
 
 def _syntax(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> None:
-    mark = error.problem_mark or error.context_mark
+    unclosed = "end of stream" in str(error.problem)
+    mark = (error.context_mark if unclosed else error.problem_mark) or error.problem_mark or error.context_mark
     spot = Spot(mark.line + 1, mark.column + 1) if mark else Spot(1, 1)
     line = source.lines[spot.line - 1] if spot.line <= len(source.lines) else ""
     at = line[spot.column - 1 : spot.column]
@@ -136,17 +137,20 @@ def _syntax(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> 
             ProblemCode.TAB, (), spot, "a tab stands where YAML allows only spaces", f"indent with spaces{more}"
         )
         return
-    said = ": ".join(part for part in (error.context, error.problem) if part)
-    problems.add(ProblemCode.SYNTAX, (), spot, f"this is not YAML: {said}", _syntax_hint(str(error.problem), at))
+    what = ": ".join(part for part in ("this is not YAML", error.context, error.problem) if part)
+    problems.add(ProblemCode.SYNTAX, (), spot, what, _syntax_hint(error, at))
 
 
-def _syntax_hint(problem: str, at: str) -> str:
+def _syntax_hint(error: yaml.MarkedYAMLError, at: str) -> str:
+    problem = str(error.problem)
     if "mapping values are not allowed" in problem:
         return "check the indentation; a text with a colon and a space in it needs quotes"
     if "cannot start any token" in problem:
         return f'put a value that starts with {at!r} in quotes: "{at}..."'
     if "end of stream" in problem:
-        return "a quote or a bracket is not closed"
+        return "what is opened here is not closed"
+    if "expected ',' or" in problem and error.context_mark:
+        return f"the bracket opened on line {error.context_mark.line + 1} is not closed, or a comma is missing"
     if "escape" in problem:
         return "in double quotes a backslash starts an escape: use single quotes, or write \\\\"
     if "could not find expected ':'" in problem:
@@ -169,7 +173,7 @@ class _Composer:
         next(self._events)
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):
-            self._empty(_spot(event))
+            self._empty(Spot(1, 1))
             return None
         event = next(self._events)
         root, _ = self._node(event, depth=1)
@@ -296,7 +300,8 @@ class _Composer:
 
     def _tag(self, event: Any) -> None:
         hint = "take it out: every key has its type already, and text that looks like a number goes in quotes"
-        self._tell(ProblemCode.FEATURE, _spot(event), f"the YAML tag {event.tag!r} is not supported", hint)
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+        self._tell(ProblemCode.FEATURE, _spot(event), f"the YAML tag {shown(tag)} is not supported", hint)
 
     # ---- limits ----
 

@@ -78,7 +78,7 @@ def _shape(kind: Any, what: str, plugin: str) -> Shape:
     if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and type(None) in arguments:
         return Maybe(_shape(next(one for one in arguments if one is not type(None)), what, plugin))
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
-        return ListOf(item=_shape(arguments[0], what, plugin), noun="item")
+        return ListOf(item=_shape(arguments[0], what, plugin), noun="items")
     if origin is not None and issubclass(origin, Mapping) and arguments[0] is str:
         return Named(item=_shape(arguments[1], what, plugin), names=Text(noun="a name"), label="NAME")
     raise TypeError(f"{what} is a {kind!r}, which a fleet file cannot say")

@@ -21,6 +21,11 @@ class Places:
         """Return whether the file itself has a value at ``path``; what comes from ``defaults`` does not count."""
         return self._walk(path)[0] == len(path)
 
+    def key_of(self, path: Path) -> Spot:
+        """Return the spot of the last key of ``path``, which the file has."""
+        above, name = self._node(path[:-1]), path[-1]
+        return above.by_key[name].key.spot if isinstance(above, Entries) and isinstance(name, str) else above.spot
+
     def of(self, path: Path) -> tuple[Path, Spot]:
         """Return the path that the value at ``path`` was written under, and its spot.
 
@@ -38,12 +43,24 @@ class Places:
         """Return how many steps of ``path`` there are, and the spot of the last one's value, or of its key."""
         node, spot = self.root, self.root.spot
         for depth, part in enumerate(path):
-            if isinstance(node, Entries) and isinstance(part, str) and part in node.by_key:
-                entry = node.by_key[part]
-                node, spot = entry.value, entry.value.spot if isinstance(entry.value, Scalar) else entry.key.spot
-            elif isinstance(node, Items) and isinstance(part, int) and part < len(node.items):
-                node = node.items[part]
-                spot = node.spot
-            else:
+            below = _below(node, part)
+            if below is None:
                 return depth, spot
+            at_value = isinstance(node, Items) or isinstance(below, Scalar)
+            spot = below.spot if at_value else self.key_of(path[: depth + 1])
+            node = below
         return len(path), spot
+
+    def _node(self, path: Path) -> Node:
+        node = self.root
+        for part in path:
+            node = _below(node, part) or node
+        return node
+
+
+def _below(node: Node, part: str | int) -> Node | None:
+    if isinstance(node, Entries) and isinstance(part, str) and part in node.by_key:
+        return node.by_key[part].value
+    if isinstance(node, Items) and isinstance(part, int) and part < len(node.items):
+        return node.items[part]
+    return None

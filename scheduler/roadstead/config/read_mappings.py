@@ -5,10 +5,12 @@ from __future__ import annotations
 from roadstead.config.nodes import Broken, Entries, Entry, Items, Node, Scalar
 from roadstead.config.problems import ProblemCode
 from roadstead.config.reading import Place, read, wrong_kind
-from roadstead.config.scalars import Kind, meaning, shown
+from roadstead.config.scalars import Kind, meaning
 from roadstead.config.sections import INVALID, NamedSection, Section, finished
 from roadstead.config.shapes import ABSENT, ByKind, Forms, Key, Later, ListOf, Maybe, Named, Options, Table
+from roadstead.config.source import shown
 from roadstead.config.texts import alternatives, nearest
+from roadstead.config.wording import default_value
 
 __all__: list[str] = []
 
@@ -35,10 +37,9 @@ def _maybe(shape: Maybe, node: Node, place: Place) -> object:
 def _list_of(shape: ListOf, node: Node, place: Place) -> object:
     if not isinstance(node, Items):
         hint = f"put it in brackets: [{node.text}]" if isinstance(node, Scalar) and 0 < len(node.text) <= 64 else ""
-        return wrong_kind(node, f"a list, each item a {shape.noun},", place, hint)
+        return wrong_kind(node, f"a list of {shape.noun}", place, hint)
     if not shape.least <= len(node.items) <= shape.most:
-        what = f"this list has {len(node.items)} items"
-        return place.refuse(ProblemCode.RANGE, node, what, f"give {shape.least} to {shape.most}")
+        return _wrong_number(len(node.items), shape, node, place)
     values = []
     for index, item in enumerate(node.items):
         here = place.under(index, item.spot)
@@ -47,13 +48,19 @@ def _list_of(shape: ListOf, node: Node, place: Place) -> object:
     return tuple(sorted({str(value) for value in kept})) if shape.unordered else tuple(kept)
 
 
+def _wrong_number(number: int, shape: ListOf | Named, node: Node, place: Place) -> object:
+    if number < shape.least:
+        return place.refuse(ProblemCode.RANGE, node, "nothing stands in here", f"give at least {shape.least}")
+    what = f"{number} stand in here, which is too many"
+    return place.refuse(ProblemCode.LIMIT, node, what, f"give at most {shape.most}")
+
+
 @read.register
 def _named(shape: Named, node: Node, place: Place) -> object:
     if not isinstance(node, Entries):
         return wrong_kind(node, "a mapping", place, _empty_hint(node))
     if not shape.least <= len(node.entries) <= shape.most and not node.incomplete:
-        what = f"there are {len(node.entries)} entries here"
-        return place.refuse(ProblemCode.LIMIT, node, what, f"from {shape.least} to {shape.most} are possible")
+        return _wrong_number(len(node.entries), shape, node, place)
     values = {}
     for entry in node.entries:
         here = place.under(entry.key.text, entry.key.spot)
@@ -93,13 +100,16 @@ def _forms(shape: Forms, node: Node, place: Place) -> object:
 
 
 def _without_marker(shape: Forms, markers: list[str], node: Entries, place: Place) -> object:
-    for entry in node.entries:
-        near = nearest(entry.key.text, markers)
-        if near and not any(entry.key.text in form.table.by_name for form in shape.forms):
-            what, hint = f"there is no key {shown(entry.key.text)} in {shape.noun}", f"did you mean {near}?"
-            return place.under(entry.key.text, entry.key.spot).refuse(ProblemCode.UNKNOWN_KEY, entry.key, what, hint)
+    known = {key for form in shape.forms for key in form.table.by_name}
+    unknown = [entry.key for entry in node.entries if entry.key.text not in known]
+    for key in unknown:
+        near = nearest(key.text, known)
+        hint = f"did you mean {near}?" if near else f"known here: {', '.join(sorted(known))}"
+        what = f"there is no key {shown(key.text)} in {shape.noun}"
+        place.under(key.text, key.spot).refuse(ProblemCode.UNKNOWN_KEY, key, what, hint)
     if node.incomplete:
         place.problems.distrust(place.path)
+    if unknown or node.incomplete:
         return INVALID
     what = f"{shape.noun} needs one of the keys {alternatives(markers)}"
     return place.refuse(ProblemCode.MISSING_KEY, node, what, f"add {alternatives(markers)}")
@@ -144,9 +154,8 @@ def _key_value(key: Key, entry: Entry, place: Place) -> object:
     here = place.under(key.name, entry.key.spot)
     value = read(key.shape, entry.value, here)
     if key.unbuilt and key.default is not ABSENT and value not in (INVALID, key.default):
-        place.problems.add(
-            ProblemCode.NOT_BUILT, here.path, entry.value.spot, key.unbuilt, "take it out, or write its default"
-        )
+        hint = f"write {default_value(key.default)}, or take it out"
+        place.problems.add(ProblemCode.NOT_BUILT, here.path, entry.value.spot, key.unbuilt, hint)
         return INVALID
     return value
 
@@ -169,11 +178,14 @@ def _unknown(shape: Table, entry: Entry, place: Place) -> str | None:
 
 def _where_it_stands(shape: Table, name: str) -> str:
     """Return the hint for a key that no key of the table is near to: perhaps it belongs further down."""
-    for one in shape.keys:
-        below = one.shape.shape if isinstance(one.shape, Maybe) else one.shape
-        near = nearest(name, below.by_name) if isinstance(below, Table) else None
-        if near:
-            return f"{near} stands under `{one.name}`"
-    names = list(shape.by_name)
+    below = {one.name: one.shape.shape if isinstance(one.shape, Maybe) else one.shape for one in shape.keys}
+    inside: dict[str, str] = {}
+    for above, inner in below.items():
+        for key in inner.by_name if isinstance(inner, Table) else ():
+            inside.setdefault(key, above)
+    near = nearest(name, inside)
+    if near:
+        return f"{near} stands under `{inside[near]}`"
+    names = [one.name for one in shape.keys if not isinstance(one.shape, Later)]
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return f"known here: {', '.join(names[:12])}{more}" if names else "it has no keys"

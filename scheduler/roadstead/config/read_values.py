@@ -10,10 +10,12 @@ from typing import Final
 from roadstead.config.nodes import Broken, Entries, Items, Node, Scalar
 from roadstead.config.problems import ProblemCode
 from roadstead.config.reading import Place, read, wrong_kind
-from roadstead.config.scalars import Kind, meaning, shown
+from roadstead.config.scalars import Kind, meaning, said
 from roadstead.config.sections import INVALID
 from roadstead.config.shapes import Amount, Choice, Flag, Json, PluginName, Refused, Text, Whole
+from roadstead.config.source import shown
 from roadstead.config.texts import alternatives, nearest
+from roadstead.config.wording import described
 from roadstead.errors import RoadsteadError
 from roadstead.units import UnitError
 
@@ -31,7 +33,9 @@ def _text(shape: Text, node: Node, place: Place) -> object:
         return wrong_kind(node, shape.noun, place)
     text = node.text
     if meaning(node).kind is not Kind.TEXT:
-        quoted = f'put it in quotes: "{text}"' if text and len(text) <= 64 else ""
+        quoted = f'put it in quotes: "{text}"' if len(text) <= 64 else ""
+        if not text:
+            quoted = 'write "" for empty text, or take the key out' if shape.controls else ""
         return wrong_kind(node, shape.noun, place, quoted)
     if len(text) > shape.most:
         what = f"this is {len(text)} characters long, {shape.noun} has at most {shape.most}"
@@ -49,11 +53,11 @@ def _text(shape: Text, node: Node, place: Place) -> object:
 
 def _rule_hint(shape: Text, text: str) -> str:
     """Return the rule, and where a small change satisfies it, the text changed like that."""
-    tamed = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
-    for candidate in (tamed, tamed.replace("-", ""), tamed.replace("-", "_")):
-        if text and shape.code is ProblemCode.NAME and shape.pattern and re.fullmatch(shape.pattern, candidate):
-            return f"{shape.rule}; {candidate} would do"
-    return shape.rule
+    if shape.pattern is None or shape.code is not ProblemCode.NAME:
+        return shape.rule
+    joint = next((one for one in "-_" if re.fullmatch(shape.pattern, f"a{one}b")), "")
+    tamed = re.sub("[^a-z0-9]+", joint, text.lower()).strip("-_")
+    return f"{shape.rule}; {tamed} would do" if re.fullmatch(shape.pattern, tamed) else shape.rule
 
 
 @read.register
@@ -65,12 +69,11 @@ def _whole(shape: Whole, node: Node, place: Place) -> object:
         unquoted = not node.plain and _WHOLE.fullmatch(text)
         return wrong_kind(node, shape.noun, place, f"write it without quotes: {text}" if unquoted else "")
     if "." in text:
-        what = f"{shown(text)} has a fraction, {shape.noun} is wanted"
+        what = f"{said(node)} has a fraction, {shape.noun} is wanted"
         return place.refuse(ProblemCode.TYPE, node, what, f"write {shape.noun}")
     if not _WHOLE.fullmatch(text) or not shape.least <= int(text) <= shape.most:
-        only = f"only {shape.least} is known here" if shape.least == shape.most else ""
-        hint = only or f"write a number from {shape.least} to {shape.most}"
-        return place.refuse(ProblemCode.RANGE, node, f"{shown(text)} is out of range", hint)
+        hint = f"only {shape.least} is known here" if shape.least == shape.most else f"write {described(shape)}"
+        return place.refuse(ProblemCode.RANGE, node, f"{said(node)} is out of range", hint)
     return int(text)
 
 
@@ -105,9 +108,9 @@ def _amount(shape: Amount, node: Node, place: Place) -> object:
         return place.refuse(ProblemCode.AMOUNT, node, str(error), error.hint or f"write it like {shape.examples}")
     if value < shape.least:
         hint = shape.low_hint or f"write at least {shape.least}"
-        return place.refuse(ProblemCode.RANGE, node, f"{shown(node.text)} is less than {shape.least}", hint)
+        return place.refuse(ProblemCode.RANGE, node, f"{said(node)} is less than {shape.least}", hint)
     if shape.most is not None and value > shape.most:
-        what = f"{shown(node.text)} is more than {shape.most}"
+        what = f"{said(node)} is more than {shape.most}"
         return place.refuse(ProblemCode.RANGE, node, what, f"write at most {shape.most}")
     return value
 

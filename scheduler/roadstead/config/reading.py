@@ -13,10 +13,10 @@ import attrs
 
 from roadstead.config.nodes import Broken, Entries, Items, Node, Scalar
 from roadstead.config.problems import Path, ProblemCode, Problems
-from roadstead.config.scalars import Kind, meaning, shown
+from roadstead.config.scalars import Kind, meaning, said
 from roadstead.config.sections import INVALID
 from roadstead.config.shapes import Shape
-from roadstead.config.source import Spot
+from roadstead.config.source import Spot, shown
 
 __all__ = ["Place", "read", "wrong_kind"]
 
@@ -63,7 +63,7 @@ def wrong_kind(node: Node, wanted: str, place: Place, hint: str = "") -> object:
             what = f"{shown(node.text)} is {means.reading}; {wanted} is wanted"
             return place.refuse(ProblemCode.AMBIGUOUS, node, what, hint or f"write {wanted}")
         kind = "text" if means.kind is Kind.TEXT else means.kind.value
-        what = f"{shown(node.text)} is {kind}, {wanted} is wanted"
+        what = f"{said(node)} is {kind}, {wanted} is wanted"
     else:
         what = f"this is {'a list' if isinstance(node, Items) else 'a mapping'}, {wanted} is wanted"
     return place.refuse(ProblemCode.TYPE, node, what, hint or f"write {wanted}")

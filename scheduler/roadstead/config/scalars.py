@@ -14,8 +14,9 @@ from typing import Final
 import attrs
 
 from roadstead.config.nodes import Scalar
+from roadstead.config.source import shown
 
-__all__ = ["Kind", "Meaning", "meaning", "shown"]
+__all__ = ["Kind", "Meaning", "meaning", "said"]
 
 
 @enum.unique
@@ -24,7 +25,7 @@ class Kind(enum.Enum):
 
     TEXT = "text"
     NUMBER = "a number"
-    BOOLEAN = "true or false"
+    BOOLEAN = "a boolean"
     NOTHING = "nothing"
     AMBIGUOUS = "ambiguous"
 
@@ -86,6 +87,7 @@ def meaning(scalar: Scalar) -> Meaning:
     return next((trap for pattern, trap in _TRAPS if pattern.fullmatch(text)), _TEXT)
 
 
-def shown(text: str) -> str:
-    """Return ``text`` quoted for a message, and shortened where it is long."""
-    return repr(text if len(text) <= 64 else text[:61] + "...")
+def said(scalar: Scalar) -> str:
+    """Return a scalar for a message: in quotes, unless it is a number or a boolean."""
+    bare = meaning(scalar).kind in (Kind.NUMBER, Kind.BOOLEAN) and len(scalar.text) <= 64
+    return scalar.text if bare else shown(scalar.text)

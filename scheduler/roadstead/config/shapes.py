@@ -167,7 +167,7 @@ class Maybe:
 
 @attrs.frozen(kw_only=True)
 class ListOf:
-    """A list; ``noun`` is one item of it. Where ``unordered``, a set of texts: in the value each stands once, sorted."""
+    """A list; ``noun`` are its items. Where ``unordered``, a set of texts: the value has each once, sorted."""
 
     item: Shape
     noun: str

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import attrs
 
-__all__ = ["Source", "Spot"]
+__all__ = ["Source", "Spot", "shown"]
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _WINDOW = 96
@@ -43,9 +43,10 @@ class Source:
     def excerpt(self, spot: Spot) -> str:
         """Return the line at ``spot`` with its number, and below it a caret for every character concerned.
 
-        A long line is cut around the caret. What a terminal would not show, or would obey, is shown as a dot.
+        A long line is cut around the caret. What a terminal would not show, or would obey, is shown as a dot. Where
+        there is no such line, the excerpt is empty.
         """
-        if not 0 < spot.line <= len(self.lines):
+        if not self.text or not 0 < spot.line <= len(self.lines):
             return ""
         line = self.lines[spot.line - 1]
         start = max(0, spot.column - 1 - _WINDOW // 2) if len(line) > _WINDOW else 0
@@ -69,3 +70,8 @@ def _columns(text: str) -> int:
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     marks = sum(unicodedata.combining(character) > 0 for character in text)
     return len(text) + wide - marks
+
+
+def shown(text: str) -> str:
+    """Return ``text`` quoted for a message, and shortened where it is long."""
+    return repr(text if len(text) <= 64 else text[:61] + "...")

@@ -57,7 +57,7 @@ _LINE: Final = Text(most=65536, controls=True)
 _GPU_MODELS: Final = Key(
     name="model",
     field="models",
-    shape=ListOf(item=_WORD, noun="GPU model", most=100, unordered=True),
+    shape=ListOf(item=_WORD, noun="GPU models", most=100, unordered=True),
     doc="GPU models that will do; any where empty",
 )
 _GPU_MEMORY: Final = Key(name="memory", shape=MEMORY, doc="GPU memory that each must have")
@@ -120,7 +120,7 @@ _ATTRIBUTE_KEY: Final = Key(
 
 
 def _constraint_form(operator: Operator, doc: str) -> Form:
-    values = ListOf(item=_WORD, noun="value", least=1, unordered=True)
+    values = ListOf(item=_WORD, noun="values", least=1, unordered=True)
     key = Key(name=operator.value, field="values", shape=values, doc=doc, required=True)
     noun = "a constraint"
     return Form(
@@ -174,7 +174,7 @@ _MODEL: Final = table(
     Key(
         name="source",
         shape=ByKind(
-            noun="a path or URL, or one for each cluster",
+            noun="a path or URL (or one for each cluster)",
             text=SOURCE,
             entries=Named(item=SOURCE, names=CLUSTER_NAME, label="CLUSTER", least=1),
         ),
@@ -277,7 +277,7 @@ _PLACEMENT: Final = table(
     "placement",
     Key(
         name="constraints",
-        shape=ListOf(item=_CONSTRAINT, noun="constraint", most=100),
+        shape=ListOf(item=_CONSTRAINT, noun="constraints", most=100),
         doc="what a node must satisfy, all of it",
     ),
     Key(name="spread", shape=Maybe(_SPREAD), doc="how replicas are spread over nodes"),
@@ -320,7 +320,7 @@ def template_keys(backends: Backends, runtime: PluginName) -> tuple[Key, ...]:
             doc="the container image, for clusters that run containers",
         ),
         Key(name="batching", shape=Maybe(_BATCHING), doc="how the server puts requests together; null: not at all"),
-        Key(name="args", shape=ListOf(item=_LINE, noun="argument"), doc="more arguments for the server"),
+        Key(name="args", shape=ListOf(item=_LINE, noun="arguments"), doc="more arguments for the server"),
     )
     return (
         Key(name="model", shape=_MODEL, doc="the one model version that a replica serves", required=True, revises=True),

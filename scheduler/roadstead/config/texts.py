@@ -16,8 +16,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from roadstead.config.problems import ProblemCode
-from roadstead.config.scalars import shown
 from roadstead.config.shapes import Refused, Text
+from roadstead.config.source import shown
 
 __all__ = [
     "ADDRESS",
@@ -67,7 +67,7 @@ def _nearest(word: str, candidates: tuple[str, ...]) -> str | None:
     for candidate in candidates:
         if candidate.lower().replace("-", "_") == snake:
             return candidate
-    found = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.6) if len(candidates) <= 1000 else []
+    found = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.7) if len(candidates) <= 1000 else []
     return found[0] if found else None
 
 
