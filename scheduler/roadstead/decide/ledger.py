@@ -136,7 +136,7 @@ class Ledger:
         return self._owner_totals.get(owner, _NO_USE) + self._grown[owner]
 
     def is_unknown(self, owner: str) -> bool:
-        """Return whether the owner may hold something on a cluster that never answered: nothing of theirs grows then."""
+        """Return whether the owner may hold something on a cluster that never answered: nothing grows."""
         return owner in self._unknown_owners
 
     def quota_room(self, owner: str, resources: Resources, deployment: str) -> int:
