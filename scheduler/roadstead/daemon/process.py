@@ -63,6 +63,7 @@ def log_to(path: Path | None) -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: None) -> None:
@@ -166,7 +167,7 @@ def start(file: Path, state: StateDirectory) -> int:
     StateDirectory.open(state.path)
     reading, writing = os.pipe()
     try:
-        with state.log.open("ab") as log:
+        with open(state.log, "ab", opener=_private) as log:
             command = [sys.executable, "-m", "roadstead.daemon", str(file.absolute())]
             process = subprocess.Popen(
                 [*command, "--log", str(state.log), "--ready-fd", str(writing)],
@@ -187,6 +188,10 @@ def start(file: Path, state: StateDirectory) -> int:
     if said == _READY:
         return process.pid
     raise _why(said, process, state.log)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _heard(descriptor: int) -> bytes:

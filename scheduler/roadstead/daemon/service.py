@@ -134,8 +134,7 @@ class Service:
     def _started(self) -> None:
         self._told(EventKind.DAEMON_STARTED, f"the daemon started with {self.file}")
         if self.session.lost:
-            _LOG.warning("memory was lost: %s", self.session.lost)
-            self._told(EventKind.MEMORY_LOST, self.session.lost)
+            self._told(EventKind.MEMORY_LOST, f"memory was lost: {self.session.lost}")
 
     def _obey(self) -> bool:
         """Carry out what was asked for, and return whether that was anything."""
@@ -189,6 +188,7 @@ class Service:
 
     def _told(self, kind: EventKind, text: str, *, deployment: str = "", reason: str = "") -> None:
         subject = deployment or self.session.fleet.name
+        _LOG.info("%s", text)
         event = Event(at=self._clock.now(), kind=kind, text=text, deployment=deployment, subject=subject, reason=reason)
         self.session.reconciler.tell(event)
 
@@ -238,7 +238,6 @@ class Service:
         is_new = fleet != as_in_file(self.session.fleet)
         self._publish(attrs.evolve(self.view, staged=fleet if is_new else None))
         if is_new:
-            _LOG.info("%s changed and waits for `roadstead apply`", self.file)
             self._told(EventKind.FLEET_STAGED, f"{self.file} changed and waits for `roadstead apply`")
 
     def _adopt(self, fleet: Fleet) -> None:
@@ -251,7 +250,6 @@ class Service:
         self._pacing.interval = fleet.daemon.turn
         self._publish(attrs.evolve(self.view, staged=None))
         if fleet != as_in_file(before):
-            _LOG.info("%s is in force: %s", self.file, difference(before, fleet))
             self._told(EventKind.FLEET_CHANGED, f"{self.file} is in force: {difference(before, fleet)}")
 
     # ---- commands ----
