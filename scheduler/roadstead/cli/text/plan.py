@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from roadstead.cli.text.words import cause_text, labelled, limit, plural, rough, table
+from roadstead.cli.text.words import FEW_LINES, cause_text, labelled, limit, plural, rough, table
 from roadstead.decide.report import Action, DeploymentPlan, PlanView, QuotaChange
 
 __all__ = ["plan_view_text", "totals"]
@@ -68,7 +68,7 @@ def _rows(one: DeploymentPlan, *, verbose: bool) -> Iterator[tuple[RenderableTyp
         counts = f" {step.was} -> {step.target}" if step.target is not None else ""
         yield "step", f"{step.kind.value} {step.subject}{counts}: {step.because}"
     for cause in one.held:
-        yield Text("held", style="red"), cause_text(cause, raw=verbose)
+        yield Text("held", style="red"), cause_text(cause, raw=FEW_LINES if verbose else 0)
 
 
 def _headline(one: DeploymentPlan) -> str:

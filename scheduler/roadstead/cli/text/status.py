@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roadstead.cli.text.words import (
+    FEW_LINES,
     LIFE_STYLES,
     STATE_STYLES,
     address,
@@ -36,7 +37,7 @@ def status_view(status: FleetStatus, names: Collection[str] = (), *, verbose: bo
     parts: list[RenderableType] = [headline(status), *_warnings(status), Text(), progress_table(chosen)]
     if any(one.replicas for one in chosen):
         parts += [Text(), _Replicas(chosen, several=len(status.clusters) > 1)]
-    reasons = list(_reasons(chosen, raw=verbose))
+    reasons = list(_reasons(chosen, raw=FEW_LINES if verbose else 0))
     if reasons:
         parts += [Text(), labelled(reasons)]
     if not names:
@@ -123,9 +124,7 @@ class _Replicas:
         yield age(replica.age)
 
 
-def _reasons(
-    deployments: Collection[DeploymentStatus], *, raw: bool
-) -> Iterator[tuple[RenderableType, RenderableType]]:
+def _reasons(deployments: Collection[DeploymentStatus], *, raw: int) -> Iterator[tuple[RenderableType, RenderableType]]:
     for one in deployments:
         for cause in one.causes:
             yield Text(one.name, style="bold"), cause_text(cause, raw=raw)
@@ -226,8 +225,9 @@ def changes(before: FleetStatus | None, after: FleetStatus, names: Collection[st
         lines += _replica_changes(old, one) if old is not None else ()
         if old is None or (old.state, old.ready, old.wanted) != (one.state, one.ready, one.wanted):
             lines.append(f"{one.name}: {one.state.value}, {one.ready}/{one.wanted} serving")
-        known = {(cause.code, cause.detail) for cause in old.causes} if old is not None else set()
-        lines += [f"{one.name}: {cause}" for cause in one.causes if (cause.code, cause.detail) not in known]
+        # A reason whose numbers and times change is no new reason.
+        known = {cause.code for cause in old.causes} if old is not None else set()
+        lines += [f"{one.name}: {cause}" for cause in one.causes if cause.code not in known]
     gone = before.deployments if before is not None else ()
     lines += [f"{one.name}: gone" for one in gone if after.deployment(one.name) is None]
     return lines
@@ -241,6 +241,8 @@ def _replica_changes(old: DeploymentStatus, new: DeploymentStatus) -> Iterator[s
         if was is None or was.life is not one.life:
             came = f"{was.life.value} -> " if was is not None else ""
             yield f"{one.id}: {came}{one.life.value}"
+        if was is not None and was.restarts != one.restarts:
+            yield f"{one.id}: restarted, {plural(one.restarts, 'restart')} in all"
     for key, was in before.items():
         if key not in after:
             yield f"{was.id}: {was.life.value} -> gone"

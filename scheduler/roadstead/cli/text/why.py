@@ -7,7 +7,7 @@ import signal
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from roadstead.cli.text.words import STATE_STYLES, age, cause_text, labelled, plural
+from roadstead.cli.text.words import MANY_LINES, STATE_STYLES, age, cause_text, labelled, plural
 from roadstead.decide.report import Explanation, LastExit, Waiting
 
 __all__ = ["explanation_view"]
@@ -21,7 +21,7 @@ def explanation_view(why: Explanation) -> RenderableType:
     ]
     for cause in why.causes:
         more = Text(f"more: roadstead explain {cause.code.value}", style="dim")
-        rows.append((Text("reason", style="bold"), Group(cause_text(cause, raw=True), more)))
+        rows.append((Text("reason", style="bold"), Group(cause_text(cause, raw=MANY_LINES), more)))
     rows += [("exit", _exit(one)) for one in why.exits]
     rows += [("waits", _waiting(one)) for one in why.waiting]
     if why.change:

@@ -14,7 +14,9 @@ from roadstead.decide.report import Cause, Life, ReplicaStatus, RolloutState
 from roadstead.units import Cpus, Duration, Memory
 
 __all__ = [
+    "FEW_LINES",
     "LIFE_STYLES",
+    "MANY_LINES",
     "STATE_STYLES",
     "address",
     "age",
@@ -50,6 +52,8 @@ STATE_STYLES: Mapping[RolloutState, str] = MappingProxyType(
     }
 )
 _UNKNOWN = "?"
+MANY_LINES = 20
+FEW_LINES = 5
 
 
 def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:
@@ -106,11 +110,13 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def cause_text(cause: Cause, *, raw: bool) -> Text:
-    """Return one reason: the sentence, what was said in other words, and what would be enough."""
+def cause_text(cause: Cause, *, raw: int) -> Text:
+    """Return one reason: the sentence, the last ``raw`` lines of what others said of it, and what would be enough."""
     lines = [str(cause)]
-    if raw and cause.raw:
-        lines += [f"| {line}" for line in cause.raw.splitlines()]
+    said = cause.raw.splitlines() if raw else []
+    if len(said) > raw:
+        lines.append(f"| ({plural(len(said) - raw, 'line')} before that; -o json has all)")
+    lines += [f"| {line}" for line in said[-raw:]]
     if cause.change:
         lines.append(f"enough: {cause.change}")
     return Text("\n".join(lines))
