@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from roadstead.errors import Conflict, OutOfCapacity, Rejected, StateError
+from roadstead.errors import Conflict, OutOfCapacity, Rejected, StateError, Unreachable
 from roadstead.model import GpuPart, ModelSpec, Resources, Scheduling, StopSpec, Template, Variable, WholeGpus
 from roadstead.reasons import ReasonCode
 from roadstead.spi.backend import ABSENT, BackendContext, Expect, GroupOrder
@@ -67,7 +67,7 @@ def order_of(template: Template, *, owner_id: str = OWNER_ID) -> GroupOrder:
             program=Program(executable="server"),
             args=("$(HOST)", str(PORT)),
             env=(("MODELS", "$(MODEL_DIR)"), ("CONFIG", "$(CONFIG_DIR)")),
-            files=(ConfigFile("models.config", "text"),),
+            files=(ConfigFile("models.config", "base_path: $(MODEL_DIR) $(other)"),),
             rest_port=PORT,
         ),
     )
@@ -286,6 +286,21 @@ class TestReasons:
         assert reason is not None
         assert ReasonCode.MODEL is reason.code
         assert reason.detail.startswith(f"{missing}/1 is not there; ")
+
+
+class TestUnseen:
+    """When the root cannot be looked at."""
+
+    def test_a_root_that_is_gone_is_unreachable(self, open_cluster: OpenCluster, template: Template) -> None:
+        """Not an empty cluster: what runs there still runs."""
+        cluster = open_cluster()
+        cluster.backend.apply(order_of(template), 1, expect=ABSENT)
+        aside = cluster.root.with_name("aside")
+        cluster.root.rename(aside)
+        with pytest.raises(Unreachable, match="No such file or directory"):
+            cluster.backend.observe()
+        aside.rename(cluster.root)
+        assert 1 == len(group_of(cluster).replicas)
 
 
 class TestSafety:
@@ -520,7 +535,7 @@ class TestServers:
             ask(host, f"environ/{name}")
             for name in ("MODELS", "CONFIG", "GREETING", "DAEMONS_OWN", "CUDA_VISIBLE_DEVICES")
         )
-        assert "text" == (config / "models.config").read_text()
+        assert f"base_path: {model} $(other)" == (config / "models.config").read_text()
 
     def test_logs_can_be_read_and_followed(self, open_cluster: OpenCluster, template: Template) -> None:
         """What was printed, and what is printed while somebody reads, in whole lines."""

@@ -374,6 +374,7 @@ class TestLog:
             ask(chatty.host, "print/30000")
         expected = ["server.log", "server.log.1", "server.log.2"]
         until(lambda: [path.name for path in sorted(chatty.folder.glob("server.log*"))] == expected)
+        chatty.stop()  # what is measured must stand still
         assert sum(path.stat().st_size for path in chatty.folder.glob("server.log*")) <= 3 * 10_000
 
     def test_log_files_are_private(self, chatty: ShimmedServer) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
-from roadstead.errors import Conflict, Forbidden, OutOfCapacity, Rejected, Retryable
+from roadstead.errors import Conflict, Forbidden, OutOfCapacity, Rejected, Retryable, Unreachable
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.template import canonical, from_canonical
 from roadstead.units import Duration
@@ -85,7 +85,7 @@ class LocalBackend:
 
     def observe(self) -> Snapshot:
         """Return what runs here now."""
-        with self._guard:
+        with self._guard, self._seen_or_unreachable():
             self._tend()
             by_group: dict[GroupKey, list[Replica]] = {key: [] for key in self._groups}
             for record in self._keeper.records():
@@ -281,6 +281,18 @@ class LocalBackend:
         if version != expect.version:
             raise self._conflict(key, f"its version is {version!r}, not {expect.version!r}")
         return known
+
+    @contextlib.contextmanager
+    def _seen_or_unreachable(self) -> Iterator[None]:
+        """Turn what keeps us from looking into the core's errors: half of the truth is none."""
+        try:
+            yield
+        except PermissionError as error:
+            raise Forbidden(
+                f"{error.filename}: {error.strerror}", cluster=self._cluster, hint="see who owns it"
+            ) from error
+        except OSError as error:
+            raise Unreachable(f"{error.filename}: {error.strerror}", cluster=self._cluster) from error
 
     @contextlib.contextmanager
     def _translated(self, subject: str) -> Iterator[None]:

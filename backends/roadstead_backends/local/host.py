@@ -11,7 +11,7 @@ from pathlib import Path
 
 import roadstead
 from roadstead.model import Scheduling, Template
-from roadstead.spi.runtime import Launch, Program
+from roadstead.spi.runtime import ConfigFile, Launch, Program
 from roadstead.units import Cpus, Memory
 from roadstead.world import Capabilities, Device, GpuKind, Limit, Node
 from roadstead_backends.local import check_model
@@ -24,7 +24,7 @@ from roadstead_backends.local.records import ReplicaRecord
 from roadstead_backends.local.shim.cgroup import ReplicaCgroup
 from roadstead_backends.local.shim.secret import KINDS
 from roadstead_backends.local.shim.spec import ShimSpec
-from roadstead_backends.local.translate import Place, Programs, choose_cpus, shim_spec
+from roadstead_backends.local.translate import Place, Programs, choose_cpus, config_files, shim_spec
 
 __all__ = ["Host"]
 
@@ -122,8 +122,10 @@ class Host:
             return ()
         return choose_cpus(self._machine.cpus, taken, template.resources.cpu.milli)
 
-    def render(self, record: ReplicaRecord, template: Template, launch: Launch, folder: Path, wake: Path) -> ShimSpec:
-        """Return what the shim of a bound replica is told.
+    def render(
+        self, record: ReplicaRecord, template: Template, launch: Launch, folder: Path, wake: Path
+    ) -> tuple[ShimSpec, tuple[ConfigFile, ...]]:
+        """Return what the shim of a bound replica is told, and the files that its server reads.
 
         Raises ``ValueError`` for a model outside the roots and ``FileNotFoundError`` for a missing program.
         """
@@ -140,7 +142,7 @@ class Host:
             watched=self._place.memory is None,
             wake=str(wake),
         )
-        return shim_spec(template, launch, place, self._programs(launch.program))
+        return shim_spec(template, launch, place, self._programs(launch.program)), config_files(launch, place)
 
     def _programs(self, program: Program) -> Programs:
         return Programs(

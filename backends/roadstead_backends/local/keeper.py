@@ -29,6 +29,7 @@ from roadstead_backends.local.shim.state import ShimState
 from roadstead_backends.local.shim.tree import resident_bytes, tree_of
 from roadstead_backends.local.shims import Shims, secrets_environment
 from roadstead_backends.local.store import Store
+from roadstead_backends.local.translate import CONFIG_FOLDER
 from roadstead_backends.local.view import Seen, incarnation, replica_view
 
 __all__ = ["Keeper"]
@@ -154,12 +155,10 @@ class Keeper:
             host=choose_address(str(self._store.root), replica, {other.host for other in others}),
             cpus=self._host.choose_cpus(kept.template, [other.cpus for other in others]),
         )
-        spec = self._host.render(record, kept.template, kept.launch, kept.folder, self._shims.wake_pipe)
-        config = kept.folder / "config"
+        spec, files = self._host.render(record, kept.template, kept.launch, kept.folder, self._shims.wake_pipe)
+        config = kept.folder / CONFIG_FOLDER
         make_private_folder(str(config))
-        for file in kept.launch.files:
-            if Path(file.name).name != file.name:
-                raise ValueError(f"configuration file {file.name!r} is not a plain file name")
+        for file in files:
             write_whole(str(config / file.name), file.content, durable=False)
         write_json(str(kept.folder / SPEC_FILE), spec_to_json(spec), durable=True)
         # From here on it is bound: whatever is still to be done, tending does, now or after a crash.

@@ -9,16 +9,17 @@ from pathlib import Path
 import attrs
 
 from roadstead.model import GpuPart, Template
-from roadstead.spi.runtime import Launch
+from roadstead.spi.runtime import ConfigFile, Launch
 from roadstead_backends.local.devices import GpuDevice
 from roadstead_backends.local.shim.backoff import Backoff
 from roadstead_backends.local.shim.cgroup import ReplicaCgroup
 from roadstead_backends.local.shim.spec import Address, Limits, ShimSpec
 
-__all__ = ["Place", "Programs", "choose_cpus", "environment", "expand", "shim_spec"]
+__all__ = ["CONFIG_FOLDER", "Place", "Programs", "choose_cpus", "config_files", "environment", "expand", "shim_spec"]
 
 _VARIABLE = re.compile(r"\$\(([A-Z_]+)\)")
 _LEAST_GOOD_RUN_S = 10.0
+CONFIG_FOLDER = "config"
 
 
 @attrs.frozen(kw_only=True)
@@ -56,11 +57,7 @@ class Place:
 
 def shim_spec(template: Template, launch: Launch, place: Place, programs: Programs) -> ShimSpec:
     """Return what the shim of a replica is told."""
-    meanings = {
-        "HOST": place.host,
-        "MODEL_DIR": str(place.model_folder),
-        "CONFIG_DIR": str(place.folder / "config"),
-    }
+    meanings = _meanings(place)
     return ShimSpec(
         replica=place.replica,
         argv=(*_program(launch, programs), *(expand(word, meanings) for word in launch.args)),
@@ -78,6 +75,25 @@ def shim_spec(template: Template, launch: Launch, place: Place, programs: Progra
         kill_after=template.stop.kill_after.seconds,
         wake=place.wake,
     )
+
+
+def config_files(launch: Launch, place: Place) -> tuple[ConfigFile, ...]:
+    """Return the launch's files with their variables expanded; raises ``ValueError`` for a name that is a path."""
+    for file in launch.files:
+        if Path(file.name).name != file.name:
+            raise ValueError(
+                f"configuration file {file.name!r} is not a plain file name; this is an error of the runtime"
+            )
+    meanings = _meanings(place)
+    return tuple(ConfigFile(file.name, expand(file.content, meanings)) for file in launch.files)
+
+
+def _meanings(place: Place) -> Mapping[str, str]:
+    return {
+        "HOST": place.host,
+        "MODEL_DIR": str(place.model_folder),
+        "CONFIG_DIR": str(place.folder / CONFIG_FOLDER),
+    }
 
 
 def environment(
