@@ -6,9 +6,11 @@ import time
 
 import attrs
 import click
+import psutil
 
+from roadstead.cli.client import Client
 from roadstead.cli.entry import interrupted_means
-from roadstead.cli.errors import TimedOut
+from roadstead.cli.errors import Refused, TimedOut
 from roadstead.cli.exits import Exit
 from roadstead.cli.follow import timeout_option
 from roadstead.cli.locate import Located, locate
@@ -72,15 +74,24 @@ def _stop(*, stop_replicas: bool, timeout: int) -> None:
         screen.say("nothing was stopped")
         raise click.exceptions.Exit(Exit.ERROR)
     interrupted_means("the daemon goes on stopping")
+    pid = _pid(client)
     client.stop(stop_replicas=stop_replicas)
-    _until_gone(located, timeout)
+    _until_gone(located, pid, timeout)
     screen.say("the daemon is gone" + ("" if stop_replicas else "; its replicas run on, and nobody heals"))
 
 
-def _until_gone(located: Located, timeout: int) -> None:
-    """Wait until the control socket is gone, which a daemon takes away last; raises :class:`TimedOut`."""
+def _pid(client: Client) -> int | None:
+    """Return the daemon's process, or ``None`` for one that has seen nothing yet and so has no status."""
+    try:
+        return client.status().service.daemon
+    except Refused:
+        return None
+
+
+def _until_gone(located: Located, pid: int | None, timeout: int) -> None:
+    """Wait until the control socket and the process are gone, so that another may start; raises :class:`TimedOut`."""
     deadline = time.monotonic() + timeout / 1000
-    while located.client.alive() or located.state.socket.exists():
+    while located.state.socket.exists() or (pid is not None and psutil.pid_exists(pid)):
         if time.monotonic() >= deadline:
             raise TimedOut(
                 "the daemon has not stopped yet, and the time given is over",
