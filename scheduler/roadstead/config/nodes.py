@@ -209,8 +209,8 @@ class _Composer:
         """Return the node that starts with ``event``, and the depth of the tree below and with it."""
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
-        self._count(1, _spot(event))
-        self._check_depth(depth, _spot(event))
+        self._count(1, event)
+        self._check_depth(depth, event)
         before = self._values
         if event.anchor is not None:
             self._anchors[event.anchor] = None
@@ -232,16 +232,13 @@ class _Composer:
         spot = _spot(event)
         anchored = self._anchors.get(event.anchor)
         if anchored is None:
+            name = event.anchor[:64]
             inside = event.anchor in self._anchors
-            what = (
-                f"the alias *{event.anchor} stands inside its own anchor"
-                if inside
-                else f"there is no anchor &{event.anchor} above"
-            )
+            what = f"the alias *{name} stands inside its own anchor" if inside else f"there is no anchor &{name} above"
             self._tell(ProblemCode.FEATURE, spot, what, "write the value out")
             return Broken(spot), 1
-        self._count(anchored.values, spot)
-        self._check_depth(depth + anchored.height - 1, spot)
+        self._count(anchored.values, event)
+        self._check_depth(depth + anchored.height - 1, event)
         return anchored.node, anchored.height
 
     def _items(self, event: Any, depth: int) -> tuple[Items, int]:
@@ -282,13 +279,8 @@ class _Composer:
             return None
         key, _ = self._node(event, depth=depth + 1)
         if isinstance(key, Scalar) and key.plain and key.text == "<<":
-            what = "merge keys (<<) are not supported"
-            self._tell(
-                ProblemCode.FEATURE,
-                key.spot,
-                what,
-                "put what deployments share under `defaults`, or use an alias for a whole value",
-            )
+            hint = "put what deployments share under `defaults`, or use an alias for a whole value"
+            self._tell(ProblemCode.FEATURE, key.spot, "merge keys (<<) are not supported", hint)
             return None
         return key if isinstance(key, Scalar) else None
 
@@ -305,21 +297,17 @@ class _Composer:
 
     # ---- limits ----
 
-    def _count(self, values: int, spot: Spot) -> None:
+    def _count(self, values: int, event: Any) -> None:
         self._values += values
         if self._values > MAX_VALUES:
             what = f"there are more than {MAX_VALUES} values in the file, counting each use of an alias"
-            self._problems.add(ProblemCode.LIMIT, (), spot, what, "use fewer aliases, or several fleets")
+            self._problems.add(ProblemCode.LIMIT, (), _spot(event), what, "use fewer aliases, or several fleets")
             raise _Stopped
 
-    def _check_depth(self, depth: int, spot: Spot) -> None:
+    def _check_depth(self, depth: int, event: Any) -> None:
         if depth > MAX_DEPTH:
-            self._tell(
-                ProblemCode.LIMIT,
-                spot,
-                f"this is nested deeper than {MAX_DEPTH} levels",
-                "a fleet file needs no more than 10",
-            )
+            what = f"this is nested deeper than {MAX_DEPTH} levels"
+            self._tell(ProblemCode.LIMIT, _spot(event), what, "a fleet file needs no more than 10")
             raise _Stopped
 
 
@@ -330,4 +318,4 @@ def _scalar(event: Any) -> Scalar:
 def _spot(event: Any) -> Spot:
     start, end = event.start_mark, event.end_mark
     width = end.column - start.column if end.line == start.line else 1
-    return Spot(start.line + 1, start.column + 1, max(1, width))
+    return Spot(start.line + 1, start.column + 1, width or 1)

@@ -2,7 +2,8 @@
 
 YAML 1.1 (PyYAML, Ruby), YAML 1.2 (editors, Go) and JSON Schema do not agree on what ``on``, ``010``, ``1:30`` or
 ``1e3`` is. A fleet file must say the same to every reader, so what they disagree on is refused and the person asked
-for a spelling that all of them share.
+for a spelling that all of them share. ``y`` and ``n`` are text, as for most readers, whatever
+YAML 1.1 says.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _TRAPS: Final = tuple(
     (re.compile(pattern, re.ASCII), Meaning(Kind.AMBIGUOUS, reading))
     for pattern, reading in (
-        (r"y|Y|yes|Yes|YES|on|On|ON", "true in YAML 1.1"),
-        (r"n|N|no|No|NO|off|Off|OFF", "false in YAML 1.1"),
+        (r"yes|Yes|YES|on|On|ON", "true in YAML 1.1"),
+        (r"no|No|NO|off|Off|OFF", "false in YAML 1.1"),
         (r"[-+]?0[0-7_]+", "an octal number in YAML 1.1"),
         (r"[-+]?0[0-9]+", "a number to some and text to others"),
         (r"[-+]?0o[0-7]+", "an octal number in YAML 1.2"),
