@@ -120,8 +120,8 @@ class Daemon:
         """Wait until exactly that many replicas are there and clients may use all of them."""
 
         def listed() -> DeploymentStatus | None:
-            found = self.deployment(name)
-            return found if found.listed == len(found.replicas) == count else None
+            found = self.status().deployment(name)
+            return found if found is not None and found.listed == len(found.replicas) == count else None
 
         return until(listed)
 

@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import signal
+import threading
 
+import psutil
 import pytest
 
 from roadstead.act.events import EventKind
@@ -119,3 +121,27 @@ def test_stopping_with_replicas_takes_them_down_first(daemon: Daemon) -> None:
     assert [] == _pids_of(before)
     daemon.start()
     daemon.until_listed(2)
+
+
+def test_a_daemon_killed_at_any_moment_of_bringing_a_fleet_up_leaves_nothing_behind(daemon: Daemon) -> None:
+    """Killed again and again, the fleet still comes to its declared number, and no server is left over besides."""
+    daemon.write(LOCAL.replace("replicas: 2", "replicas: 3"))
+    for hundredths in range(0, 25, 5):
+        daemon.start()
+        threading.Event().wait(hundredths / 100)  # the moment of death is what varies, nothing is waited for
+        daemon.kill()
+
+    daemon.start()
+    pids = _pids(daemon.until_listed(3))
+
+    assert sorted(pids.values()) == sorted(_servers_of(daemon))
+
+
+def _servers_of(daemon: Daemon) -> list[int]:
+    """Return every process of a tiny server whose folder is below this daemon's state."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        is_server = any("tiny_server.py" in word for word in process.info["cmdline"] or ())
+        if is_server and str(daemon.folder) in (process.info["cwd"] or ""):
+            found.append(process.pid)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def main() -> int:
     parser.add_argument("--log", type=Path)
     parser.add_argument("--ready-fd", type=int)
     given = parser.parse_args()
+    # No folder is kept from being unmounted; the paths that were given are absolute.
+    os.chdir("/")
     log_to(given.log)
     told = False
 

@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -41,6 +40,7 @@ _LOG = logging.getLogger(__name__)
 
 START_WITHIN = Duration(60_000)
 _READY = b"ready\n"
+_READY_FD = 3
 _LOG_BYTES = 4 * 1024**2
 _TAIL = 2000
 
@@ -167,58 +167,63 @@ def start(file: Path, state: StateDirectory) -> int:
     StateDirectory.open(state.path)
     reading, writing = os.pipe()
     try:
-        with open(state.log, "ab", opener=_private) as log:
-            command = [sys.executable, "-m", "roadstead.daemon", str(file.absolute())]
-            process = subprocess.Popen(
-                [*command, "--log", str(state.log), "--ready-fd", str(writing)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(writing,),
-                cwd="/",
-            )
-        os.close(writing)
-        writing = -1
-        said = _heard(reading)
+        try:
+            pid = _spawn(file.absolute(), state.log, writing)
+        finally:
+            os.close(writing)
+        said, is_over = _heard(reading)
     finally:
         os.close(reading)
-        if writing != -1:
-            os.close(writing)
     if said == _READY:
-        return process.pid
-    raise _why(said, process, state.log)
+        return pid
+    raise _why(said, pid, state.log, is_over=is_over)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _spawn(file: Path, log: Path, writing: int) -> int:
+    """Start the daemon in a session of its own, and return its process id.
+
+    Not a :class:`subprocess.Popen`: that expects to be waited for, and this one is to outlive us.
+    """
+    command = (sys.executable, "-m", "roadstead.daemon", str(file), "--log", str(log), "--ready-fd", str(_READY_FD))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        os.environ,
+        file_actions=(
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, writing, _READY_FD),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ),
+        setsid=True,
+    )
 
 
-def _heard(descriptor: int) -> bytes:
-    """Return all that a starting daemon says, or what it said until it is too late."""
+def _heard(descriptor: int) -> tuple[bytes, bool]:
+    """Return all that a starting daemon says, and whether that is all that it will ever say."""
     said = b""
     deadline = time.monotonic() + START_WITHIN.seconds
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([descriptor], [], [], left)[0]:
-            break
+    while select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
         chunk = os.read(descriptor, 65536)
         if not chunk:
-            break
+            return said, True
         said += chunk
-    return said
+    return said, False
 
 
-def _why(said: bytes, process: subprocess.Popen[bytes], log: Path) -> RoadsteadError:
+def _why(said: bytes, pid: int, log: Path, *, is_over: bool) -> RoadsteadError:
+    if not is_over:
+        text = f"the daemon (process {pid}) does not answer within {START_WITHIN}"
+        return DidNotStart(text, hint=f"it goes on trying: look into {log}")
+    # Whoever says nothing more has ended, or is just about to.
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if said:
         try:
             told = json.loads(said)
             return StartFailed(told["message"], told=told["code"], exits=told["exit_code"], hint=told["hint"])
         except (ValueError, KeyError, TypeError):
             _LOG.debug("a starting daemon said %r", said)
-    status = process.poll()
-    if status is None:
-        text = f"the daemon (process {process.pid}) does not answer within {START_WITHIN}"
-        return DidNotStart(text, hint=f"it goes on trying: look into {log}")
     tail = log.read_bytes()[-_TAIL:].decode("utf-8", errors="replace").strip()
     return DidNotStart(f"the daemon ended with status {status} before it answered:\n{tail}", hint=f"look into {log}")
 

@@ -1,0 +1,119 @@
+"""What the daemon decides without a socket: when a file is read, and what is between two fleets."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted
+from roadstead.daemon.following import STILL_FOR, Settling, Stamp
+from roadstead.model import Fleet, Intents, ScaleIntent
+from roadstead.testing.strategies import fleets
+from tests.act.scene import deployment, fleet, template
+
+
+def _stamp(number: int) -> Stamp:
+    return Stamp(inode=1, size=number, modified_ns=number)
+
+
+def test_a_changed_file_is_read_once_it_stood_still() -> None:
+    """Not while it is being written, and only once for each change."""
+    settling = Settling(_stamp(0))
+
+    seen = [(0.0, 0), (1.0, 1), (1.5, 2), (2.4, 2), (2.5, 2), (9.0, 2)]
+
+    assert [False, False, False, False, True, False] == [settling.is_ready(_stamp(n), now) for now, n in seen]
+
+
+def test_a_missing_file_is_no_change() -> None:
+    """Whoever saves by removing and writing is given the time to."""
+    settling = Settling(_stamp(0))
+
+    assert [False] * 3 == [settling.is_ready(None, now) for now in (1.0, 5.0, 9.0)]
+    assert not settling.is_ready(_stamp(1), 10.0)
+    assert settling.is_ready(_stamp(1), 11.0)
+
+
+def test_a_file_that_was_read_by_command_is_not_read_again() -> None:
+    """`apply` was faster than the second of standing still."""
+    settling = Settling(_stamp(0))
+    settling.is_ready(_stamp(1), 1.0)
+    settling.read(_stamp(1))
+
+    assert not settling.is_ready(_stamp(1), 9.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.one_of(st.none(), st.integers(0, 3))), max_size=40))
+def test_the_file_is_only_read_after_a_second_without_change(looks: list[tuple[float, int | None]]) -> None:
+    """Over any history of saves: whenever it is read, every look of the last second saw the same file."""
+    settling, now, history = Settling(_stamp(0)), 0.0, list[tuple[float, Stamp | None]]()
+    for wait, number in looks:
+        now += wait
+        current = _stamp(number) if number is not None else None
+        history.append((now, current))
+        if settling.is_ready(current, now):
+            assert current is not None
+            first = next(at for at, seen in reversed(history) if seen == current and _since(history, at, current))
+            assert now - _begin(history, current) >= STILL_FOR.seconds - 1e-9
+            assert first <= now
+
+
+def _since(history: list[tuple[float, Stamp | None]], at: float, stamp: Stamp) -> bool:
+    return all(seen == stamp for when, seen in history if when >= at)
+
+
+def _begin(history: list[tuple[float, Stamp | None]], stamp: Stamp) -> float:
+    """Return since when the newest looks have all seen ``stamp``."""
+    begin = history[-1][0]
+    for at, seen in reversed(history):
+        if seen != stamp:
+            return begin
+        begin = at
+    return begin
+
+
+def test_a_difference_names_what_is_new_changed_and_gone() -> None:
+    """One line that says what a saved file does."""
+    before = fleet(deployment("a"), deployment("b"), deployment("same"))
+    after = fleet(deployment("b", made_from=template(version=2)), deployment("c"), deployment("same"))
+
+    assert "new: c; changed: b; no longer declared: a" == difference(before, after)
+    assert "nothing changed" == difference(before, before)
+
+
+@given(fleets())
+def test_a_fleet_that_goes_down_wants_nothing(declared: Fleet) -> None:
+    """Whatever is declared or asked for by command, nothing is wanted, and nothing else of it changes."""
+    names = sorted(declared.deployments)
+    asked = Intents(scale=tuple(ScaleIntent(deployment=name, replicas=3, declared=0) for name in names))
+
+    down = nothing_wanted(attrs.evolve(declared, intents=asked))
+
+    assert {0} >= {one.replicas for one in down.deployments.values()}
+    assert () == down.intents.scale
+    assert {name: one.targets for name, one in declared.deployments.items()} == {
+        name: one.targets for name, one in down.deployments.items()
+    }
+
+
+def test_identity_and_intents_are_not_of_the_file() -> None:
+    """Two reads of one file are equal, whatever was asked by command in between."""
+    declared = fleet(deployment())
+
+    assert declared == as_in_file(attrs.evolve(declared, owner_id="us"))
+
+
+def test_the_longest_stop_is_drain_and_kill_of_the_slowest() -> None:
+    """The seconds that the slowest replica may take; nothing is waited for where nothing is declared."""
+    quick, slow = deployment("a", made_from=template(drain=1_000)), deployment("b", made_from=template(drain=7_000))
+
+    assert 7.1 == longest_stop(fleet(quick, slow))
+    assert 0.0 == longest_stop(fleet())
+
+
+def test_a_wrong_name_gets_the_nearest_one() -> None:
+    """A typing error is answered with what was meant."""
+    assert "did you mean 'minilm'?" == nearest("minlm", ["minilm", "other"])
+    assert "there are: a, b" == nearest("zzz", ["b", "a"])
+    assert "there are none" == nearest("zzz", [])
