@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import signal
 import socket
 import subprocess
@@ -19,6 +22,7 @@ from roadstead.cli.exits import Exit
 
 pytestmark = pytest.mark.timeout(120)
 
+TERMINAL = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
 FILE = """\
 version: 1
 fleet: shop
@@ -225,6 +229,37 @@ def test_ctrl_c_says_what_goes_on_without_the_command(slow: Place) -> None:
     slow.run("daemon", "status")
 
 
+def answered(place: Place, answer: bytes) -> tuple[int, str]:
+    """Run `apply` on a terminal, answer its question, and return how it ended and what stood on the screen."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        place.command("apply"), cwd=place.folder, stdin=theirs, stdout=theirs, stderr=theirs, env=TERMINAL
+    )
+    os.close(theirs)
+    shown = b""
+    asked = False
+    with contextlib.suppress(OSError):  # what a terminal says when its other end is gone
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+            if b"do this?" in shown and not asked:
+                asked = True
+                os.write(ours, answer)
+    os.close(ours)
+    return process.wait(timeout=30), shown.decode()
+
+
+def test_on_a_terminal_apply_asks_and_shows_a_live_table(alone: Place) -> None:
+    """A no changes nothing; a yes is followed to the end, and the next steps are told."""
+    code, shown = answered(alone, b"n\n")
+    assert Exit.ERROR == code
+    assert "nothing was changed" in shown
+    assert [] == alone.json("status")["deployments"][0]["replicas"]
+    code, shown = answered(alone, b"y\n")
+    assert Exit.DONE == code
+    assert "\x1b[2K" in shown  # the table was drawn over itself
+    assert "it answers: curl http://" in shown
+
+
 def test_a_daemon_is_started_once_and_stopped_for_good(alone: Place) -> None:
     """Starting a second time, and stopping what is gone, are no errors; asking for it is."""
     assert "no daemon runs" in alone.run("daemon", "status", expect=Exit.UNREACHABLE).stderr
@@ -247,10 +282,11 @@ def test_a_daemon_that_cannot_start_says_why(alone: Place) -> None:
 
 def test_without_a_daemon_commands_look_for_themselves_and_say_so(alone: Place) -> None:
     """Nothing is changed by looking; what needs a daemon ends with 69."""
-    for command in (("status",), ("plan",), ("why", "minilm"), ("endpoints",)):
+    for command in (("status",), ("why", "minilm")):
         assert "nobody heals" in alone.run(*command).stderr
-    assert "+ minilm  here  create 2" in alone.run("plan").stdout
-    alone.run("plan", "--detailed-exitcode", expect=Exit.CHANGES)
+    planned = alone.run("plan", "--detailed-exitcode", expect=Exit.CHANGES)
+    assert "nobody heals" in planned.stderr
+    assert "+ minilm  here  create 2" in planned.stdout
     alone.run("scale", "minilm", "3", expect=Exit.UNREACHABLE)
     alone.run("apply", "--detach", expect=Exit.USAGE)
     assert "" == alone.run("events").stdout

@@ -41,7 +41,8 @@ def _exit_codes() -> Iterator[str]:
 
 def _commands() -> Iterator[str]:
     yield "## Commands\n"
-    root = click.Context(cli, info_name="roadstead", terminal_width=_WIDTH, max_content_width=_WIDTH)
+    settings = {**cli.context_settings, "max_content_width": _WIDTH}
+    root = click.Context(cli, info_name="roadstead", terminal_width=_WIDTH, **settings)
     yield from _help(root)
     for section in COMMANDS.values():
         for name in section:

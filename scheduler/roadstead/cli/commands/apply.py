@@ -19,7 +19,7 @@ from roadstead.cli.text.plan import plan_view_text
 from roadstead.cli.text.status import status_view
 from roadstead.cli.text.words import plural
 from roadstead.config import read_fleet
-from roadstead.decide.report import FleetStatus, PlanView
+from roadstead.decide.report import FleetStatus, Life, PlanView
 from roadstead.model import Fleet
 from roadstead.spi.host import PluginHost
 
@@ -100,7 +100,12 @@ def _confirmed(screen: Screen, asked: Source, plan: PlanView) -> tuple[str, ...]
 
 
 def _done(screen: Screen, status: FleetStatus) -> None:
-    if screen.text:
-        screen.show(status_view(status))
-    else:
+    if not screen.text:
         screen.data(status)
+        return
+    screen.show(status_view(status))
+    answering = [(one.model, two) for one in status.deployments for two in one.replicas if two.life is Life.LISTED]
+    for model, replica in answering[:1]:
+        if replica.rest is not None:
+            screen.say(f"it answers: curl http://{replica.host}:{replica.rest}/v1/models/{model}")
+    screen.say("next: roadstead status --watch; roadstead predict NAME; roadstead logs -f NAME; roadstead why NAME")
