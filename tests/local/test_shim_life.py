@@ -118,6 +118,14 @@ class TestRestarting:
             state = server.until(lambda state: bool(state.exits))
             assert f":{port} is in use by process {os.getpid()}" in state.exits[-1].detail
 
+    def test_an_address_that_is_not_ours_is_said(self, shimmed: Shimmed) -> None:
+        """The shim lives on, and the reason names the address."""
+        server = shimmed(backoff=QUICK)
+        server.spec = server.spec._replace(addresses=(server.spec.addresses[0]._replace(host="192.0.2.1"),))
+        server.start()
+        state = server.until(lambda state: bool(state.exits))
+        assert "address 192.0.2.1:8501 cannot be used: cannot assign requested address" == state.exits[-1].detail
+
     def test_preparation_comes_before_each_start(self, shimmed: Shimmed) -> None:
         """The server never runs before its preparation succeeded; when that fails, this is what the record says."""
         flag = shimmed().folder / "ready"

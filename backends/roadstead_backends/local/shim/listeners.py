@@ -1,12 +1,15 @@
-"""Who listens on a TCP address, read from the kernel's tables.
+"""Whether a TCP address is free, and who holds it where it is not.
 
-No socket is opened for it: a bind could disturb a server that is just starting.
+The kernel is asked by a bind, which takes microseconds; its tables name the holder, and reading them takes milliseconds
+(they are walked bucket by bucket), so they are read only when there is somebody to name.
 """
 
 # Paths are strings here: pathlib would cost every shim another megabyte.
 # ruff: noqa: PTH1, PTH2
 
+import errno
 import os
+import socket
 from typing import NamedTuple
 
 from roadstead_backends.local.shim.files import read_text
@@ -19,26 +22,41 @@ _MAPPED_V4 = "0000000000000000FFFF0000"
 
 
 class Listener(NamedTuple):
-    """A listening socket; the process is None where it is not ours to see."""
+    """Who listens; the process is None where it is not ours to see."""
 
-    inode: str
     pid: int | None
     command: str | None
 
 
 def listener_at(address: Address) -> Listener | None:
-    """Return who would collide with a server at an IPv4 address, or None when it is free."""
-    inode = _listening_inode(address)
-    if inode is None:
+    """Return who would collide with a server at an IPv4 address, or None when it is free.
+
+    Raises ``OSError`` when the address is none of this machine's.
+    """
+    if _is_free(address):
         return None
-    pid = _holder_of(inode)
+    inode = _listening_inode(address)
+    pid = None if inode is None else _holder_of(inode)
     command = None if pid is None else read_text(f"/proc/{pid}/comm")
-    return Listener(inode, pid, None if command is None else command.strip())
+    return Listener(pid, None if command is None else command.strip())
+
+
+def _is_free(address: Address) -> bool:
+    with socket.socket() as probe:
+        # Connections of the last server that linger in TIME_WAIT are no obstacle, for the next one neither.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+    return True
 
 
 def explain_taken(address: Address, listener: Listener) -> str:
     """Return one sentence that says who holds an address and what to do."""
-    who = "a process of another user" if listener.pid is None else f"process {listener.pid} ({listener.command})"
+    who = "a process that we cannot see" if listener.pid is None else f"process {listener.pid} ({listener.command})"
     return f"address {address.host}:{address.port} is in use by {who}; stop it, or let it listen on another address"
 
 

@@ -209,11 +209,10 @@ class Supervisor:
         steps = (*self._spec.prepare, self._spec.argv)
         step = self._state.step if self._state.step < len(steps) else 0
         is_server = step == len(steps) - 1
-        for address in self._spec.addresses if is_server else ():
-            listener = listener_at(address)
-            if listener is not None:
-                self._fail_to_start(explain_taken(address, listener), now)
-                return
+        obstacle = self._obstacle() if is_server else None
+        if obstacle is not None:
+            self._fail_to_start(obstacle, now)
+            return
         try:
             environment = {**dict(self._spec.env), MARK: self._spec.replica}
             if is_server:
@@ -223,6 +222,17 @@ class Supervisor:
             self._fail_to_start(str(error), now)
         except OSError as error:
             self._fail_to_start(f"cannot start {steps[step][0]}: {os.strerror(error.errno or 0).lower()}", now)
+
+    def _obstacle(self) -> str | None:
+        """Return why the server could not listen now, or None."""
+        for address in self._spec.addresses:
+            try:
+                listener = listener_at(address)
+            except OSError as error:
+                return f"address {address.host}:{address.port} cannot be used: {os.strerror(error.errno or 0).lower()}"
+            if listener is not None:
+                return explain_taken(address, listener)
+        return None
 
     def _run(self, argv: tuple[str, ...], step: int, environment: dict[str, str], *, is_server: bool) -> None:
         baseline = None
