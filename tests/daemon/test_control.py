@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +182,12 @@ def test_commands_are_refused_while_replicas_are_taken_down(daemon: Daemon) -> N
     with pytest.raises(Refused, match="taking its replicas down"):
         daemon.client.scale("minilm", 3)
     assert 0 == daemon.terminate()
+
+
+def test_the_reference_page_has_every_metric_and_no_other(shared: Daemon) -> None:
+    """Whoever writes an alert finds the names where they are documented."""
+    served = re.findall(r"^# TYPE (roadstead_\w+) (\w+)$", shared.http("/metrics").decode(), re.MULTILINE)
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
+    documented = re.findall(r"^\| `(roadstead_\w+)` \| (\w+) \|", page, re.MULTILINE)
+
+    assert sorted(served) == sorted(documented)

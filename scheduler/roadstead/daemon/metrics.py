@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -23,6 +30,8 @@ class Metrics:
     """The daemon's metrics: what happens is counted when it does, how things are is read when somebody asks."""
 
     def __init__(self, view: Callable[[], View], events: Mapping[EventKind, int]) -> None:
+        # When a counter began says nothing that process_start_time_seconds does not.
+        disable_created_metrics()
         self._registry = CollectorRegistry()
         self._turns = Counter("roadstead_turns", "Turns that were completed.", registry=self._registry)
         self._seconds = Histogram(
