@@ -335,6 +335,25 @@ def test_an_old_observation_is_renewed_between_destructive_steps(stage: Stage) -
     assert 2 == stage.here.observed
 
 
+def test_a_look_that_came_too_late_vouches_for_nothing(stage: Stage) -> None:
+    """What a cluster said after the turn had gone on may be old: it is asked again before anything is given up."""
+    gate = threading.Event()
+    stage.here.snapshot = stage.there.snapshot = _seen()
+    stage.there.observing = lambda: (gate.wait(10.0), None)[1]
+    stage.executor.observer.look()
+    (hangs,) = stage.carry_out(_shrink(THERE))
+    stage.there.observing = None
+    gate.set()
+    stage.executor.observer.clusters["there"].submit(lambda: None).result(10.0)
+    stage.there.snapshot = _seen(ready=False)
+
+    (outcome,) = stage.carry_out(_shrink(THERE))
+
+    assert [] == stage.here.calls
+    assert "there does not answer" in hangs.text
+    assert "r1 is counted on and not ready" in outcome.text
+
+
 # ---- errors ----
 
 

@@ -10,11 +10,12 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from roadstead.act.clock import Clock
-from roadstead.errors import BackendError
+from roadstead.errors import BackendError, Unreachable
 from roadstead.model import ClusterSpec
 from roadstead.spi.backend import Backend, MeasuresUsage, Watches
 from roadstead.units import Duration
-from roadstead.world import ClusterView, Reachable, Snapshot, Unreachable, Usage
+from roadstead.world import ClusterView, Reachable, Snapshot, Usage
+from roadstead.world import Unreachable as Away
 
 __all__ = ["USAGE_EVERY", "Cluster"]
 
@@ -22,6 +23,7 @@ R = TypeVar("R")
 _LOG = logging.getLogger(__name__)
 
 USAGE_EVERY = Duration(5_000)
+_HANGS = "a call to it does not come back"
 
 
 class Cluster:
@@ -37,7 +39,7 @@ class Cluster:
         self._clock = clock
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._observing: Future[Snapshot] | None = None
-        self._view: ClusterView = Unreachable(since=clock.now(), error="it has not been observed yet")
+        self._view: ClusterView = Away(since=clock.now(), error="it has not been observed yet")
         self._usage: dict[str, Usage] = {}
         self._measured_at: float | None = None
         self._thread = threading.Thread(target=self._work, name=f"cluster-{spec.name}", daemon=True)
@@ -73,8 +75,17 @@ class Cluster:
         self._calls.put(run)
         return future
 
-    def observe(self) -> Future[Snapshot]:
-        """Ask for a snapshot; while one is under way, that one is it."""
+    def observe(self, *, anew: bool = False) -> Future[Snapshot]:
+        """Ask for a snapshot; while one is under way, or came too late for whoever asked, that one is it.
+
+        With ``anew`` no word counts that was asked for before now: one that is still under way is no answer.
+        """
+        if anew and self._observing is not None:
+            if not self._observing.done():
+                silent: Future[Snapshot] = Future()
+                silent.set_exception(Unreachable(_HANGS, cluster=self.name))
+                return silent
+            self._observing = None
         if self._observing is None:
             self._observing = self.submit(self._observe)
         return self._observing
@@ -87,15 +98,15 @@ class Cluster:
         try:
             snapshot = asked.result(timeout)
         except BackendError as error:
-            self._observing = None
+            self._answered(asked)
             return self._keep(self._lost(str(error)))
         except Exception as error:  # noqa: BLE001  # a stranger's code: its faults are its cluster's alone
             if isinstance(error, TimeoutError) and not asked.done():
-                return self._keep(self._lost("a call to it does not come back"))
-            self._observing = None
+                return self._keep(self._lost(_HANGS))
+            self._answered(asked)
             _LOG.warning("the backend of cluster %s failed", self.name, exc_info=True)
             return self._keep(self._lost(f"its backend failed: {type(error).__name__}: {error}"))
-        self._observing = None
+        self._answered(asked)
         before = self._view
         if isinstance(before, Reachable) and before.snapshot is snapshot:
             return before
@@ -126,11 +137,15 @@ class Cluster:
                 _LOG.info("the use of replicas on cluster %s is not known: %s", self.name, error)
         return snapshot
 
-    def _lost(self, error: str) -> Unreachable:
+    def _lost(self, error: str) -> Away:
         """Return that there is no answer, since the first time that there was none."""
         before = self._view
-        since = before.since if isinstance(before, Unreachable) else self._clock.now()
-        return Unreachable(since=since, error=error, snapshot=before.snapshot)
+        since = before.since if isinstance(before, Away) else self._clock.now()
+        return Away(since=since, error=error, snapshot=before.snapshot)
+
+    def _answered(self, asked: Future[Snapshot]) -> None:
+        if asked is self._observing:
+            self._observing = None
 
     def _keep(self, view: ClusterView) -> ClusterView:
         self._view = view

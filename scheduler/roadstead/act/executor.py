@@ -90,7 +90,7 @@ class Executor:
     def _take(self, parts: Mapping[str, _Part], steps: list[Destructive]) -> None:
         """Take destructive steps, each on the word of an observation that is not older than :data:`FRESH`."""
         while steps:
-            views = self.observer.views(frozenset().union(*(concerned(step) for step in steps)))
+            views = self.observer.views(frozenset().union(*(concerned(step) for step in steps)), anew=True)
             fresh_until = self.clock.monotonic() + FRESH.seconds
             models = self.observer.models()
             allowed: list[Step] = []

@@ -58,14 +58,17 @@ class Observer:
         )
         return self._world
 
-    def views(self, names: frozenset[str]) -> Mapping[str, ClusterView]:
-        """Return a fresh view of each of these clusters, all asked at once; a name that is not looked at has none."""
-        asked = [(cluster, cluster.observe()) for name, cluster in self._clusters.items() if name in names]
+    def views(self, names: frozenset[str], *, anew: bool = False) -> Mapping[str, ClusterView]:
+        """Return a view of each of these clusters, all asked at once; a name that is not looked at has none.
+
+        With ``anew`` no view is older than this call; else one that came too late for the last look counts.
+        """
+        asked = [(cluster, cluster.observe(anew=anew)) for name, cluster in self._clusters.items() if name in names]
         deadline = self._clock.monotonic() + self._patience.seconds
         views: dict[str, ClusterView] = {}
         for cluster, future in asked:
             # Whoever kept a whole turn waiting does not do so again before it has answered once.
-            wait = 0.0 if cluster.name in self._late else max(0.0, deadline - self._clock.monotonic())
+            wait = 0.0 if cluster.name in self._late and not anew else max(0.0, deadline - self._clock.monotonic())
             views[cluster.name] = cluster.view(future, wait)
             (self._late.discard if future.done() else self._late.add)(cluster.name)
         return MappingProxyType(views)

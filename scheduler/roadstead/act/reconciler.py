@@ -20,6 +20,7 @@ from roadstead.act.intents import with_removals
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
 from roadstead.decide.planner import plan
+from roadstead.decide.report import grown
 from roadstead.errors import StateError
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
@@ -104,6 +105,11 @@ class Reconciler:
         at, world = self._clock.now(), attrs.evolve(self._last.world, outcomes=self._outcomes)
         fleet = with_removals(fleet, world.shards)
         return Look(at=at, fleet=fleet, world=world, plan=plan(fleet, world, self._memory, at, self._policies))
+
+    def beyond(self, look: Look) -> Plan:
+        """Plan on as if what ``look`` lets grow had its slots: where they would go, and what would hold them."""
+        world = grown(look.world, look.plan, look.fleet.owner_id)
+        return plan(look.fleet, world, look.plan.memory, look.at, self._policies)
 
     def turn(self, fleet: Fleet) -> Turn:
         """Run one turn for ``fleet`` and return it.

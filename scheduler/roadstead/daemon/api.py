@@ -142,7 +142,8 @@ class Api:
     async def _plan(self, request: Request) -> Response:
         staged = request.query_params.get("staged") == "1"
         look = await asyncio.wrap_future(self._service.foresee(staged=staged))
-        return _answer(to_wire(plan_view(look.fleet, look.world, look.plan, look.at)))
+        then = await asyncio.to_thread(self._service.session.reconciler.beyond, look)
+        return _answer(to_wire(plan_view(look.fleet, look.world, look.plan, look.at, then)))
 
     async def _why(self, request: Request) -> Response:
         view = self._seen()

@@ -31,7 +31,7 @@ class Metrics:
 
     def __init__(self, view: Callable[[], View], events: Mapping[EventKind, int]) -> None:
         # When a counter began says nothing that process_start_time_seconds does not.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves this one out
         self._registry = CollectorRegistry()
         self._turns = Counter("roadstead_turns", "Turns that were completed.", registry=self._registry)
         self._seconds = Histogram(
