@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from rich.console import Console, RenderableType
 
+from roadstead.decide.planner import plan
 from roadstead.decide.report import (
     DeploymentStatus,
     Explanation,
@@ -17,6 +18,7 @@ from roadstead.decide.report import (
     Service,
     explanation,
     fleet_status,
+    grown,
     plan_view,
 )
 from roadstead.model import (
@@ -131,8 +133,10 @@ class Stage:
 
     def plan(self) -> PlanView:
         """Return what would be done now."""
-        world, plan = self.look()
-        return plan_view(self.drive.fleet, world, plan, self.clock.now())
+        world, made = self.look()
+        later = grown(world, made, OWNER_ID)
+        then = plan(self.drive.fleet, later, made.memory, self.clock.now(), self.drive.policies)
+        return plan_view(self.drive.fleet, world, made, self.clock.now(), then)
 
     def why(self, name: str = "minilm") -> Explanation:
         """Return why a deployment is as it is now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadstead.decide.report import (
@@ -18,13 +18,13 @@ from roadstead.decide.report import (
     endpoints,
     verdict,
 )
-from roadstead.model import Intents, Quota, RemoveIntent, Resources, ScaleIntent, Secret, Template, Variable
+from roadstead.model import Fleet, Intents, Quota, RemoveIntent, Resources, ScaleIntent, Secret, Template, Variable
 from roadstead.reasons import ReasonCode
-from roadstead.testing.strategies import templates
+from roadstead.testing.strategies import fleets, templates
 from roadstead.units import Cpus, Memory
 from roadstead.wire import from_wire, to_wire
 from roadstead_backends.simulated.faults import ModelFault
-from tests.cli.stage import Stage, declared, fleet_of
+from tests.cli.stage import OWNER_ID, Stage, declared, fleet_of
 
 GI = 1024**3
 
@@ -158,8 +158,42 @@ def test_a_new_deployment_is_created_and_the_quota_moves() -> None:
     """The plan says how many, and what their owner holds then."""
     plan = Stage(fleet_of(declared())).plan()
     (one,) = plan.deployments
-    assert (Action.CREATE, 0, 2, 2) == (one.action, one.was, one.wanted, one.pending)
+    assert (Action.CREATE, 0, 2, 0) == (one.action, one.was, one.wanted, one.pending)
     assert [(Cpus(0), Cpus(1_000))] == [(quota.cpu, quota.cpu_then) for quota in plan.quotas]
+
+
+def test_a_plan_says_where_replicas_will_go_that_do_not_exist_yet() -> None:
+    """And the turns that follow put them there."""
+    stage = Stage(fleet_of(declared(), declared("big", replicas=2, cpu=Cpus(1_000))))
+    foreseen = {one.name: sorted(placed.node for placed in one.placed) for one in stage.plan().deployments}
+    status = stage.until(settled)
+    assert foreseen == {one.name: sorted(str(two.node) for two in one.replicas) for one in status.deployments}
+
+
+def test_a_plan_says_beforehand_what_will_have_no_place() -> None:
+    """Nothing exists yet, and the reason with its numbers is known."""
+    (one,) = Stage(fleet_of(declared(replicas=9))).plan().deployments
+    assert (8, 1) == (len(one.placed), one.pending)
+    assert [ReasonCode.NO_CAPACITY] == [cause.code for cause in one.held]
+    assert one.unplaceable
+
+
+@given(fleets(clusters=("here",)), st.integers(min_value=0, max_value=6))
+@settings(max_examples=40)
+def test_reports_of_any_fleet_agree_with_themselves(fleet: Fleet, turns: int) -> None:
+    """Counts fit what is listed, every value survives the wire, and what is settled has no plan."""
+    stage = Stage(attrs.evolve(fleet, owner_id=OWNER_ID))
+    for _ in range(turns):
+        stage.turn()
+    status, plan = stage.status(), stage.plan()
+    assert status == from_wire(to_wire(status), FleetStatus)
+    assert plan == from_wire(to_wire(plan), PlanView)
+    planned = {one.name for one in plan.deployments}
+    for one in status.deployments:
+        assert one.listed == sum(replica.life is Life.LISTED for replica in one.replicas)
+        assert one.listed <= one.ready <= len(one.replicas)
+        assert not (one.state is RolloutState.HELD and not one.causes)
+    assert len(planned) + plan.unchanged == len({*fleet.deployments, *planned})
 
 
 def test_nothing_to_do_is_an_empty_plan() -> None:

@@ -75,7 +75,8 @@ class Direct:
     def plan(self) -> PlanView:
         """Return what would be done."""
         look = self._look()
-        return plan_view(look.fleet, look.world, look.plan, look.at)
+        then = self._session.reconciler.beyond(look)
+        return plan_view(look.fleet, look.world, look.plan, look.at, then)
 
     def why(self, deployment: str) -> Explanation:
         """Return why a deployment is as it is; raises :class:`NotFound`."""

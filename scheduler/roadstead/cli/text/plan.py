@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -63,7 +64,11 @@ def _deployment(one: DeploymentPlan, *, verbose: bool) -> Iterator[RenderableTyp
 def _rows(one: DeploymentPlan, *, verbose: bool) -> Iterator[tuple[RenderableType, RenderableType]]:
     for placed in one.placed:
         devices = f" with {', '.join(placed.devices)}" if placed.devices else ""
-        yield "place", f"{placed.replica} on {placed.node}{devices}"
+        if placed.replica:
+            yield "place", f"{placed.replica} on {placed.node}{devices}"
+    new = Counter(placed.node for placed in one.placed if not placed.replica)
+    if new:
+        yield "place", ", ".join(f"{count} on {node}" for node, count in sorted(new.items()))
     for step in one.steps if verbose else ():
         counts = f" {step.was} -> {step.target}" if step.target is not None else ""
         yield "step", f"{step.kind.value} {step.subject}{counts}: {step.because}"

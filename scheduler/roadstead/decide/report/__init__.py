@@ -8,6 +8,7 @@ written as 0.
 
 from roadstead.decide.report.causes import Cause
 from roadstead.decide.report.differences import FieldChange, differences
+from roadstead.decide.report.foresight import grown
 from roadstead.decide.report.planview import (
     Action,
     DeploymentPlan,
@@ -77,6 +78,7 @@ __all__ = [
     "endpoints",
     "explanation",
     "fleet_status",
+    "grown",
     "plan_view",
     "verdict",
 ]

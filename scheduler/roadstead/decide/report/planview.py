@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, causes, deployment_of, notices
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, notices
 from roadstead.decide.report.differences import FieldChange, differences
+from roadstead.decide.report.foresight import FORESEEN
 from roadstead.decide.scaling import is_removed
 from roadstead.holdings import Use, use_of
 from roadstead.model import Deployment, Fleet, Quota
@@ -59,7 +60,7 @@ class StepView:
 
 @attrs.frozen(kw_only=True)
 class Placed:
-    """A slot that gets its node in the next turn."""
+    """Where a replica goes; ``replica`` is empty for one that does not exist yet."""
 
     cluster: str
     replica: str
@@ -72,7 +73,7 @@ class DeploymentPlan:
     """One deployment that is not as the file asks, and the way there.
 
     ``was`` and ``wanted`` count replicas; ``floor`` is how many serving ones our own actions leave it during the
-    change; ``pending`` counts replicas that are wanted and have no node, after the next turn. ``held`` is what is not
+    change; ``pending`` counts replicas that are wanted, have no node, and will get none next. ``held`` is what is not
     done, and why.
     """
 
@@ -142,13 +143,20 @@ class PlanView:
         return sum(1 for one in self.deployments if one.action is action)
 
 
-def plan_view(fleet: Fleet, world: World, plan: Plan, now: int) -> PlanView:
-    """Return what ``plan``, made from ``fleet`` and ``world`` at ``now``, would do."""
+def plan_view(fleet: Fleet, world: World, plan: Plan, now: int, then: Plan | None = None) -> PlanView:
+    """Return what ``plan``, made from ``fleet`` and ``world`` at ``now``, would do.
+
+    ``then`` is the plan for :func:`~roadstead.decide.report.foresight.grown`, with the memory of ``plan``: with it, the
+    view says where replicas go that do not exist yet.
+    """
     steps: dict[str, list[Step]] = {}
     for step in plan.steps:
         steps.setdefault(deployment_of(step), []).append(step)
     names = sorted({*fleet.deployments, *steps})
-    all_of_them = [_deployment(fleet, world, plan, name, steps.get(name, [])) for name in names]
+    foreseen = _foreseen(then) if then is not None else {}
+    all_of_them = [
+        _deployment(fleet, world, plan, name, steps.get(name, []), foreseen.get(name, _Foreseen())) for name in names
+    ]
     changed = tuple(one for one in all_of_them if one.action is not Action.NONE)
     return PlanView(
         fleet=fleet.name,
@@ -161,15 +169,44 @@ def plan_view(fleet: Fleet, world: World, plan: Plan, now: int) -> PlanView:
     )
 
 
-def _deployment(fleet: Fleet, world: World, plan: Plan, name: str, steps: list[Step]) -> DeploymentPlan:
+@attrs.frozen
+class _Foreseen:
+    """What the turn after next does for one deployment: where new replicas go, and what holds those without a place."""
+
+    placed: tuple[Placed, ...] = ()
+    held: tuple[Cause, ...] = ()
+
+
+def _foreseen(then: Plan) -> dict[str, _Foreseen]:
+    found: dict[str, _Foreseen] = {}
+    for step in then.steps:
+        if isinstance(step, Bind) and step.replica.startswith(FORESEEN):
+            seen = found.setdefault(step.group.deployment, _Foreseen())
+            placed = Placed(cluster=step.cluster, replica="", node=step.node, devices=step.devices)
+            found[step.group.deployment] = attrs.evolve(seen, placed=(*seen.placed, placed))
+    for held in then.held:
+        if held.reason.code in CANNOT_BE_PLACED:
+            seen = found.setdefault(held.deployment, _Foreseen())
+            found[held.deployment] = attrs.evolve(seen, held=(*seen.held, cause_of(held.reason)))
+    return found
+
+
+def _deployment(  # one deployment's part of each
+    fleet: Fleet, world: World, plan: Plan, name: str, steps: list[Step], foreseen: _Foreseen
+) -> DeploymentPlan:
     shard = world.shards.get(name, Shard(deployment=name))
     declared = fleet.deployments.get(name)
     tally = _tally(fleet, plan, shard, declared)
     held = tuple(cause for cause in causes(plan, shard, name) if cause.code not in _PASSING)
-    placed = tuple(
-        Placed(cluster=step.cluster, replica=step.replica, node=step.node, devices=step.devices)
-        for step in steps
-        if isinstance(step, Bind)
+    told = {cause.code for cause in held}
+    held = (*held, *(cause for cause in foreseen.held if cause.code not in told))
+    placed = (
+        *(
+            Placed(cluster=step.cluster, replica=step.replica, node=step.node, devices=step.devices)
+            for step in steps
+            if isinstance(step, Bind)
+        ),
+        *foreseen.placed,
     )
     return DeploymentPlan(
         name=name,
