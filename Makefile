@@ -16,6 +16,18 @@ env: ## the environment: .venv, with .venv/bin/roadstead (seconds when nothing c
 model: env ## the quickstart's model, exported for serving (seconds when it is there)
 	$(BIN)/python -m configs.minilm.export models/minilm
 
+QUICKSTART := $(BIN)/roadstead -f configs/quickstart.yaml
+
+.PHONY: run
+run: model ## serve the quickstart's model in the background, and ask it something
+	@$(QUICKSTART) daemon start --background
+	@$(QUICKSTART) apply --yes
+	@$(QUICKSTART) endpoints minilm -o json | $(BIN)/python -m configs.minilm.demo
+
+.PHONY: stop
+stop: ## take down what `make run` started
+	@if [ -x $(BIN)/roadstead ]; then $(QUICKSTART) daemon stop --stop-replicas --yes; fi
+
 .PHONY: test
 test: env ## the default tier of tests
 	$(BIN)/pytest
