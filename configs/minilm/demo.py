@@ -2,8 +2,8 @@
 
     roadstead endpoints minilm -o json | python -m configs.minilm.demo
 
-reads from standard input where the model answers, embeds three sentences over gRPC ``Predict`` and prints how alike they
-are, then a request for ``curl`` and the commands to try next.
+reads from standard input where the model answers, embeds three sentences over gRPC ``Predict`` and prints how alike
+they are, then a request for ``curl`` and the commands to try next.
 """
 
 import json
