@@ -28,6 +28,7 @@ from roadstead_backends.local.connect import open_backend
 from roadstead_backends.local.devices import DeviceProvider, NoDevices
 from roadstead_backends.local.options import LocalOptions
 from roadstead_backends.local.shim import requests
+from roadstead_backends.local.shim.cgroup import ReplicaCgroup, enter
 from roadstead_backends.local.shim.files import make_private_folder, read_json, write_json
 from roadstead_backends.local.shim.identity import is_running
 from roadstead_backends.local.shim.spec import SPEC_FILE, Address, Limits, ShimSpec, spec_to_json
@@ -205,6 +206,23 @@ def _removed(folder: Path) -> bool:
         with contextlib.suppress(OSError):
             folder.rmdir()
     return not folder.exists()
+
+
+def in_group(group: ReplicaCgroup) -> int:
+    """Return the id of a child that sits in a control group and waits to be killed."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            enter(group)
+            os.write(writing, b"in")
+            signal.pause()
+        finally:
+            os._exit(1)  # whatever happens, there must not be a second pytest
+    os.close(writing)
+    assert b"in" == os.read(reading, 2)
+    os.close(reading)
+    return pid
 
 
 @pytest.fixture

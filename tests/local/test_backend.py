@@ -158,8 +158,8 @@ class TestOutlivingTheDaemon:
         cluster = open_cluster()
         (replica,) = serve(cluster, order_of(template))
         pid = pid_of(replica)
-        kill_shim(cluster, replica)
-        cluster.until(lambda _: shim_of(cluster, replica) is not None)
+        lost = kill_shim(cluster, replica)
+        cluster.until(lambda _: shim_of(cluster, replica) not in (None, lost))
         assert (pid, 0) == (pid_of(replica), group_of(cluster).replicas[0].restarts)
         os.kill(pid, signal.SIGKILL)
         assert until(lambda: pid_changed(replica, pid))
@@ -211,11 +211,12 @@ def shim_of(cluster: LocalSubject, replica: Replica) -> int | None:
     return None
 
 
-def kill_shim(cluster: LocalSubject, replica: Replica) -> None:
-    """Kill a replica's shim as nobody should."""
+def kill_shim(cluster: LocalSubject, replica: Replica) -> int:
+    """Kill a replica's shim as nobody should, and return which process it was."""
     pid = shim_of(cluster, replica)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
+    return pid
 
 
 class TestReasons:

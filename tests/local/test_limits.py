@@ -14,7 +14,6 @@ from roadstead_backends.local.cgroups import CgroupError, CgroupPlace, make_grou
 from roadstead_backends.local.shim.backoff import Backoff
 from roadstead_backends.local.shim.cgroup import (
     cpu_seconds,
-    enter,
     kill_everything,
     memory_bytes,
     oom_kills,
@@ -26,7 +25,7 @@ from roadstead_backends.local.shim.cgroup import (
 from roadstead_backends.local.shim.children import hold, reap
 from roadstead_backends.local.shim.identity import identity_of, wait_status_of
 from roadstead_backends.local.shim.spec import Limits
-from tests.local.conftest import Shimmed, answers, ask, until
+from tests.local.conftest import Shimmed, answers, ask, in_group, until
 
 MIB = 1 << 20
 MakeLimits = Callable[[int, int], Limits]
@@ -175,13 +174,9 @@ class TestGroups:
         """Removing says so instead of pretending; killing everything makes it possible."""
         group = limited(400, 300 * MIB).cgroup
         assert group is not None
-        pid = os.fork()
-        if pid == 0:
-            enter(group)
-            signal.pause()
-            os._exit(0)
-        until(lambda: processes(group) == [pid])
+        pid = in_group(group)
         assert not remove(group)
+        assert all(Path(folder).is_dir() for folder in group.folders)
         kill_everything(group)
         os.waitpid(pid, 0)
         assert until(lambda: remove(group))

@@ -20,7 +20,6 @@ from roadstead_backends.local.cgroups import DAEMON_LEAF, find_place, is_usable,
 from roadstead_backends.local.shim.cgroup import (
     ReplicaCgroup,
     cpu_seconds,
-    enter,
     kill_everything,
     memory_bytes,
     oom_kills,
@@ -29,7 +28,7 @@ from roadstead_backends.local.shim.cgroup import (
     remove,
     throttled_seconds,
 )
-from tests.local.conftest import until
+from tests.local.conftest import in_group, until
 
 FILES = {
     "cpu.max": "max 100000",
@@ -149,15 +148,8 @@ class TestTheKernel:
         """Those in groups below it, too."""
         (unified / "below").mkdir()
         outer, inner = ReplicaCgroup(version=2, cpu=str(unified)), ReplicaCgroup(version=2, cpu=str(unified / "below"))
-        pids = []
-        for group in (outer, inner):
-            pid = os.fork()
-            if pid == 0:
-                enter(group)
-                signal.pause()
-                os._exit(0)
-            pids.append(pid)
-        until(lambda: processes(outer) == sorted(pids))
+        pids = [in_group(group) for group in (outer, inner)]
+        assert sorted(pids) == processes(outer)
         kill_everything(outer)
         assert [signal.SIGKILL] * 2 == [os.WTERMSIG(os.waitpid(pid, 0)[1]) for pid in pids]
         assert [] == processes(outer)

@@ -14,6 +14,7 @@ import signal
 from typing import NamedTuple
 
 from roadstead_backends.local.shim.files import read_text
+from roadstead_backends.local.shim.identity import is_zombie
 
 UNLIMITED = "max"
 
@@ -64,7 +65,8 @@ def kill_everything(group: ReplicaCgroup) -> None:
                 _write(f"{folder}/cgroup.kill", "1")
                 return
     if group.pids is not None:
-        _write(f"{group.pids}/pids.max", "0")
+        with contextlib.suppress(FileNotFoundError):  # somebody removed the group meanwhile
+            _write(f"{group.pids}/pids.max", "0")
     for pid in processes(group):
         with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
             os.kill(pid, signal.SIGKILL)
@@ -137,7 +139,12 @@ def peak_memory_bytes(group: ReplicaCgroup) -> int | None:
 
 
 def remove(group: ReplicaCgroup) -> bool:
-    """Remove the group's folders and those below, and tell whether they are gone; a process in them keeps them."""
+    """Remove the group's folders and those below, and tell whether they are gone.
+
+    A process in any of them keeps them all: half a group would limit half of what it should.
+    """
+    if any(not is_zombie(pid) for pid in processes(group)):
+        return False
     gone = True
     for folder in group.folders:
         for path, _, _ in os.walk(folder, topdown=False):
