@@ -199,6 +199,19 @@ def test_a_runtime_that_cannot_be_loaded_is_a_problem_where_it_is_named() -> Non
     assert (ProblemCode.PLUGIN, "deployments.a.runtime") == (problem.code, problem.where)
 
 
+def test_a_missing_default_plugin_is_told_of_too() -> None:
+    """What our own defaults name may be what is not installed; it is told once for each deployment, nothing follows."""
+    host = PluginHost()
+    bare = SimpleNamespace(
+        roadstead_backends=hookimpl(specname="roadstead_backends")(lambda: [nomad(options=NoOptions)])
+    )
+    host.register(bare, Provenance(distribution="acme", version="1.0", module="acme.plugin"))
+    assert [
+        "deployments.a.place: there is no policy 'spread'",
+        "deployments.a.runtime.name: there is no runtime 'tf_serving'",
+    ] == sorted(f"{problem.where}: {problem.what}" for problem in problems_of(fleet_text("{}"), host))
+
+
 def test_the_first_engine_of_a_runtime_is_its_default() -> None:
     """Without ``engine`` a deployment runs on the one that its runtime names first."""
     text = fleet_text("{}", "{model: {source: m}, runtime: {name: simulated}}").replace("nomad", "local")

@@ -50,8 +50,7 @@ def check_problems(text: str, found: Fleet | tuple[Problem, ...]) -> None:
         assert 1 <= problem.column <= (len(lines[problem.line - 1]) if problem.line <= len(lines) else 0) + 2
         assert problem.what
         assert problem.hint
-        assert problem.what[0].isprintable()
-        assert str(problem).isprintable() or all(line.isprintable() for line in str(problem).splitlines())
+        assert all(line.isprintable() for line in str(problem).split("\n"))
     places = [(problem.line, problem.column) for problem in found]
     assert sorted(places) == places
     assert len({(place, problem.code, problem.what) for place, problem in zip(places, found, strict=True)}) == len(

@@ -16,10 +16,9 @@ from roadstead.config.places import Places
 from roadstead.config.problems import Path, ProblemCode
 from roadstead.config.source import shown
 from roadstead.config.texts import alternatives, nearest
-from roadstead.errors import RoadsteadError
 from roadstead.model import Strategy
-from roadstead.spi.host import PluginHost
-from roadstead.spi.records import PolicyKind, PolicyPlugin, RuntimePlugin
+from roadstead.spi.host import PluginError, PluginHost
+from roadstead.spi.records import PluginRecord, PolicyPlugin, RuntimePlugin
 
 __all__ = ["DEFAULT_OWNER", "Finding", "findings"]
 
@@ -123,19 +122,17 @@ def _sources(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iter
 
 
 def _plugins(deployment: DeploymentEntry, here: Path, host: PluginHost) -> Iterator[Finding]:
-    """Look for the plugins that the defaults name: reading has looked for those in the file."""
-    try:
-        host.get(RuntimePlugin, deployment.runtime.name)
-        where: Path = (*here, "place")
-        policy = host.get(PolicyPlugin, deployment.place)
-        if policy.decides is not PolicyKind.PLACEMENT:
-            hint = "name one that does"
-            yield Finding(
-                code=ProblemCode.PLUGIN, path=where, what=f"policy {policy.name!r} decides no placement", hint=hint
-            )
-    except RoadsteadError as error:
-        where = (*here, "place") if "policy" in str(error) else (*here, "runtime", "name")
-        yield Finding(code=ProblemCode.PLUGIN, path=where, what=str(error), hint=error.hint or "install it")
+    """Look for the plugins that defaults of ours name: reading has looked for those in the file."""
+    named: tuple[tuple[type[PluginRecord], str, Path], ...] = (
+        (RuntimePlugin, deployment.runtime.name, (*here, "runtime", "name")),
+        (PolicyPlugin, deployment.place, (*here, "place")),
+    )
+    for kind, name, path in named:
+        try:
+            host.get(kind, name)
+        except PluginError as error:
+            hint = error.hint or "see `roadstead backend list`"
+            yield Finding(code=ProblemCode.PLUGIN, path=path, what=str(error), hint=hint)
 
 
 def _runtime(deployment: DeploymentEntry, here: Path, runtimes: Mapping[str, RuntimePlugin]) -> Iterator[Finding]:

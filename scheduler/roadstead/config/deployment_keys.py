@@ -123,7 +123,7 @@ _CLUSTERS: Final = ByKind(
     noun="the name of a cluster (or a list of them)",
     text=Text(noun="the name of a cluster"),
     items=ListOf(item=Text(noun="the name of a cluster"), noun="clusters", least=1, most=100),
-    entries=Later("sharing replicas out by weight is not in this version; list the clusters in order of preference"),
+    entries=Later("sharing replicas out by weight is not in this version", "list the clusters in order of preference"),
 )
 
 
@@ -149,7 +149,9 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName)
         ),
         Key(name="replicas", shape=Whole(most=100_000), doc="how many replicas, over all clusters"),
         Key(name="rollout", shape=_ROLLOUT, doc="how revisions replace each other"),
-        Key(name="autoscaling", shape=Later("autoscaling is not in this version; give `replicas`"), doc="", field=None),
+        Key(
+            name="autoscaling", shape=Later("autoscaling is not in this version", "give `replicas`"), doc="", field=None
+        ),
         Key(name="unreachable", shape=_UNREACHABLE, doc="what happens when a cluster does not answer", field=None),
         Key(name="on_excess", shape=_ON_EXCESS, doc="what happens to a replica that uses more than it may", field=None),
         Key(
@@ -161,7 +163,7 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName)
         ),
         Key(
             name="gateway",
-            shape=Later("gateways are not in this version; clients follow `roadstead endpoints`"),
+            shape=Later("gateways are not in this version", "clients follow `roadstead endpoints`"),
             doc="",
             field=None,
         ),

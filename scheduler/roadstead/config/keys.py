@@ -94,7 +94,7 @@ _DAEMON: Final = table(
         shape=ByKind(
             noun="file",
             text=Choice((Value(word="file", value="file", doc="a lock in the state directory"),)),
-            entries=Later("a lease on a cluster is not in this version; write file, a lock in the state directory"),
+            entries=Later("a lease on a cluster is not in this version", "write file, a lock in the state directory"),
         ),
         doc="what makes sure that there is one writer for the fleet",
         default="file",
@@ -163,7 +163,7 @@ def fleet_table(host: PluginHost) -> Table:
         ),
         Key(
             name="gateways",
-            shape=Later("gateways are not in this version; clients follow `roadstead endpoints`"),
+            shape=Later("gateways are not in this version", "clients follow `roadstead endpoints`"),
             doc="",
             field=None,
         ),

@@ -130,8 +130,8 @@ def _syntax(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> 
     spot = Spot(mark.line + 1, mark.column + 1) if mark else Spot(1, 1)
     line = source.lines[spot.line - 1] if spot.line <= len(source.lines) else ""
     at = line[spot.column - 1 : spot.column]
-    if "\t" in line[: spot.column] and not line[: spot.column].strip():
-        others = sum("\t" in other[: len(other) - len(other.lstrip())] for other in source.lines) - 1
+    if at == "\t" or ("\t" in line[: spot.column] and not line[: spot.column].strip()):
+        others = sum("\t" in other[: len(other) - len(other.lstrip())] for other in source.lines if other is not line)
         more = f", here and on {others} other line{'s' if others > 1 else ''}" if others else ""
         problems.add(
             ProblemCode.TAB, (), spot, "a tab stands where YAML allows only spaces", f"indent with spaces{more}"

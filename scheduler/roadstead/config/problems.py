@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from roadstead.config.source import Source, Spot
+from roadstead.config.source import Source, Spot, printable
 from roadstead.errors import RoadsteadError
 
 __all__ = ["MAX_PROBLEMS", "FleetFileError", "Path", "Problem", "ProblemCode", "Problems", "dotted"]
@@ -155,10 +155,10 @@ class Problems:
             line=spot.line,
             column=spot.column,
             where=dotted(path),
-            what=what,
+            what=printable(what),
             excerpt=self.source.excerpt(spot),
             code=code,
-            hint=hint,
+            hint=printable(hint),
         )
 
     def distrust(self, path: Path) -> None:

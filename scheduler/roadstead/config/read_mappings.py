@@ -21,8 +21,7 @@ def _later(shape: Later, node: Node, place: Place) -> object:
     empty = (isinstance(node, Items) and not node.items) or (isinstance(node, Entries) and not node.entries)
     if nothing or empty or isinstance(node, Broken):
         return None
-    what, _, hint = shape.reason.partition("; ")
-    place.problems.add(ProblemCode.NOT_BUILT, place.path, place.spot, what, hint or "take it out")
+    place.problems.add(ProblemCode.NOT_BUILT, place.path, place.spot, shape.reason, shape.hint)
     return INVALID
 
 

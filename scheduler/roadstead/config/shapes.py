@@ -149,10 +149,11 @@ class Json:
 class Later:
     """Something that this version does not do: only ``null``, ``{}`` or ``[]`` is accepted.
 
-    ``reason`` is said of anything else: what is not there, then after ``; `` what to do instead.
+    ``reason`` is said of anything else, with the ``hint`` what to do instead.
     """
 
     reason: str
+    hint: str = "take it out"
 
 
 # ---- made of others ----

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import attrs
 
-__all__ = ["Source", "Spot", "shown"]
+__all__ = ["Source", "Spot", "printable", "shown"]
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _WINDOW = 96
@@ -50,16 +50,17 @@ class Source:
             return ""
         line = self.lines[spot.line - 1]
         start = max(0, spot.column - 1 - _WINDOW // 2) if len(line) > _WINDOW else 0
-        shown = _printable(line[start : start + _WINDOW].rstrip())
-        before = _columns(_printable(line[start : spot.column - 1]))
+        shown = printable(line[start : start + _WINDOW].rstrip())
+        before = _columns(printable(line[start : spot.column - 1]))
         under = _columns(
-            _printable(line[spot.column - 1 : spot.column - 1 + spot.width][: start + _WINDOW - spot.column + 1])
+            printable(line[spot.column - 1 : spot.column - 1 + spot.width][: start + _WINDOW - spot.column + 1])
         )
         number = f"{spot.line:>5}"
         return f"{number} | {shown}".rstrip() + f"\n{'':>5} | {' ' * before}{'^' * max(1, under)}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return ``text`` as a terminal can show it on one line, whatever a file has in it."""
     return "".join(
         character if character.isprintable() else " " if character == "\t" else "\N{MIDDLE DOT}" for character in text
     )

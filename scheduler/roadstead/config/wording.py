@@ -105,7 +105,7 @@ def _json(shape: Json) -> str:
 
 @described.register
 def _later(shape: Later) -> str:
-    return f"not yet: {shape.reason}"
+    return f"not yet: {shape.reason} ({shape.hint})"
 
 
 @described.register
