@@ -22,7 +22,7 @@ def version_digest(folder: Path) -> str:
 
     It is that of the list that ``sha256sum`` prints of them, so that nobody needs us to check it::
 
-        find -L . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+        find -L . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum -- | sha256sum
 
     Symbolic links count as what they point to. Raises :class:`DigestError` for a folder without files, a link in a
     circle, a name that is more than one line, and what cannot be read.
