@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from roadstead.cli.entry import main
 from roadstead.spi.digest import DigestError, version_digest
 
-SHELL = r"find -L . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum -- | sha256sum"
+SHELL = "find -L . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
 NAMES = st.text("abcXYZ019-_. é", min_size=1, max_size=8).filter(lambda name: name.strip(".") != "")
 
 

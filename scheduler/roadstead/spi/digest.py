@@ -18,18 +18,18 @@ class DigestError(RoadsteadError):
 
 
 def version_digest(folder: Path) -> str:
-    r"""Return the SHA-256 over a version's files, as 64 hexadecimal digits.
+    """Return the SHA-256 over a version's files, as 64 hexadecimal digits.
 
     It is that of the list that ``sha256sum`` prints of them, so that nobody needs us to check it::
 
-        find -L . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum -- | sha256sum
+        find -L . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
 
     Symbolic links count as what they point to. Raises :class:`DigestError` for a folder without files, a link in a
     circle, a name that is more than one line, and what cannot be read.
     """
     try:
         names = sorted(_files(folder, folder, frozenset()))
-        listed = [f"{_of_file(folder / name)}  {name}\n" for name in names]
+        listed = [f"{_of_file(folder / name)}  ./{name}\n" for name in names]
     except OSError as error:
         raise DigestError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
     if not listed:
