@@ -71,7 +71,11 @@ class Bind:
 
 @attrs.frozen(kw_only=True)
 class Shrink:
-    """Lower a group's count to ``target``; ``retire`` are drained, and ``standing`` must still serve just before."""
+    """Lower a group's count to ``target``.
+
+    ``retire`` are drained. Just before, ``standing`` must still serve, and none of ``idle`` may: these were taken for
+    not serving, so that nothing stands in for them.
+    """
 
     cluster: str
     group: GroupKey
@@ -83,6 +87,7 @@ class Shrink:
     retire: tuple[str, ...]
     version: str
     standing: tuple[Standing, ...]
+    idle: tuple[str, ...] = ()
     because: str
 
     @property
@@ -110,7 +115,7 @@ class Delete:
 
 @attrs.frozen(kw_only=True)
 class Restart:
-    """Restart one replica in place."""
+    """Restart one replica in place; ``idle`` as for :class:`Shrink`."""
 
     cluster: str
     deployment: str
@@ -118,6 +123,7 @@ class Restart:
     incarnation: str
     grace: Duration
     standing: tuple[Standing, ...]
+    idle: tuple[str, ...] = ()
     because: str
 
     @property

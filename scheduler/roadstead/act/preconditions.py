@@ -31,13 +31,27 @@ def objection(step: Destructive, views: Mapping[str, ClusterView], models: Mappi
     if not isinstance(view, Reachable):
         return f"{step.cluster} does not answer"
     if isinstance(step, Restart):
-        return _changed_replica(step, view)
+        return _changed_replica(step, view, models)
     group = next((group for group in view.snapshot.groups if group.key == step.group), None)
     if group is None:
         return f"{step.group} is gone" if isinstance(step, Shrink) else None
     if group.version != step.version:
         return f"{step.group} was changed since the plan was made"
+    if isinstance(step, Shrink):
+        return _serving_after_all(step, group, models)
     return None
+
+
+def _serving_after_all(step: Shrink | Restart, group: Group, models: Mapping[str, ModelState]) -> str | None:
+    """Return why a replica that was to go for serving nobody may not: it became ready since."""
+    for replica in group.replicas:
+        if replica.id in step.idle and _is_ready(step.cluster, group, replica, models):
+            return f"{replica.id} became ready since the plan was made"
+    return None
+
+
+def _is_ready(cluster: str, group: Group, replica: Replica, models: Mapping[str, ModelState]) -> bool:
+    return Member(cluster=cluster, reachable=True, group=group, replica=replica, model=models.get(replica.id)).ready
 
 
 def _missing(standing: Standing, view: ClusterView | None, models: Mapping[str, ModelState]) -> str | None:
@@ -50,16 +64,18 @@ def _missing(standing: Standing, view: ClusterView | None, models: Mapping[str, 
     group, replica = found
     if replica.incarnation != standing.incarnation:
         return f"{standing.replica} is counted on and was restarted"
-    model = models.get(replica.id)
-    member = Member(cluster=standing.cluster, reachable=True, group=group, replica=replica, model=model)
-    return None if member.ready else f"{standing.replica} is counted on and not ready"
+    ready = _is_ready(standing.cluster, group, replica, models)
+    return None if ready else f"{standing.replica} is counted on and not ready"
 
 
-def _changed_replica(step: Restart, view: Reachable) -> str | None:
+def _changed_replica(step: Restart, view: Reachable, models: Mapping[str, ModelState]) -> str | None:
     found = _find(view, step.replica)
     if found is None:
         return f"{step.replica} is gone"
-    return None if found[1].incarnation == step.incarnation else f"{step.replica} was restarted already"
+    group, replica = found
+    if replica.incarnation != step.incarnation:
+        return f"{step.replica} was restarted already"
+    return _serving_after_all(step, group, models)
 
 
 def _find(view: Reachable, replica_id: str) -> tuple[Group, Replica] | None:

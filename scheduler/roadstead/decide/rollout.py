@@ -125,7 +125,12 @@ class _Growth:
         lost = base - self.claims
         if heir is None or lost <= 0 or all(row.proven for row in needy):
             return base
-        self.grow[heir.key] = lost
+        answer = self.room(Question(row=heir, count=lost))
+        restored = min(lost, answer.count) if isinstance(answer, Yes) else 0
+        if isinstance(answer, Unknown):
+            restored = lost
+        if restored:
+            self.grow[heir.key] = restored
         return base - lost
 
     def _surge(self, row: Row, count: int, granted: int) -> int:
@@ -216,22 +221,17 @@ class _Retirement:
         return (out is None, -(out or 0), member.ready, -(started or 0), member.replica.id)
 
     def _may_go(self, row: Row, member: Member) -> bool:
-        if not member.ready and (row.aim > 0 or not row.proven):
+        serves = row.serves(member)
+        if not serves and (row.aim > 0 or not row.proven):
             return True
-        if self._capable_budget <= 0 or (member.ready and self._ready_budget <= 0):
+        if self._capable_budget <= 0 or (serves and self._ready_budget <= 0):
             return False
-        if (
-            member.ready
-            and not self._recreates
-            and self._needy
-            and self._serving - 1 < self.wanted
-            and not self._dip(member)
-        ):
+        left = self._serving - serves
+        if not self._recreates and self._needy and left < self.wanted and not self._dip(member):
             return False
         self._capable_budget -= 1
-        if member.ready:
-            self._ready_budget -= 1
-            self._serving -= 1
+        self._ready_budget -= serves
+        self._serving = left
         return True
 
     def _dip(self, member: Member) -> bool:

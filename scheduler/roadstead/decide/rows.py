@@ -47,6 +47,7 @@ class Row:
     failed: bool = False
     writable: bool = True
     restarts: bool = False
+    exact: bool = True
 
     @property
     def group_key(self) -> GroupKey:
@@ -62,6 +63,13 @@ class Row:
     def ready(self) -> tuple[Member, ...]:
         """The standing members whose model is available."""
         return tuple(member for member in self.standing if member.ready)
+
+    def serves(self, member: Member) -> bool:
+        """Return whether giving up ``member`` may cost a serving replica.
+
+        Where the cluster picks whom it gives up, any of those that run may go in the place of one that does not serve.
+        """
+        return member.ready or (not self.exact and member.replica.phase is Phase.RUNNING)
 
     @property
     def alive(self) -> int:

@@ -219,6 +219,7 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         failed=known.failed,
         writable=writable,
         restarts=snapshot is not None and snapshot.capabilities.restarts,
+        exact=snapshot is None or snapshot.capabilities.exact_retire,
     )
 
 

@@ -128,7 +128,8 @@ class _Steps:
             was=group.target,
             retire=tuple(sorted(member.replica.id for member in drained)),
             version=group.version,
-            standing=self.standing if any(member.ready for member in drained) else (),
+            standing=self.standing if any(row.serves(member) for member in drained) else (),
+            idle=tuple(sorted(member.replica.id for member in drained if not row.serves(member))),
             because=self._why_less(row, drained),
         )
         if not self._waits(step):
@@ -150,6 +151,7 @@ class _Steps:
                         incarnation=member.replica.incarnation,
                         grace=stop.kill_after,
                         standing=(),
+                        idle=(member.replica.id,),
                         because=f"it runs and was not ready for {limit // 1000}s",
                     )
                     if not self._waits(step):

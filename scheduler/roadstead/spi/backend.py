@@ -81,10 +81,7 @@ class BackendContext:
 
 
 class Backend(Protocol):
-    """Drives one cluster. Optional abilities are protocols of their own.
-
-    :class:`Binds`, :class:`Restarts` and so on.
-    """
+    """Drives one cluster; optional abilities, such as :class:`Binds`, are protocols of their own."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -93,8 +90,9 @@ class Backend(Protocol):
     def observe(self) -> Snapshot:
         """Return what the cluster looks like now.
 
-        Only groups that carry our owner id are in it. Raises ``Unreachable`` or ``Forbidden``; never returns half of
-        the truth.
+        Only groups that carry our owner id are in it. The answer is never behind what this object has returned before,
+        nor behind a write that it has acknowledged, and a new object's first answer is a consistent read. Raises
+        ``Unreachable`` or ``Forbidden``; never returns half of the truth.
         """
 
     def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
