@@ -95,6 +95,26 @@ def test_a_replica_that_ran_out_of_memory_while_no_daemon_ran_is_told_of_afterwa
     assert any(end.out_of_memory for end in daemon.client.why("minilm").exits)
 
 
+def test_logs_are_what_a_server_prints_and_can_be_followed(daemon: Daemon) -> None:
+    """What was printed so far, and with follow what is printed from then on, until the daemon ends."""
+    daemon.write(LOCAL)
+    daemon.start()
+    found = daemon.until_listed(2)
+    replica = found.replicas[0].id
+
+    so_far = b"".join(daemon.client.logs(replica, tail=None, follow=False))
+    assert so_far.startswith(b"tiny server begins\n")
+    following = daemon.client.logs(replica, tail=1, follow=True)
+    first = next(following)
+    later = next(following)
+
+    assert first.count(b"\n") >= 1
+    assert b"asked /" in later
+    assert 0 == daemon.terminate()
+    assert all(b"asked /" in chunk for chunk in following)
+    daemon.start()
+
+
 def test_sigterm_leaves_replicas_serving(daemon: Daemon) -> None:
     """A daemon that is asked to end ends cleanly, and nothing that serves is touched."""
     daemon.write(LOCAL)
