@@ -519,6 +519,22 @@ def settle(cluster: LocalSubject, woken: threading.Event) -> None:
     until(is_quiet)
 
 
+class TestBinding:
+    """What is bound is seen as bound at once."""
+
+    def test_a_bound_slot_is_no_slot_any_more(self, open_cluster: OpenCluster, template: Template) -> None:
+        """The observation right after a bind shows the replica on its node, before its shim has said anything."""
+        cluster = open_cluster()
+        cluster.backend.apply(order_of(template), 1, expect=ABSENT)
+        seen = cluster.backend.observe()
+        (slot,) = seen.groups[0].replicas
+
+        cluster.backend.bind(slot.id, seen.nodes[0].name, ())
+
+        (bound,) = group_of(cluster).replicas
+        assert (seen.nodes[0].name, False) == (bound.node, bound.phase is Phase.SLOT)
+
+
 class TestServers:
     """What a server gets."""
 

@@ -163,7 +163,7 @@ class Keeper:
         write_json(str(kept.folder / SPEC_FILE), spec_to_json(spec), durable=True)
         # From here on it is bound: whatever is still to be done, tending does, now or after a crash.
         self._store.save_replica(record)
-        kept.record = record
+        kept.record, kept.view = record, None
         self._tend(kept)
 
     def stop(self, replica: str, grace: Duration, reason: str) -> None:
