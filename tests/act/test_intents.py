@@ -6,7 +6,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.act.intents import orphans, removed, scaled, still_held, with_removals
+from roadstead.act.intents import as_applied, orphans, removed, scaled, still_held, with_removals
 from roadstead.model import DaemonSpec, Fleet, Intents, OnChange
 from tests.act.scene import deployment, fleet, template
 
@@ -59,6 +59,15 @@ def test_a_deleted_deployment_that_leaves_the_file_and_comes_back_is_wanted() ->
 
     assert frozenset() == orphans(_with(fleet(), out_of_the_file), ["minilm"])
     assert Intents() == still_held(out_of_the_file, fleet(deployment()))
+
+
+def test_applying_the_file_brings_back_what_a_command_deleted() -> None:
+    """``apply`` is the file's word; what the file does not declare stays deleted."""
+    declared = fleet(deployment())
+    deleted = _with(declared, removed(Intents(), declared, ["minilm", "vanished"]))
+
+    assert ["vanished"] == [intent.deployment for intent in as_applied(deleted).intents.remove]
+    assert declared == as_applied(declared)
 
 
 def test_what_vanished_is_an_orphan_until_it_is_confirmed() -> None:

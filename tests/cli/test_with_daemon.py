@@ -162,6 +162,9 @@ def test_a_fleet_is_applied_looked_at_scaled_and_deleted(place: Place) -> None:
     place.run("delete", "minilm", "--yes")
     assert [] == place.json("status")["deployments"][0]["replicas"]
 
+    assert "create 2" in place.run("plan").stdout
+    assert "2/2" in place.run("apply", "--yes").stdout
+
 
 def test_what_is_over_the_quota_is_refused_with_the_numbers_and_touches_nothing(place: Place) -> None:
     """3, the smallest change, and the same replicas as before."""

@@ -8,7 +8,7 @@ import attrs
 
 from roadstead.model import Deployment, Fleet, Intents, OnChange, RemoveIntent, ScaleIntent
 
-__all__ = ["declared_revision", "orphans", "removed", "scaled", "still_held", "with_removals"]
+__all__ = ["as_applied", "declared_revision", "orphans", "removed", "scaled", "still_held", "with_removals"]
 
 
 def declared_revision(deployment: Deployment) -> str:
@@ -42,6 +42,14 @@ def removed(intents: Intents, fleet: Fleet, names: Iterable[str]) -> Intents:
         scale=tuple(intent for intent in intents.scale if intent.deployment not in going),
         remove=tuple(sorted((*kept, *asked), key=lambda intent: intent.deployment)),
     )
+
+
+def as_applied(fleet: Fleet) -> Fleet:
+    """Return ``fleet`` as ``apply`` makes it: what its file declares is wanted again, though a command deleted it."""
+    going = tuple(intent for intent in fleet.intents.remove if intent.deployment not in fleet.deployments)
+    if going == fleet.intents.remove:
+        return fleet
+    return attrs.evolve(fleet, intents=attrs.evolve(fleet.intents, remove=going))
 
 
 def still_held(intents: Intents, fleet: Fleet) -> Intents:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roadstead.act.events import Event
-from roadstead.act.intents import removed
+from roadstead.act.intents import as_applied, removed
 from roadstead.act.journal import Journal, Selection
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
@@ -73,8 +73,8 @@ class Direct:
         return fleet_status(look.fleet, look.world, look.plan, look.at, self._service())
 
     def plan(self) -> PlanView:
-        """Return what would be done."""
-        look = self._look()
+        """Return what ``apply`` would do."""
+        look = self._look(as_applied(self._session.fleet))
         then = self._session.reconciler.beyond(look)
         return plan_view(look.fleet, look.world, look.plan, look.at, then)
 
@@ -95,13 +95,13 @@ class Direct:
                 return
         raise NotFound(f"there is no replica {replica!r}", hint="`roadstead status` lists them")
 
-    def _look(self) -> Look:
+    def _look(self, fleet: Fleet | None = None) -> Look:
         """Observe and plan, the first time until every running server was asked, so that no answer is a guess."""
         deadline = time.monotonic() + (0.0 if self._looked else _FOR_PROBES)
         self._looked = True
         while True:
             self._woken.clear()
-            look = self._session.look()
+            look = self._session.reconciler.look(fleet or self._session.fleet)
             if not _unasked(look.world) or not self._woken.wait(max(0.0, deadline - time.monotonic())):
                 return look
 
@@ -111,10 +111,10 @@ class Direct:
 
     # ---- acting ----
 
-    def remove(self, names: tuple[str, ...]) -> None:
-        """Ask durably for these deployments to go."""
-        if names:
-            self._session.intend(removed(self._session.identity.current.intents, self._session.fleet, names))
+    def apply(self, going: tuple[str, ...]) -> None:
+        """Make the file's word hold, durably: what it declares is wanted, and the deployments ``going`` are not."""
+        fleet = as_applied(self._session.fleet)
+        self._session.intend(removed(fleet.intents, fleet, going))
 
     def turn(self) -> FleetStatus:
         """Run one turn and return how the fleet is by it."""

@@ -13,7 +13,7 @@ import attrs
 
 from roadstead.act.clock import Clock
 from roadstead.act.events import Event, EventKind, Turn
-from roadstead.act.intents import orphans, removed, scaled
+from roadstead.act.intents import as_applied, orphans, removed, scaled
 from roadstead.act.pacing import Bell, Pacing
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
@@ -91,7 +91,7 @@ class Service:
         return self.ask(lambda: self._delete(deployment))
 
     def foresee(self, *, staged: bool) -> Future[Look]:
-        """Plan the next turn on what the last one saw, for a staged file if there is one and it is asked for."""
+        """Plan the next turn on what the last one saw; with ``staged``, as if the file had been applied."""
         return self.ask(lambda: self._foresee(staged=staged))
 
     def reload(self) -> Future[None]:
@@ -269,6 +269,7 @@ class Service:
     def _apply(self, *, confirm_removals: bool) -> int:
         last = self._last()
         self._adopt(self._read_file())
+        self._take_back_deletions()
         if confirm_removals:
             fleet = self.session.fleet
             gone = orphans(fleet, last.world.shards)
@@ -276,6 +277,15 @@ class Service:
             for name in sorted(gone):
                 self._told(EventKind.INTENT, f"{name} was confirmed to go", deployment=name)
         return self._next_turn()
+
+    def _take_back_deletions(self) -> None:
+        """Want again what a command deleted and the file declares: applying it is saying so once more."""
+        before = self.session.fleet.intents.remove
+        self.session.intend(as_applied(self.session.fleet).intents)
+        for intent in before:
+            if intent not in self.session.fleet.intents.remove:
+                name = intent.deployment
+                self._told(EventKind.INTENT, f"{name} was deleted by command and is applied again", deployment=name)
 
     def _scale(self, name: str, replicas: int) -> int:
         self._last()
@@ -308,7 +318,7 @@ class Service:
         if staged and self.view.staged is not None:
             waiting = self.view.staged
             fleet = attrs.evolve(waiting, owner_id=fleet.owner_id, intents=fleet.intents)
-        look = self.session.reconciler.foresee(fleet)
+        look = self.session.reconciler.foresee(as_applied(fleet) if staged else fleet)
         assert look is not None
         return look
 

@@ -66,7 +66,7 @@ def _through_daemon(screen: Screen, located: Located, fleet: Fleet, *, detach: b
 def _without_daemon(screen: Screen, located: Located, timeout: int) -> None:
     with Direct.opened(located, "roadstead apply") as direct:
         going = _confirmed(screen, direct, direct.plan())
-        direct.remove(going)
+        direct.apply(going)
         screen.say("no daemon runs for this fleet: this command does the work itself until it is done")
         within = Within(timeout_ms=timeout, goes_on="replicas that run stay; nobody goes on until the next `apply`")
         _done(screen, follow(screen, _Acting(direct.turn), (*direct.fleet.deployments, *going), within))

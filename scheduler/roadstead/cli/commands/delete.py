@@ -23,8 +23,8 @@ __all__ = ["command"]
 def command(name: str, *, detach: bool, timeout: int) -> None:
     """Remove a deployment and its replicas.
 
-    One that is still in the fleet file stays away until it is changed there; one that has vanished from the file is
-    gone for good.
+    One that is still in the fleet file stays away until it is changed there, or until `roadstead apply`; one that has
+    vanished from the file is gone for good.
     """
     screen = Screen()
     client = locate(screen.settings.file).client
