@@ -412,6 +412,14 @@ class Fleet:
     intents: Intents = Intents()
 
     @cached_property
+    def by_owner(self) -> Mapping[str, tuple[str, ...]]:
+        """The deployments' names by owner."""
+        names: dict[str, list[str]] = {}
+        for name, deployment in self.deployments.items():
+            names.setdefault(deployment.owner, []).append(name)
+        return MappingProxyType({owner: tuple(owned) for owner, owned in names.items()})
+
+    @cached_property
     def order(self) -> tuple[str, ...]:
         """The deployments' names in the order in which they are served: by priority, highest first, then by name."""
         return tuple(sorted(self.deployments, key=lambda name: (-self.deployments[name].priority, name)))

@@ -441,6 +441,11 @@ class Shard:
     groups: tuple[tuple[str, Group], ...] = ()
     members: tuple[Member, ...] = ()
 
+    @property
+    def owner(self) -> str:
+        """Whose the newest group is, for a deployment that nobody declares any more."""
+        return max((group for _, group in self.groups), key=lambda group: group.generation).owner
+
     @cached_property
     def ready(self) -> tuple[Member, ...]:
         """The members whose model is available."""

@@ -33,7 +33,7 @@ class Case:
     @property
     def owner(self) -> str:
         """Whose quota it counts against."""
-        return self.declared.owner if self.declared is not None else self.shard.groups[-1][1].owner
+        return self.declared.owner if self.declared is not None else self.shard.owner
 
     def nodes_of_replicas(self, cluster: str) -> list[str]:
         """Return the node of each of its replicas on ``cluster`` that has one."""

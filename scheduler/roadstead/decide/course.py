@@ -17,13 +17,13 @@ from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.limits import over_quota
 from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_stop_at_once
-from roadstead.decide.seating import Seating, seating
+from roadstead.decide.seating import seating
 from roadstead.decide.shaping import Shape, shape
 from roadstead.decide.stepping import Drained, Order, steps_of
 from roadstead.memory import Claim, DeploymentMemory, GroupMemory, place
 from roadstead.plans import Held, Step
 from roadstead.spi.policies import PlacementPolicy
-from roadstead.world import Listed, Member, Reachable, Shard, listed
+from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
 
 __all__ = ["Taken", "course"]
 
@@ -83,7 +83,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         held=held,
         listed=listed(serving),
         memory=_kept(case, known, DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready)),
-        claims=_claims(shaped, moves, seated, claimed),
+        claims=_claims(shaped, moves, claimed),
     )
 
 
@@ -162,18 +162,19 @@ def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: froze
     return MappingProxyType(times)
 
 
-def _claims(shaped: Shape, moves: Moves, seated: Seating, before: tuple[Claim, ...]) -> tuple[Claim, ...]:
-    """Keep the claims whose room is still waited for; they end with the rollout at the latest."""
-    changing = any(row.surplus for row in shaped.rows) or any(row.need for row in shaped.rows)
-    waiting = changing or any(row.alive > len([m for m in row.standing if m.replica.node]) for row in shaped.rows)
-    if not waiting:
-        return ()
-    left = [*before, *moves.claims]
-    for bind in seated.binds:
-        consumed = next((claim for claim in left if (claim.cluster, claim.node) == (bind.cluster, bind.node)), None)
-        if consumed is not None:
-            left.remove(consumed)
-    return tuple(left)
+def _claims(shaped: Shape, moves: Moves, before: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    """Keep the claims whose room is still waited for, as the world shows it.
+
+    One whose replica is still going is kept; of those whose replica has gone, as many as replicas wait for a node or
+    are still to be asked for. That a bind is planned ends no claim: its request may be lost.
+    """
+    there = {member.replica.id: member.replica.phase for row in shaped.rows for member in row.members}
+    victims = {member.replica.id for chosen in moves.victims.values() for member in chosen}
+    claims = (*before, *moves.claims)
+    going = [claim for claim in claims if claim.replica in victims or there.get(claim.replica) is Phase.STOPPING]
+    gone = [claim for claim in claims if claim.replica not in there]
+    slots = sum(phase is Phase.SLOT and replica not in victims for replica, phase in there.items())
+    return (*gone[: slots + sum(row.need for row in shaped.rows)], *going)
 
 
 def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> DeploymentMemory:

@@ -7,7 +7,6 @@ deployments planned in one turn cannot both be promised the same room. It lives 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 import attrs
 
@@ -51,7 +50,7 @@ class Ledger:
         self._nodes: dict[tuple[str, str], Use] = {}
         self._devices: dict[tuple[str, str, str], DeviceUse] = {}
         self._grown: dict[str, Use] = defaultdict(Use)
-        self._owner_totals: Mapping[str, Use] | None = None
+        self._owned: dict[str, Use] = {}
         self.unseen = _unseen(fleet, world)
         self._unknown_owners = frozenset(
             declared.owner
@@ -131,9 +130,9 @@ class Ledger:
 
     def owned(self, owner: str) -> Use:
         """Return what the owner holds over all clusters, growth planned so far included."""
-        if self._owner_totals is None:
-            self._owner_totals = self._totals()
-        return self._owner_totals.get(owner, _NO_USE) + self._grown[owner]
+        if owner not in self._owned:
+            self._owned[owner] = self._held_by(owner)
+        return self._owned[owner] + self._grown[owner]
 
     def is_unknown(self, owner: str) -> bool:
         """Return whether the owner may hold something on a cluster that never answered: nothing grows."""
@@ -182,17 +181,18 @@ class Ledger:
         """Write down that the owner gets ``count`` more replicas."""
         self._grown[owner] += use_of(resources) * count
 
-    def _totals(self) -> Mapping[str, Use]:
-        totals: dict[str, list[int]] = {}
-        for name, shard in self._world.shards.items():
-            declared = self._fleet.deployments.get(name)
-            owner = declared.owner if declared is not None else shard.groups[-1][1].owner
-            held, total = shard.held, totals.setdefault(owner, [0, 0, 0, 0])
-            total[0] += held.cpu
-            total[1] += held.memory
-            total[2] += held.disk
-            total[3] += held.gpu
-        return {owner: Use(*total) for owner, total in totals.items()}
+    def _held_by(self, owner: str) -> Use:
+        """Sum over the owner's deployments, whoever their groups name, and over what nobody declares any more."""
+        shards, declared = self._world.shards, self._fleet.deployments
+        names = self._fleet.by_owner.get(owner, ())
+        held = [shards[name].held for name in names if name in shards]
+        held += [shards[name].held for name in shards.keys() - declared.keys() if shards[name].owner == owner]
+        return Use(
+            sum(use.cpu for use in held),
+            sum(use.memory for use in held),
+            sum(use.disk for use in held),
+            sum(use.gpu for use in held),
+        )
 
 
 def _unseen(fleet: Fleet, world: World) -> frozenset[str]:

@@ -70,7 +70,9 @@ def advance(
     room: Room,
 ) -> Moves:
     """Return the next moves towards every row's aim; ``leaving`` are the replicas that are draining already."""
-    growth = _Growth(rows=rows, wanted=wanted, spec=spec, claims=len(claims), room=room)
+    standing = {member.replica.id for row in rows for member in row.standing}
+    freed = sum(claim.replica not in standing for claim in claims)
+    growth = _Growth(rows=rows, wanted=wanted, spec=spec, freed=freed, room=room)
     growth.decide()
     retirement = _Retirement(rows=rows, wanted=wanted, spec=spec, leaving=leaving, room=room, growth=growth)
     retirement.decide()
@@ -82,11 +84,11 @@ def advance(
 class _Growth:
     """Which rows get more replicas now."""
 
-    def __init__(self, *, rows: Sequence[Row], wanted: int, spec: RolloutSpec, claims: int, room: Room) -> None:
+    def __init__(self, *, rows: Sequence[Row], wanted: int, spec: RolloutSpec, freed: int, room: Room) -> None:
         self.rows = rows
         self.wanted = wanted
         self.spec = spec
-        self.claims = claims
+        self.freed = freed
         self.room = room
         self.total = sum(row.count for row in rows)
         self.grow: dict[RowKey, int] = {}
@@ -122,7 +124,7 @@ class _Growth:
             key=lambda row: row.generation,
             default=None,
         )
-        lost = base - self.claims
+        lost = base - self.freed
         if heir is None or lost <= 0 or all(row.proven for row in needy):
             return base
         answer = self.room(Question(row=heir, count=lost))
@@ -244,7 +246,7 @@ class _Retirement:
                 self.blocked.append(answer.reason)
                 continue
             self._dips += 1
-            if member.replica.node is not None:
+            if member.replica.node is not None and row.key.cluster == member.cluster:
                 self.claims.append(
                     Claim(
                         replica=member.replica.id,
