@@ -92,7 +92,7 @@ class _Growth:
         self.room = room
         self.total = sum(row.count for row in rows)
         self.grow: dict[RowKey, int] = {}
-        self.blocked: list[tuple[Row, Reason]] = []
+        self.blocked: list[Reason] = []
         self.surged = False
 
     def decide(self) -> None:
@@ -128,9 +128,14 @@ class _Growth:
         if heir is None or lost <= 0 or all(row.proven for row in needy):
             return base
         answer = self.room(Question(row=heir, count=lost))
-        restored = min(lost, answer.count) if isinstance(answer, Yes) else 0
-        if isinstance(answer, Unknown):
-            restored = lost
+        restored = 0
+        match answer:
+            case Yes(count=fitting):
+                restored = min(lost, fitting)
+            case Unknown():
+                restored = lost
+            case No(reason=reason):
+                self.blocked.append(reason)
         if restored:
             self.grow[heir.key] = restored
         return base - lost
@@ -147,7 +152,7 @@ class _Growth:
                 self.surged = True
                 return 1
             case No(reason=reason):
-                self.blocked.append((row, reason))
+                self.blocked.append(reason)
                 return 0
 
 
@@ -266,29 +271,41 @@ def _held(rows: Sequence[Row], growth: _Growth, retirement: _Retirement, floor: 
     Something is needed, nothing moves, and nothing is on its way.
     """
     needy = [row for row in rows if row.need]
-    moving = growth.grow or retirement.victims or any(row.count > len(row.ready) for row in rows)
-    if not needy or moving:
+    coming = any(row.count > len(row.ready) for row in rows if row.aim)
+    going = any(row.count > row.alive for row in rows)
+    if not needy or growth.grow or retirement.victims or coming or going:
         return ()
-    reasons = [reason for _, reason in growth.blocked] or retirement.blocked
-    if not reasons:
-        return ()
-    first = reasons[0]
-    detail = (
-        f"one more does not fit ({first.detail}), "
-        f"and taking one down first would leave less than the {floor} that must serve"
-    )
+    obstacle = _obstacle(needy[0], growth, retirement, room)
+    first = f"one more does not fit ({obstacle.detail})" if obstacle is not None else "max_surge allows no more"
+    second = f"taking one down first would leave less than the {floor} that must serve"
     if retirement.blocked:
-        detail = f"one more does not fit ({first.detail}), and would not fit with one taken down first either"
+        second = "would not fit with one taken down first either"
+    change = _enough(rows, needy[0], room)
+    if change is None:
+        change = obstacle.change if obstacle is not None else _more_surge()
     return (
         Reason(
             code=ReasonCode.ROLLOUT_HELD,
-            detail=detail,
-            count=first.count,
-            total=first.total,
-            raw=first.raw,
-            change=_enough(rows, needy[0], room) or first.change,
+            detail=f"{first}, and {second}",
+            count=obstacle.count if obstacle is not None else 0,
+            total=obstacle.total if obstacle is not None else 0,
+            raw=obstacle.raw if obstacle is not None else "",
+            change=change,
         ),
     )
+
+
+def _obstacle(needy: Row, growth: _Growth, retirement: _Retirement, room: Room) -> Reason | None:
+    """Return what stands against one more replica, as far as somebody asked, or by asking now."""
+    asked = [*growth.blocked, *retirement.blocked]
+    if asked:
+        return asked[0]
+    answer = room(Question(row=needy, count=1))
+    return answer.reason if isinstance(answer, No) else None
+
+
+def _more_surge() -> Change:
+    return Change(ChangeKind.RAISE_MAX_UNAVAILABLE, "raise rollout.max_surge or rollout.max_unavailable by 1")
 
 
 def _enough(rows: Sequence[Row], needy: Row, room: Room) -> Change | None:
