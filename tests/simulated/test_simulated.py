@@ -291,14 +291,50 @@ class TestCallFaults:
         assert 1 == len(cluster.truth().groups)
 
     def test_an_old_observation_is_one_that_was_true(self, cluster: SimulatedCluster, clock: VirtualClock) -> None:
-        """A stale answer is an earlier one, whole; the next one is fresh again."""
+        """A stale answer is an earlier look, whole; the next one is fresh again."""
         run(cluster, clock)
         before = cluster.observe()
-        cluster.apply(group_order(TEMPLATE), 2, expect=expectation(cluster, group_order(TEMPLATE).key))
+        cluster.crash(before.groups[0].replicas[0].id)
         cluster.faults.stale.append(1)
         now = cluster.truth()
-        assert [now, before] == [cluster.truth(), cluster.observe()]
+        assert [before, now] == [cluster.observe(), cluster.observe()]
+        assert before != now
+
+    def test_observations_never_go_back(self, cluster: SimulatedCluster, clock: VirtualClock) -> None:
+        """However old an answer is to be, it is not older than the last one."""
+        (replica,) = run(cluster, clock)
+        cluster.observe()
+        cluster.crash(replica.id)
+        now = cluster.observe()
+        cluster.faults.stale.append(9)
         assert now == cluster.observe()
+
+    def test_an_acknowledged_change_is_seen(self, cluster: SimulatedCluster) -> None:
+        """However old an answer is to be, it shows what the caller was told is done."""
+        cluster.observe()
+        cluster.apply(group_order(TEMPLATE), 1, expect=ABSENT)
+        cluster.faults.stale.append(9)
+        assert [group_order(TEMPLATE).key] == [group.key for group in cluster.observe().groups]
+
+    def test_a_change_whose_reply_was_lost_may_be_seen_later(self, cluster: SimulatedCluster) -> None:
+        """Nobody was told that it is done, so an old answer need not show it."""
+        before = cluster.observe()
+        cluster.faults.calls.append(CallFault.REPLY_LOST)
+        with pytest.raises(OutcomeUnknown):
+            cluster.apply(group_order(TEMPLATE), 1, expect=ABSENT)
+        cluster.faults.stale.append(1)
+        assert before == cluster.observe()
+        assert before != cluster.observe()
+
+    def test_a_new_process_reads_consistently(self, cluster: SimulatedCluster) -> None:
+        """Its first observation is of now, whatever the one before it was last shown."""
+        cluster.observe()
+        cluster.faults.calls.append(CallFault.REPLY_LOST)
+        with pytest.raises(OutcomeUnknown):
+            cluster.apply(group_order(TEMPLATE), 1, expect=ABSENT)
+        cluster.reconnect()
+        cluster.faults.stale.append(1)
+        assert cluster.truth() == cluster.observe()
 
     def test_a_wake_follows_every_change(self, cluster: SimulatedCluster) -> None:
         """Whoever watches is told of a call that changed something, until the cluster is closed."""

@@ -11,34 +11,23 @@ from functools import partial
 
 import attrs
 
+from roadstead.capabilities import Capabilities, GpuKind, Limit
 from roadstead.errors import Conflict, OutOfCapacity, Rejected, Unreachable
 from roadstead.model import Scheduling, Template
 from roadstead.reasons import Reason
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import (
-    Capabilities,
-    Endpoint,
-    GpuKind,
-    Group,
-    GroupKey,
-    Limit,
-    ModelState,
-    Node,
-    Phase,
-    Snapshot,
-    Usage,
-)
+from roadstead.world import Endpoint, Group, GroupKey, ModelState, Node, Phase, Snapshot, Usage
 from roadstead_backends.simulated.clock import Clock
 from roadstead_backends.simulated.faults import CallFault, Faults, error_of
 from roadstead_backends.simulated.network import Network
+from roadstead_backends.simulated.past import Past
 from roadstead_backends.simulated.room import Room, first_fit
 from roadstead_backends.simulated.servers import Groups, Server, StoredGroup, Timings
 
 __all__ = ["Call", "SimulatedCluster", "capabilities"]
 
 _REMEMBERED_CALLS = 10_000
-_REMEMBERED_SNAPSHOTS = 16
 
 
 @attrs.frozen(kw_only=True)
@@ -103,7 +92,7 @@ class SimulatedCluster:
         placed = self._first_fit if Scheduling.NATIVE in self._able.scheduling else None
         self._groups = Groups(name, self._timings, self.faults.models, self._listen, placed)
         self._seen: dict[GroupKey, Group] = {}
-        self._history: deque[Snapshot] = deque(maxlen=_REMEMBERED_SNAPSHOTS)
+        self._past = Past()
         self._wakes: list[Callable[[], None]] = []
         self._lock = threading.RLock()
 
@@ -115,15 +104,15 @@ class SimulatedCluster:
         return self._able
 
     def observe(self) -> Snapshot:
-        """Return what the cluster looks like now, or looked like where an old answer was ordered."""
+        """Return what the cluster looks like now, or looked like where an old answer was ordered.
+
+        An old answer is never behind an earlier one, nor behind a change that was acknowledged.
+        """
         with self._lock:
             self._catch_up()
             self._reach("")
-            snapshot = self._snapshot()
-            if not self._history or self._history[-1] != snapshot:
-                self._history.append(snapshot)
-            age = min(self.faults.next_age(), len(self._history) - 1)
-            return self._history[-1 - age]
+            self._past.add(self._snapshot())
+            return self._past.answer(self.faults.next_age())
 
     def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
         """Create the group, or converge an existing one to ``target`` replicas."""
@@ -210,7 +199,14 @@ class SimulatedCluster:
         """Return what is really there now, whatever the faults in force."""
         with self._lock:
             self._catch_up()
-            return self._snapshot()
+            snapshot = self._snapshot()
+            self._past.add(snapshot)
+            return snapshot
+
+    def reconnect(self) -> None:
+        """Be as for a new process: the next observation is a consistent read, and owes nothing to earlier ones."""
+        with self._lock:
+            self._past = Past()
 
     def model_states(self) -> Mapping[str, ModelState]:
         """Return what every running server would say of its model, by replica id."""
@@ -279,9 +275,11 @@ class SimulatedCluster:
             if fault not in (CallFault.NONE, CallFault.REPLY_LOST):
                 raise error_of(fault, self.name, subject)
             yield
+            self._settle()
             if fault is CallFault.REPLY_LOST:
-                self._settle()
                 raise error_of(fault, self.name, subject)
+            self._past.add(self._snapshot())
+            self._past.forget_older()
 
     def _reach(self, subject: str) -> None:
         if self.faults.partitioned:

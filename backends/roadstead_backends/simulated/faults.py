@@ -63,7 +63,7 @@ class Faults:
     """The faults in force; a test sets them, the cluster reads them.
 
     ``calls`` and ``stale`` are used up one per changing call and one per observation: the front of ``stale`` says how
-    many observations old the answer is. ``models`` is keyed by the template's ``model.source``.
+    many looks old the answer is, as far as it may be. ``models`` is keyed by the template's ``model.source``.
     """
 
     partitioned: bool = False
@@ -83,7 +83,7 @@ class Faults:
         return self.calls.popleft() if self.calls else CallFault.NONE
 
     def next_age(self) -> int:
-        """Return and use up how old the next observation is; 0 is fresh."""
+        """Return and use up how many looks old the next observation is; 0 is fresh."""
         return self.stale.popleft() if self.stale else 0
 
 

@@ -1,0 +1,384 @@
+"""A fleet on simulated clusters, driven turn by turn, with all that is wrong about it written down as it happens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from random import Random
+from typing import TypeVar
+
+import attrs
+
+from roadstead.assembly import assemble
+from roadstead.capabilities import Capabilities
+from roadstead.decide.planner import plan
+from roadstead.model import (
+    ClusterSpec,
+    DaemonSpec,
+    Deployment,
+    Fleet,
+    HealthSpec,
+    Intents,
+    ModelSpec,
+    Quota,
+    RemoveIntent,
+    Resources,
+    RolloutSpec,
+    RuntimeSpec,
+    ScaleIntent,
+    Scheduling,
+    StopSpec,
+    Template,
+)
+from roadstead.plans import Plan, Restart, Step
+from roadstead.reasons import ReasonCode
+from roadstead.template import target
+from roadstead.testing.driving import Died, Drive
+from roadstead.testing.oracles import (
+    crowding,
+    floor_broken,
+    last_proven_deleted,
+    quota_broken,
+    trespasses,
+    unguarded,
+)
+from roadstead.units import Cpus, Duration, Memory
+from roadstead.world import ClusterView, Member, ModelState, Node, Reachable, Replica, World
+from roadstead_backends.simulated.clock import VirtualClock
+from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
+from roadstead_backends.simulated.network import Network, SimulatedRuntime
+from roadstead_backends.simulated.servers import Timings
+from roadstead_plugins.placement.plugin import BinPack, Spread
+
+T = TypeVar("T")
+OWNER_ID = "owner"
+TURN_MS = 2_000
+TIMINGS = Timings(start=Duration(1_000), load=Duration(1_500), stop=Duration(1_000), longest_back_off=Duration(8_000))
+DIRECTED = capabilities(Scheduling.DIRECTED)
+NATIVE = capabilities(Scheduling.NATIVE)
+
+
+def nodes(count: int, cpu: int = 4_000) -> tuple[Node, ...]:
+    """Return ``count`` nodes of ``cpu`` milli-cores each, in alternating zones."""
+    return tuple(
+        Node(
+            name=f"n{number}",
+            cpu=Cpus(cpu),
+            memory=Memory(2**30),
+            attributes={"hostname": f"n{number}", "zone": "ab"[number % 2]},
+        )
+        for number in range(count)
+    )
+
+
+def template(source: str = "/m/1", *, cpu: int = 1_000, drain: int = 5_000) -> Template:
+    """Return a small template; another ``source`` is another revision."""
+    return Template(
+        model=ModelSpec(name="m", source=source),
+        runtime=RuntimeSpec(name="simulated", engine="simulated"),
+        resources=Resources(cpu=Cpus(cpu), memory=Memory(2**20)),
+        health=HealthSpec(every=Duration(2_000), failures=2, start_within=Duration(30_000)),
+        stop=StopSpec(drain_within=Duration(drain), kill_after=Duration(1_000)),
+    )
+
+
+def deployment(
+    name: str = "anchor",
+    *,
+    of: Template | None = None,
+    on: Iterable[str] = ("here",),
+    replicas: int = 2,
+    owner: str = "search",
+    rollout: RolloutSpec | None = None,
+    priority: int = 0,
+) -> Deployment:
+    """Return a deployment of one template on these clusters."""
+    made = of if of is not None else template()
+    return Deployment(
+        name=name,
+        owner=owner,
+        targets=tuple(target(cluster, made) for cluster in on),
+        replicas=replicas,
+        priority=priority,
+        rollout=rollout if rollout is not None else RolloutSpec(progress_deadline=Duration(60_000)),
+    )
+
+
+def with_source(declared: Deployment, source: str) -> Deployment:
+    """Return a deployment with another model, and so another revision."""
+    return attrs.evolve(
+        declared,
+        targets=tuple(
+            target(one.cluster, attrs.evolve(one.template, model=attrs.evolve(one.template.model, source=source)))
+            for one in declared.targets
+        ),
+    )
+
+
+def fleet(*deployments: Deployment, clusters: Iterable[str] = ("here",), **quotas: Quota) -> Fleet:
+    """Return a fleet of these deployments; a keyword is an owner's quota."""
+    return Fleet(
+        name="fleet",
+        clusters={name: ClusterSpec(name=name, backend="simulated", options=None) for name in clusters},
+        deployments={one.name: one for one in deployments},
+        owner_id=OWNER_ID,
+        quotas={"search": Quota(), "ads": Quota(), **quotas},
+        daemon=DaemonSpec(turn=Duration(TURN_MS)),
+    )
+
+
+class Scene:
+    """Clusters by name, each with its nodes and what it can do, and a loop over them.
+
+    ``wrong`` collects every violation of what must always hold; a test is to end with it empty. A ``thorough`` scene
+    also plans every turn again, in another order, and for each deployment alone.
+    """
+
+    def __init__(
+        self,
+        first: Fleet,
+        clusters: Mapping[str, tuple[Node, ...]],
+        able: Mapping[str, Capabilities] | None = None,
+        seed: int = 0,
+        *,
+        thorough: bool = False,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.wrong: list[str] = []
+        self.thorough = thorough
+        self._random = Random(seed)  # noqa: S311  # repeatable on purpose
+        self.decided: Plan | None = None
+        network = Network()
+        self.clusters = {
+            name: SimulatedCluster(
+                name,
+                owner_id=OWNER_ID,
+                nodes=given,
+                clock=self.clock,
+                network=network,
+                able=(able or {}).get(name, DIRECTED),
+                timings=TIMINGS,
+                seed=seed,
+            )
+            for name, given in clusters.items()
+        }
+        self.drive = Drive(
+            fleet=first,
+            clusters=self.clusters,
+            runtimes={"simulated": SimulatedRuntime(network)},
+            policies={"spread": Spread(), "binpack": BinPack()},
+            now=self.clock.now,
+            watch=self._watch,
+            judge=self._judge,
+        )
+
+    # ---- what the owner does ----
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet as the loop has it now."""
+        return self.drive.fleet
+
+    def declare(self, *deployments: Deployment) -> None:
+        """Write these deployments to the file, in the place of those of the same names."""
+        changed = {**self.fleet.deployments, **{one.name: one for one in deployments}}
+        self.drive.fleet = attrs.evolve(self.fleet, deployments=changed)
+
+    def withdraw(self, name: str) -> None:
+        """Take a deployment out of the file."""
+        left = {key: one for key, one in self.fleet.deployments.items() if key != name}
+        self.drive.fleet = attrs.evolve(self.fleet, deployments=left)
+
+    def limit(self, **quotas: Quota) -> None:
+        """Give owners other quotas."""
+        self.drive.fleet = attrs.evolve(self.fleet, quotas={**self.fleet.quotas, **quotas})
+
+    def delete(self, name: str) -> None:
+        """Order by command that a deployment goes."""
+        declared = self.fleet.deployments.get(name)
+        intent = RemoveIntent(deployment=name, declared=declared.targets[0].revision if declared else None)
+        self._intend(attrs.evolve(self.fleet.intents, remove=(*self.fleet.intents.remove, intent)))
+
+    def scale(self, name: str, replicas: int) -> None:
+        """Order by command that a deployment has so many replicas."""
+        intent = ScaleIntent(deployment=name, replicas=replicas, declared=self.fleet.deployments[name].replicas)
+        others = tuple(one for one in self.fleet.intents.scale if one.deployment != name)
+        self._intend(attrs.evolve(self.fleet.intents, scale=(*others, intent)))
+
+    def _intend(self, intents: Intents) -> None:
+        self.drive.fleet = attrs.evolve(self.fleet, intents=intents)
+
+    # ---- what time does ----
+
+    def turn(self) -> Plan:
+        """Make one turn, and let the time to the next one pass."""
+        decided = self.drive.turn()
+        self.clock.advance(TURN_MS)
+        return decided
+
+    def turns(self, count: int) -> Plan:
+        """Make so many turns and return the last plan; a loop that dies goes on as a new one."""
+        decided = None
+        for _ in range(count):
+            try:
+                decided = self.turn()
+            except Died:
+                self.start_again()
+                self.clock.advance(TURN_MS)
+        return decided if decided is not None else self.turn()
+
+    def start_again(self, *, forget: bool = False) -> None:
+        """Go on as a new daemon, with what the old one saved or without."""
+        self.drive.start_again(forget=forget)
+        for cluster in self.clusters.values():
+            cluster.reconnect()
+
+    def settle(self, within: int = 400, quiet: int = 8, rest: int = 20) -> Plan:
+        """Make turns until ``quiet`` of them in a row had nothing to do and all is well.
+
+        What does not come to rest ``within`` so many turns, or does not stay there for ``rest`` more, is written down.
+        """
+        still = 0
+        decided = self.turn()
+        for _ in range(within):
+            still = still + 1 if not decided.steps and not self.unsettled(decided) else 0
+            if still == quiet:
+                break
+            decided = self.turn()
+        else:
+            self.wrong.append(f"not settled within {within} turns: {self.unsettled(decided)}; {decided.steps}")
+            return decided
+        calls = self.calls()
+        decided = self.turns(rest)
+        if calls != self.calls():
+            self.wrong.append(f"{self.calls() - calls} writes at rest: {decided.steps}")
+        if self.unsettled(decided):
+            self.wrong.append(f"it did not stay settled: {self.unsettled(decided)}")
+        return decided
+
+    def unsettled(self, decided: Plan) -> list[str]:
+        """Return the names of the deployments that are not as they should be, without a word about it."""
+        truth = self.truth()
+        said = {held.deployment for held in decided.held}
+        waiting = {held.deployment for held in decided.held if held.reason.code is ReasonCode.REFUSED}
+        waiting |= {name for name, known in decided.memory.deployments.items() if known.leaving or known.unready}
+        return [
+            name
+            for name in decided.wanted
+            if name in waiting or (name not in said and not self._is_right(truth, name, decided))
+        ]
+
+    def _is_right(self, truth: World, name: str, decided: Plan) -> bool:
+        shard = truth.shards.get(name)
+        declared = self.fleet.deployments.get(name)
+        revision = declared.targets[0].revision if declared is not None else None
+        if any((one.deployment, one.declared) == (name, revision) for one in self.fleet.intents.remove):
+            return shard is None
+        right = {(one.cluster, one.revision) for one in declared.targets} if declared is not None else set()
+        members = shard.members if shard is not None else ()
+        current = [one for one in members if (one.cluster, one.group.key.revision) in right]
+        return len(members) == len(current) == sum(one.ready for one in current) == decided.wanted[name]
+
+    # ---- what is ----
+
+    def truth(self) -> World:
+        """Return the world as it really is."""
+        views = {name: Reachable(cluster.truth()) for name, cluster in self.clusters.items()}
+        models: dict[str, ModelState] = {}
+        for cluster in self.clusters.values():
+            models.update(cluster.model_states())
+        return assemble(None, views, models)
+
+    def members(self, name: str = "anchor") -> tuple[Member, ...]:
+        """Return what really exists of a deployment."""
+        shard = self.truth().shards.get(name)
+        return shard.members if shard is not None else ()
+
+    def serving(self, name: str = "anchor") -> Counter[tuple[str, str]]:
+        """Return how many replicas really serve, by cluster and model source."""
+        return Counter((one.cluster, one.group.template.model.source) for one in self.members(name) if one.ready)
+
+    def replicas(self, cluster: str = "here") -> list[Replica]:
+        """Return every replica that really is on a cluster."""
+        return [replica for group in self.clusters[cluster].truth().groups for replica in group.replicas]
+
+    def calls(self) -> int:
+        """Return how many writes were asked for so far."""
+        return sum(len(cluster.calls) for cluster in self.clusters.values())
+
+    # ---- what must hold ----
+
+    def _judge(self, world: World, decided: Plan) -> None:
+        self.wrong.extend(
+            (*crowding(world, decided), *unguarded(world, decided), *trespasses(self.fleet, world, decided))
+        )
+        self.decided = decided
+        if self.thorough:
+            self.wrong.extend(self._told_otherwise(world, decided))
+
+    def _told_otherwise(self, world: World, decided: Plan) -> Iterator[str]:
+        """Yield how the plan depends on what it must not depend on: repetition, order, and who else is asked."""
+        now, policies = self.clock.now(), self.drive.policies
+        again = plan(self.fleet, world, decided.memory, now, policies)
+        if again.steps != decided.steps:
+            yield f"planned again: {again.steps} instead of {decided.steps}"
+        other = plan(_shuffled_fleet(self.fleet, self._random), self._shuffled(world), self.drive.saved, now, policies)
+        if other != decided:
+            yield f"in another order: {other} instead of {decided}"
+        for name in decided.wanted:
+            mine = tuple(step for step in decided.steps if _deployment_of(step) == name)
+            if len(mine) == len(decided.steps) and {held.deployment for held in decided.held} <= {name}:
+                alone = plan(self.fleet, world, self.drive.saved, now, policies, only=frozenset({name})).steps
+                if alone != mine:
+                    yield f"asked for {name} only: {alone} instead of {mine}"
+
+    def _shuffled(self, world: World) -> World:
+        """Return the same world, put together from observations in another order."""
+        views = {name: self._shuffled_view(world.clusters[name]) for name in _mixed(world.clusters, self._random)}
+        models = {name: world.models[name] for name in _mixed(world.models, self._random)}
+        return assemble(None, views, models, outcomes=tuple(_mixed(world.outcomes, self._random)))
+
+    def _shuffled_view(self, view: ClusterView) -> ClusterView:
+        if view.snapshot is None:
+            return view
+        groups = tuple(
+            attrs.evolve(group, replicas=tuple(_mixed(group.replicas, self._random))) for group in view.snapshot.groups
+        )
+        snapshot = attrs.evolve(
+            view.snapshot,
+            groups=tuple(_mixed(groups, self._random)),
+            nodes=tuple(_mixed(view.snapshot.nodes, self._random)),
+        )
+        return attrs.evolve(view, snapshot=snapshot)
+
+    @contextmanager
+    def _watch(self, step: Step) -> Iterator[None]:
+        before, decided = self.truth(), self.decided
+        assert decided is not None
+        try:
+            yield
+        finally:
+            after = self.truth()
+            self.wrong.extend(quota_broken(self.fleet, before, after))
+            self.wrong.extend(floor_broken(decided, step, before, after))
+            self.wrong.extend(last_proven_deleted(decided, step, before))
+
+
+def _mixed(things: Iterable[T], random: Random) -> list[T]:
+    mixed = list(things)
+    random.shuffle(mixed)
+    return mixed
+
+
+def _shuffled_fleet(fleet: Fleet, random: Random) -> Fleet:
+    return attrs.evolve(
+        fleet,
+        clusters=dict(_mixed(fleet.clusters.items(), random)),
+        deployments=dict(_mixed(fleet.deployments.items(), random)),
+        quotas=dict(_mixed(fleet.quotas.items(), random)),
+    )
+
+
+def _deployment_of(step: Step) -> str:
+    return step.deployment if isinstance(step, Restart) else step.group.deployment

@@ -1,0 +1,224 @@
+"""What must hold whatever the owner does, whatever breaks, and whenever the daemon dies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from roadstead.model import Fleet, Quota, Scheduling
+from roadstead.testing.strategies import deployments, fleets, nodes, quotas
+from roadstead.units import Cpus
+from roadstead.world import Node
+from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
+from roadstead_backends.simulated.faults import CallFault, ModelFault
+from tests.decide.scene import DIRECTED, NATIVE, OWNER_ID, Scene, with_source
+
+CLUSTERS = ("here", "there")
+KINDS = {
+    "directed": DIRECTED,
+    "native": NATIVE,
+    "native, retires whom it likes": capabilities(Scheduling.NATIVE, exact_retire=False),
+}
+SOURCES = ("/m/1", "/m/2", "/m/3")
+A_CLUSTER = st.sampled_from(CLUSTERS)
+A_NAME = st.sampled_from(["anchor", "buoy", "cable"])
+A_SOURCE = st.sampled_from(SOURCES)
+ONE_OF_THEM = st.integers(0, 9)
+
+
+class Fleeting(RuleBasedStateMachine):
+    """An owner who changes their mind, clusters that break, a daemon that dies.
+
+    The scene finds what is wrong as it happens: safety is judged after every rule. At the end the faults stop, and
+    then the world must come to rest as the fleet wants it, or it must be said why not; at rest nothing is written.
+    """
+
+    scene: Scene
+
+    @initialize(
+        fleet=fleets(CLUSTERS),
+        here=nodes("h"),
+        there=nodes("t"),
+        kind=st.sampled_from(sorted(KINDS)),
+        seed=st.integers(0, 9),
+    )
+    def begin(self, fleet: Fleet, here: tuple[Node, ...], there: tuple[Node, ...], kind: str, seed: int) -> None:
+        """Begin with an empty world."""
+        self.scene = Scene(
+            attrs.evolve(fleet, owner_id=OWNER_ID),
+            {"here": here, "there": there},
+            {"there": KINDS[kind]},
+            seed,
+            thorough=True,
+        )
+        self.lost_nodes: dict[tuple[str, str], Node] = {}
+
+    def simulated(self, cluster: str) -> SimulatedCluster:
+        """Return one of the clusters."""
+        return self.scene.clusters[cluster]
+
+    def one_of(self, cluster: str, which: int) -> str | None:
+        """Return some replica of a cluster, if it has one."""
+        replicas = sorted(replica.id for replica in self.scene.replicas(cluster))
+        return replicas[which % len(replicas)] if replicas else None
+
+    # ---- what the owner does ----
+
+    @rule(data=st.data(), name=A_NAME)
+    def declare(self, data: st.DataObject, name: str) -> None:
+        """Write a deployment to the file, new or in place of what was there."""
+        self.scene.declare(data.draw(deployments(name, CLUSTERS)))
+
+    @rule(name=A_NAME, source=A_SOURCE)
+    def change_template(self, name: str, source: str) -> None:
+        """Change a deployment's model, or go back to an earlier one."""
+        declared = self.scene.fleet.deployments.get(name)
+        if declared is not None:
+            self.scene.declare(with_source(declared, source))
+
+    @rule(name=A_NAME)
+    def withdraw(self, name: str) -> None:
+        """Take a deployment out of the file."""
+        self.scene.withdraw(name)
+
+    @rule(name=A_NAME)
+    def delete(self, name: str) -> None:
+        """Order that a deployment goes."""
+        self.scene.delete(name)
+
+    @rule(name=A_NAME, replicas=st.integers(0, 4))
+    def scale(self, name: str, replicas: int) -> None:
+        """Order another count."""
+        if name in self.scene.fleet.deployments:
+            self.scene.scale(name, replicas)
+
+    @rule(limits=quotas())
+    def limit(self, limits: Mapping[str, Quota]) -> None:
+        """Give the owners other quotas."""
+        self.scene.limit(**limits)
+
+    # ---- what breaks ----
+
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM, out_of_memory=st.booleans())
+    def crash(self, cluster: str, which: int, out_of_memory: bool) -> None:
+        """End one server; it starts again by itself."""
+        replica = self.one_of(cluster, which)
+        if replica is not None:
+            self.simulated(cluster).crash(replica, out_of_memory=out_of_memory)
+
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM)
+    def lose(self, cluster: str, which: int) -> None:
+        """End one replica for good."""
+        replica = self.one_of(cluster, which)
+        if replica is not None:
+            self.simulated(cluster).lose(replica)
+
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM)
+    def crash_between(self, cluster: str, which: int) -> None:
+        """Let a server crash after the decision and before it is carried out."""
+
+        def crash_once() -> None:
+            self.scene.drive.meanwhile = lambda: None
+            self.crash(cluster, which, out_of_memory=False)
+
+        self.scene.drive.meanwhile = crash_once
+        self.scene.turn()
+
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM)
+    def lose_node(self, cluster: str, which: int) -> None:
+        """Take a node away with all that runs there."""
+        there = self.simulated(cluster).truth().nodes
+        if there:
+            node = there[which % len(there)]
+            self.lost_nodes[cluster, node.name] = node
+            self.simulated(cluster).lose_node(node.name)
+
+    @rule()
+    def return_nodes(self) -> None:
+        """Bring every lost node back, empty."""
+        for (cluster, _), node in self.lost_nodes.items():
+            self.simulated(cluster).set_node(node)
+        self.lost_nodes = {}
+
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM, foreign=st.sampled_from([0, 1_000, 4_000]), cordoned=st.booleans())
+    def crowd_node(self, cluster: str, which: int, foreign: int, cordoned: bool) -> None:
+        """Let others use a node, or let nobody new in."""
+        there = self.simulated(cluster).truth().nodes
+        if there:
+            node = there[which % len(there)]
+            crowded = attrs.evolve(node, foreign_cpu=Cpus(foreign), schedulable=not cordoned)
+            self.simulated(cluster).set_node(crowded)
+
+    @rule(source=A_SOURCE, fault=st.none() | st.sampled_from(ModelFault))
+    def break_model(self, source: str, fault: ModelFault | None) -> None:
+        """Make one model bad, or good again."""
+        for simulated in self.scene.clusters.values():
+            simulated.faults.models.pop(source, None)
+            if fault is not None:
+                simulated.faults.models[source] = fault
+
+    @rule(cluster=A_CLUSTER, partitioned=st.booleans())
+    def partition(self, cluster: str, partitioned: bool) -> None:
+        """Cut a cluster off, or join it again."""
+        self.simulated(cluster).faults.partitioned = partitioned
+
+    @rule(cluster=A_CLUSTER, faults=st.lists(st.sampled_from(CallFault), min_size=1, max_size=4))
+    def lose_calls(self, cluster: str, faults: list[CallFault]) -> None:
+        """Let the next calls end badly."""
+        self.simulated(cluster).faults.calls.extend(faults)
+
+    @rule(after=st.integers(0, 4), forget=st.booleans())
+    def kill(self, after: int, forget: bool) -> None:
+        """Kill the daemon after so many more effects, and start another one, with or without what was saved."""
+        drive = self.scene.drive
+        drive.lives = drive.effects + after
+        self.scene.turns(2)
+        self.scene.start_again(forget=forget)
+
+    @rule(count=st.integers(1, 8))
+    def turns(self, count: int) -> None:
+        """Let some turns pass."""
+        self.scene.turns(count)
+
+    # ---- what must hold ----
+
+    @invariant()
+    def nothing_is_wrong(self) -> None:
+        """Safety holds after every rule."""
+        if hasattr(self, "scene"):
+            assert [] == self.scene.wrong[:3]
+
+    def teardown(self) -> None:
+        """End the faults, and see the world come to rest."""
+        if hasattr(self, "scene") and not self.scene.wrong:
+            for simulated in self.scene.clusters.values():
+                simulated.faults.clear()
+            self.scene.settle()
+            assert [] == self.scene.wrong[:3]
+
+
+class LookingBack(Fleeting):
+    """The same with lists that are old, also those just before a destructive step."""
+
+    @rule(cluster=A_CLUSTER, ages=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    def look_back(self, cluster: str, ages: list[int]) -> None:
+        """Let the next observations be old ones."""
+        self.simulated(cluster).faults.stale.extend(ages)
+
+
+COMMON = settings(
+    max_examples=100,
+    # Without shrinking, which takes minutes here: what the scene wrote down says more than the shortest way to it.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    stateful_step_count=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+
+TestFleeting = Fleeting.TestCase
+TestFleeting.settings = COMMON
+TestLookingBack = LookingBack.TestCase
+TestLookingBack.settings = COMMON

@@ -1,0 +1,243 @@
+"""One revision after another: surging, dipping, holding, falling back, and never below the floor."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from roadstead.model import Quota, RolloutSpec, Strategy
+from roadstead.plans import Delete, Grow, Plan, Shrink
+from roadstead.reasons import ChangeKind, ReasonCode
+from roadstead.units import Cpus, Duration
+from roadstead_backends.simulated.faults import ModelFault
+from tests.decide.scene import TURN_MS, Scene, deployment, fleet, nodes, template
+
+OLD, NEW = template("/m/1"), template("/m/2")
+
+
+def rollout(**given: object) -> RolloutSpec:
+    """Return a rollout with a short deadline."""
+    return RolloutSpec(progress_deadline=Duration(30_000), **given)  # type: ignore[arg-type]
+
+
+def rolling_over(scene: Scene, spec: RolloutSpec, replicas: int = 2) -> list[Counter[str]]:
+    """Change the template of a settled deployment, and return who served after every turn until all is done."""
+    scene.declare(deployment(of=NEW, replicas=replicas, rollout=spec))
+    story = []
+    for _ in range(60):
+        scene.turn()
+        story.append(Counter({source: count for (_, source), count in scene.serving().items()}))
+        if story[-1] == {"/m/2": replicas}:
+            return story
+    raise AssertionError(f"not done: {story}; {scene.decided and scene.decided.held}")
+
+
+def settled(cpu: int = 4_000, spec: RolloutSpec | None = None, replicas: int = 2, quota: Quota | None = None) -> Scene:
+    """Return a scene of one node where the old revision serves and is proven."""
+    first = fleet(deployment(of=OLD, replicas=replicas, rollout=spec or rollout()), search=quota or Quota())
+    scene = Scene(first, {"here": nodes(1, cpu)}, thorough=True)
+    scene.settle()
+    return scene
+
+
+def most(story: list[Counter[str]]) -> int:
+    """Return the largest number of replicas that served at once."""
+    return max(sum(turn.values()) for turn in story)
+
+
+def fewest(story: list[Counter[str]]) -> int:
+    """Return the smallest number of replicas that served."""
+    return min(sum(turn.values()) for turn in story)
+
+
+def reasons(plan: Plan) -> set[ReasonCode]:
+    """Return why something is held."""
+    return {held.reason.code for held in plan.held}
+
+
+def test_a_new_revision_surges_where_there_is_room() -> None:
+    """One more at a time comes first, so that never fewer than wanted serve."""
+    scene = settled()
+    story = rolling_over(scene, rollout(max_surge=1, max_unavailable=0))
+    assert (2, 3) == (fewest(story), most(story))
+    assert [] == scene.wrong
+
+
+def test_a_larger_surge_takes_fewer_turns() -> None:
+    """Two at a time are done sooner than one at a time."""
+    one = rolling_over(settled(8_000, replicas=4), rollout(max_surge=1), replicas=4)
+    two = rolling_over(settled(8_000, replicas=4), rollout(max_surge=2), replicas=4)
+    assert len(two) < len(one)
+    assert (4, 4) == (fewest(one), fewest(two))
+
+
+def test_a_new_revision_dips_where_there_is_no_room() -> None:
+    """On a full node one goes first, and its room goes to the new one; never below the floor."""
+    scene = settled(cpu=2_000)
+    story = rolling_over(scene, rollout(max_surge=1, max_unavailable=1))
+    assert (1, 2) == (fewest(story), most(story))
+    assert [] == scene.wrong
+
+
+def test_the_room_of_a_dip_is_nobody_else_s() -> None:
+    """A deployment of higher priority that waits for room does not take what the rollout freed for itself."""
+    scene = settled(cpu=2_000)
+    scene.declare(deployment("buoy", of=template("/m/3"), replicas=1, priority=9))
+    story = rolling_over(scene, rollout(max_surge=0, max_unavailable=1))
+    assert 2 == story[-1]["/m/2"]
+    assert 0 == scene.serving("buoy").total()
+    assert [] == scene.wrong
+
+
+def test_a_rollout_that_can_neither_surge_nor_dip_is_held() -> None:
+    """A full node and a floor at all that is wanted: nothing moves, and the change that would be enough is said."""
+    scene = settled(cpu=2_000)
+    scene.declare(deployment(of=NEW, rollout=rollout(max_surge=1, max_unavailable=0)))
+    decided = scene.settle()
+    (held,) = decided.held
+    assert ReasonCode.ROLLOUT_HELD is held.reason.code
+    assert held.reason.change is not None
+    assert ChangeKind.RAISE_MAX_UNAVAILABLE is held.reason.change.kind
+    assert {("here", "/m/1"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+def test_at_the_quota_only_pairs_that_do_not_grow_are_made() -> None:
+    """An owner at the limit rolls by dipping although the node has room for a surge."""
+    scene = settled(cpu=8_000, quota=Quota(cpu=Cpus(2_000)))
+    story = rolling_over(scene, rollout(max_surge=1, max_unavailable=1))
+    assert (1, 2) == (fewest(story), most(story))
+    assert [] == scene.wrong
+
+
+def test_recreate_takes_all_down_first() -> None:
+    """The two revisions never serve, or stand, side by side."""
+    scene = settled()
+    scene.declare(deployment(of=NEW, rollout=rollout(strategy=Strategy.RECREATE)))
+    sides = []
+    for _ in range(20):
+        scene.turn()
+        sides.append({member.group.template.model.source for member in scene.members()})
+    assert {"/m/1", "/m/2"} not in sides
+    assert {("here", "/m/2"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+def test_a_failed_revision_falls_back_to_the_last_proven_one() -> None:
+    """When the deadline ran out without progress, the old revision serves in full, and it is said why."""
+    scene = settled()
+    scene.clusters["here"].faults.models["/m/2"] = ModelFault.FAILS
+    scene.declare(deployment(of=NEW, rollout=rollout()))
+    decided = scene.settle()
+    assert {("here", "/m/1"): 2} == scene.serving()
+    assert 2 == len(scene.members())
+    assert ReasonCode.ROLLOUT_FAILED in reasons(decided)
+    assert [] == scene.wrong
+
+
+def test_a_failed_revision_is_not_tried_again_as_it_is() -> None:
+    """The fault is gone and the verdict stays; another change of the template is tried."""
+    scene = settled()
+    scene.clusters["here"].faults.models["/m/2"] = ModelFault.CRASHES
+    scene.declare(deployment(of=NEW, rollout=rollout()))
+    scene.settle()
+    scene.clusters["here"].faults.clear()
+    scene.settle()
+    assert {("here", "/m/1"): 2} == scene.serving()
+    scene.declare(deployment(of=template("/m/3"), rollout=rollout()))
+    scene.settle()
+    assert {("here", "/m/3"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+def test_a_first_revision_that_fails_goes_on_trying() -> None:
+    """With nothing to fall back to, the server is restarted with back-off, and serves when the fault ends."""
+    scene = Scene(fleet(deployment(rollout=rollout())), {"here": nodes(1)})
+    scene.clusters["here"].faults.models["/m/1"] = ModelFault.CRASHES
+    scene.turns(40)
+    assert 0 == scene.serving().total()
+    scene.clusters["here"].faults.clear()
+    scene.settle()
+    assert {("here", "/m/1"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+def test_going_back_in_the_file_rolls_back() -> None:
+    """The old revision's group is still there, and gets the replicas back."""
+    scene = settled()
+    rolling_over(scene, rollout())
+    scene.declare(deployment(of=OLD, rollout=rollout()))
+    scene.settle()
+    assert {("here", "/m/1"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+def test_no_more_old_groups_are_kept_than_the_history_says() -> None:
+    """Empty groups beyond the history are deleted, the newest ones stay."""
+    scene = settled(spec=rollout(history=1))
+    for source in ("/m/2", "/m/3", "/m/4"):
+        scene.declare(deployment(of=template(source), rollout=rollout(history=1)))
+        scene.settle()
+    sources = {group.template.model.source for group in scene.clusters["here"].truth().groups}
+    assert {"/m/3", "/m/4"} == sources
+    assert [] == scene.wrong
+
+
+def test_a_retired_replica_leaves_the_table_and_all_of_its_time_is_waited() -> None:
+    """Without a gateway, requests in flight are unknown: the whole of ``drain_within`` passes before it is stopped."""
+    drain = 5 * TURN_MS
+    scene = Scene(fleet(deployment(of=template(drain=drain))), {"here": nodes(1)}, thorough=True)
+    scene.settle()
+    scene.declare(deployment(of=template(drain=drain), replicas=1))
+    listed, steps = [], []
+    for _ in range(7):
+        decided = scene.turn()
+        listed.append(len(decided.table.endpoints["anchor"]))
+        steps.append([type(step) for step in decided.steps])
+    assert [1] * 7 == listed
+    assert [[]] * 5 + [[Shrink], []] == steps
+    assert [] == scene.wrong
+
+
+def test_a_replica_that_never_served_is_not_drained() -> None:
+    """Nobody can have a request there, so it goes at once."""
+    scene = Scene(fleet(deployment(of=template(drain=60_000))), {"here": nodes(1)})
+    scene.turn()
+    scene.declare(deployment(of=template(drain=60_000), replicas=1))
+    (step,) = [step for step in scene.turn().steps if isinstance(step, Shrink)]
+    assert (2, 1) == (step.was, step.target)
+
+
+def test_a_clock_that_jumps_expires_nothing() -> None:
+    """A weekend without a daemon counts as two turns at most: what was draining goes on draining."""
+    scene = Scene(fleet(deployment(of=template(drain=60_000))), {"here": nodes(1)})
+    scene.settle()
+    scene.declare(deployment(of=template(drain=60_000), replicas=1))
+    scene.turn()
+    scene.start_again()
+    scene.clock.advance(3 * 24 * 3_600_000)
+    assert () == scene.turn().steps
+
+
+def test_every_step_says_why() -> None:
+    """Each step of a rollout carries a sentence."""
+    scene = settled()
+    scene.declare(deployment(of=NEW, rollout=rollout(history=0)))
+    steps = [step for _ in range(40) for step in scene.turn().steps]
+    assert {Grow, Shrink, Delete} <= {type(step) for step in steps}
+    assert [] == [step for step in steps if not step.because]
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_a_daemon_that_dies_at_every_effect_gets_there(forget: bool) -> None:
+    """However early it is killed, and whether or not its memory survives, the rollout ends and the floor holds."""
+    scene = settled()
+    scene.declare(deployment(of=NEW, rollout=rollout()))
+    for _ in range(40):
+        scene.drive.lives = scene.drive.effects + 2
+        scene.turns(3)
+        scene.start_again(forget=forget and len(scene.serving()) < 2)
+    scene.settle()
+    assert {("here", "/m/2"): 2} == scene.serving()
+    assert [] == scene.wrong
