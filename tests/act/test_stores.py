@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+import resource
 import signal
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +20,13 @@ from hypothesis import strategies as st
 from roadstead.act.documents import read_document, write_document
 from roadstead.act.identity import IdentityStore
 from roadstead.act.lock import StateLock
-from roadstead.act.memory import MemoryStore
+from roadstead.act.memory import MemoryStore, Remembered
 from roadstead.act.state import SOCKET_PATH_LIMIT, StateDirectory, default_directory
 from roadstead.errors import StateError
-from roadstead.memory import BackOff, DeploymentMemory, GroupMemory, PlanMemory
-from roadstead.model import Intents, RemoveIntent, ScaleIntent
+from roadstead.memory import BackOff, Claim, DeploymentMemory, GroupMemory, PlanMemory
+from roadstead.model import Intents, RemoveIntent, Resources, ScaleIntent
 from roadstead.testing.strategies import names
+from roadstead.units import Cpus, Memory
 
 MEMORY = PlanMemory(
     turn=7,
@@ -40,69 +45,309 @@ MEMORY = PlanMemory(
 # ---- memory ----
 
 
+def _saved(path: Path, *memories: PlanMemory) -> None:
+    """Go on from what the file holds, and leave it as a killed process would: with all that was saved in its log."""
+    store = MemoryStore(path)
+    store.load()
+    for memory in memories:
+        store.save(memory, acts=False)
+    files = {one: one.read_bytes() for one in path.parent.glob(f"{path.name}*") if not one.name.endswith("-shm")}
+    store.close()
+    for one, content in files.items():
+        one.write_bytes(content)
+
+
+def _loaded(path: Path) -> Remembered:
+    store = MemoryStore(path)
+    try:
+        return store.load()
+    finally:
+        store.close()
+
+
 def test_memory_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     """What one store saves, the next one loads."""
-    MemoryStore(tmp_path / "memory.json").save(MEMORY, acts=False)
+    _saved(tmp_path / "memory.sqlite", MEMORY)
 
-    assert MEMORY == MemoryStore(tmp_path / "memory.json").load().memory
+    assert Remembered(memory=MEMORY) == _loaded(tmp_path / "memory.sqlite")
 
 
-@given(turn=st.integers(0, 2**40), ready=st.integers(0, 2**40), text=st.text(max_size=20), name=names)
-def test_any_memory_survives_the_disk(
-    tmp_path_factory: pytest.TempPathFactory, turn: int, ready: int, text: str, name: str
-) -> None:
-    """Loading returns what was saved, whatever numbers and texts are in it."""
-    path = tmp_path_factory.mktemp("memory") / "memory.json"
-    memory = PlanMemory(
-        turn=turn,
-        deployments={name: DeploymentMemory(at=turn, groups={f"here/{name}": GroupMemory(ready_ms=ready)})},
-        back_off={text: BackOff(failures=1, wait_ms=ready, at=turn, code="", text=text)},
-    )
+_memories = st.builds(
+    PlanMemory,
+    turn=st.integers(0, 2**40),
+    counted=st.integers(0, 2**40),
+    deployments=st.dictionaries(
+        names,
+        st.builds(
+            DeploymentMemory,
+            at=st.integers(0, 2**40),
+            groups=st.dictionaries(names, st.builds(GroupMemory, ready_ms=st.none() | st.integers(0, 9)), max_size=2),
+            leaving=st.dictionaries(names, st.integers(0, 9), max_size=2),
+        ),
+        max_size=4,
+    ),
+    claims=st.dictionaries(
+        names,
+        st.tuples(
+            st.builds(
+                Claim,
+                replica=names,
+                cluster=names,
+                node=names,
+                devices=st.just(("gpu-0",)),
+                resources=st.just(Resources(cpu=Cpus(500), memory=Memory(2**30))),
+            )
+        ),
+        max_size=2,
+    ),
+    back_off=st.dictionaries(
+        st.text(max_size=20),
+        st.builds(
+            BackOff,
+            failures=st.integers(1, 9),
+            wait_ms=st.integers(0, 2**40),
+            at=st.integers(0, 2**40),
+            code=st.just("RS106"),
+            text=st.text(max_size=20),
+        ),
+        max_size=2,
+    ),
+)
 
-    MemoryStore(path).save(memory, acts=True)
 
-    assert memory == MemoryStore(path).load().memory
+@given(story=st.lists(_memories, min_size=1, max_size=4))
+def test_the_last_of_any_memories_comes_back(tmp_path_factory: pytest.TempPathFactory, story: list[PlanMemory]) -> None:
+    """Whatever was saved before it, the file holds the last memory: nothing of the old ones stays behind."""
+    path = tmp_path_factory.mktemp("memory") / "memory.sqlite"
+    _saved(path, *story[:-1])
+    store = MemoryStore(path)
+    store.load()
+
+    store.save(story[-1], acts=True)
+    store.close()
+
+    assert Remembered(memory=story[-1]) == _loaded(path)
+
+
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    """One deployment of two hundred that changed, and one that is gone, cost a write of two rows and the numbers."""
+    many = {f"d{number}": DeploymentMemory(at=number) for number in range(200)}
+    store = MemoryStore(tmp_path / "memory.sqlite")
+    store.save(PlanMemory(turn=1, deployments=many), acts=True)
+    fewer = {name: one for name, one in many.items() if name != "d7"} | {"d8": DeploymentMemory(at=0)}
+    wal = tmp_path / "memory.sqlite-wal"
+    before = wal.stat().st_size
+
+    store.save(PlanMemory(turn=2, deployments=fewer), acts=True)
+
+    pages = (wal.stat().st_size - before) // 4096
+    store.close()
+    assert pages <= 4
+    assert fewer == _loaded(tmp_path / "memory.sqlite").memory.deployments
 
 
 def test_a_turn_at_rest_is_not_worth_a_write(tmp_path: Path) -> None:
     """Only the number of the turn moved on: nothing is written; a plan that acts is written all the same."""
-    store = MemoryStore(tmp_path / "memory.json")
+    store = MemoryStore(tmp_path / "memory.sqlite")
     store.save(MEMORY, acts=False)
-    later = PlanMemory(turn=8, counted=7, deployments=MEMORY.deployments, back_off=MEMORY.back_off)
+    later = attrs.evolve(MEMORY, turn=8, counted=7, deployments=dict(MEMORY.deployments))
 
     assert not store.save(later, acts=False)
     assert store.save(later, acts=True)
+    store.close()
+    assert later == _loaded(tmp_path / "memory.sqlite").memory
 
 
 def test_a_loaded_memory_is_not_written_back(tmp_path: Path) -> None:
     """The first turn of a new process at rest writes nothing either."""
-    MemoryStore(tmp_path / "memory.json").save(MEMORY, acts=False)
-    store = MemoryStore(tmp_path / "memory.json")
+    _saved(tmp_path / "memory.sqlite", MEMORY)
+    store = MemoryStore(tmp_path / "memory.sqlite")
 
     assert not store.save(store.load().memory, acts=False)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format_version": 1, "memory": 5}', b"\xff\xfe", b"null"])
+def test_memory_is_for_its_owner_only(tmp_path: Path) -> None:
+    """Nobody else can read the file, nor what SQLite puts beside it."""
+    store = MemoryStore(tmp_path / "memory.sqlite")
+    store.save(MEMORY, acts=False)
+
+    assert {0o600} == {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+    store.close()
+
+
+# ---- memory that is damaged ----
+
+
+def _tampered(path: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"format_version": 1}', b"\xff\xfe" * 4000, b"SQLite format 3\0"])
 def test_a_damaged_memory_is_set_aside_and_said(tmp_path: Path, damage: bytes) -> None:
     """Work goes on with an empty memory; the bad file is kept for whoever wants to know."""
-    path = tmp_path / "memory.json"
+    path = tmp_path / "memory.sqlite"
     path.write_bytes(damage)
 
-    remembered = MemoryStore(path).load()
+    remembered = _loaded(path)
 
     assert PlanMemory() == remembered.memory
-    assert "memory.json.damaged" in remembered.lost
-    assert damage == (tmp_path / "memory.json.damaged").read_bytes()
+    assert "memory.sqlite.damaged" in remembered.lost
+    assert damage == (tmp_path / "memory.sqlite.damaged").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM entry WHERE kind = 'numbers'",
+        "DROP TABLE entry",
+        "PRAGMA user_version=0",
+        "UPDATE entry SET content = '{'",
+        "UPDATE entry SET content = '{}' WHERE kind = 'deployment'",
+        "UPDATE entry SET content = CAST(x'ff' AS TEXT)",
+        "INSERT INTO entry VALUES ('riddle', '', '{}')",
+    ],
+)
+def test_a_memory_that_makes_no_sense_is_set_aside_and_said(tmp_path: Path, statement: str) -> None:
+    """A whole database whose rows are no memory is a damaged memory."""
+    path = tmp_path / "memory.sqlite"
+    _saved(path, MEMORY)
+    _tampered(path, statement)
+
+    remembered = _loaded(path)
+
+    assert PlanMemory() == remembered.memory
+    assert "memory.sqlite.damaged" in remembered.lost
+
+
+@pytest.mark.parametrize("kept", [100, 4096, 5000, 8192, 40_000])
+def test_a_truncated_memory_is_set_aside_and_said(tmp_path: Path, kept: int) -> None:
+    """A file whose end is missing is not taken for a smaller memory."""
+    path = tmp_path / "memory.sqlite"
+    store = MemoryStore(path)
+    store.save(PlanMemory(deployments={f"d{n}": DeploymentMemory(at=n) for n in range(2000)}), acts=True)
+    store.close()
+    os.truncate(path, kept)
+
+    remembered = _loaded(path)
+
+    assert PlanMemory() == remembered.memory
+    assert "memory.sqlite.damaged" in remembered.lost
+
+
+def test_a_memory_that_breaks_while_it_is_in_use_is_made_again(tmp_path: Path) -> None:
+    """All of it is at hand: the broken file is set aside, and nothing is lost."""
+    path = tmp_path / "memory.sqlite"
+    _saved(path, MEMORY)
+    store = MemoryStore(path)
+    store.load()
+    store.close()
+    path.write_bytes(b"nonsense" * 1000)
+    later = attrs.evolve(MEMORY, turn=9)
+
+    store.save(later, acts=True)
+    store.close()
+
+    assert Remembered(memory=later) == _loaded(path)
+    assert (tmp_path / "memory.sqlite.damaged").exists()
 
 
 def test_a_newer_memory_is_refused(tmp_path: Path) -> None:
     """A file of a newer program is not thrown away by an older one."""
-    path = tmp_path / "memory.json"
-    path.write_text(json.dumps({"format_version": 2, "memory": {}}))
+    path = tmp_path / "memory.sqlite"
+    _saved(path, MEMORY)
+    _tampered(path, "PRAGMA user_version=2")
 
     with pytest.raises(StateError, match="format version 2, this program knows 1"):
-        MemoryStore(path).load()
+        _loaded(path)
     assert path.exists()
+
+
+# ---- memory and the end of its writer ----
+
+
+_RECORDER = """
+import sys
+from pathlib import Path
+from roadstead.act.memory import MemoryStore, Remembered
+from roadstead.memory import DeploymentMemory, PlanMemory
+store = MemoryStore(Path(sys.argv[1]))
+turn = store.load().memory.turn
+while True:
+    turn += 1
+    store.save(PlanMemory(turn=turn, deployments={f"d{n}": DeploymentMemory(at=turn) for n in range(50)}), acts=True)
+    print(turn, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_a_whole_memory(tmp_path: Path) -> None:
+    """Killed at any moment, the file holds one whole memory, and not an older one than was reported saved."""
+    path = tmp_path / "memory.sqlite"
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", _RECORDER, str(path)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            reported = [writer.stdout.readline() for _ in range(7)][-1]
+            writer.send_signal(signal.SIGKILL)
+        remembered = _loaded(path)
+        assert "" == remembered.lost
+        assert {remembered.memory.turn} == {one.at for one in remembered.memory.deployments.values()}
+        assert int(reported) <= remembered.memory.turn
+
+
+def _at(turn: int) -> PlanMemory:
+    return PlanMemory(turn=turn, deployments={f"d{n}": DeploymentMemory(at=turn) for n in range(50)})
+
+
+@given(kept=st.floats(0, 1))
+def test_a_log_that_ends_anywhere_holds_a_whole_memory(tmp_path_factory: pytest.TempPathFactory, kept: float) -> None:
+    """A machine that dies may keep any part of what was last written: that is one of the memories that were saved."""
+    path = tmp_path_factory.mktemp("memory") / "memory.sqlite"
+    _saved(path, _at(1))
+    MemoryStore(path).load()  # and what is in the log goes to the file when this lets go of it
+    _saved(path, *map(_at, range(2, 5)))
+    wal = path.with_name("memory.sqlite-wal")
+    os.truncate(wal, int(wal.stat().st_size * kept))
+
+    memory = _loaded(path).memory
+
+    assert memory in [_at(turn) for turn in range(1, 5)]
+
+
+@contextlib.contextmanager
+def _disk_that_takes(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``size`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _save_until_it_fails(store: MemoryStore, turns: range) -> None:
+    for turn in turns:
+        store.save(_at(turn), acts=True)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 10_000, 20_000, 30_000, 36_000, 45_000])
+def test_a_disk_that_fills_up_leaves_the_old_memory(tmp_path: Path, size: int) -> None:
+    """A write that ends anywhere in between is said; the file holds what it held, and the next one finds its way."""
+    path = tmp_path / "memory.sqlite"
+    store = MemoryStore(path)
+    store.save(_at(1), acts=True)
+    with _disk_that_takes(size), pytest.raises(StateError, match="cannot be written"):
+        _save_until_it_fails(store, range(2, 20))
+    store.close()
+
+    remembered = _loaded(path)
+    store.save(_at(30), acts=True)
+    store.close()
+
+    assert "" == remembered.lost
+    assert remembered.memory in [_at(turn) for turn in range(1, 20)]
+    assert Remembered(memory=_at(30)) == _loaded(path)
 
 
 # ---- documents ----

@@ -97,6 +97,7 @@ class Session:
         self._closing.enter_context(StateLock.acquire(self.state.lock, purpose))
         self.identity = IdentityStore.open(self.state.identity, fleet.name)
         store = MemoryStore(self.state.memory)
+        self._closing.callback(store.close)
         remembered = store.load()
         self.lost = remembered.lost
         self.journal = Journal.open(self.state.journal)

@@ -60,7 +60,7 @@ class StateDirectory:
     @property
     def memory(self) -> Path:
         """What the planner remembers."""
-        return self.path / "memory.json"
+        return self.path / "memory.sqlite"
 
     @property
     def journal(self) -> Path:
