@@ -23,6 +23,7 @@ import attrs
 import psutil
 
 from roadstead.assembly import assemble
+from roadstead.capabilities import Capabilities
 from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
 from roadstead.model import ClusterSpec, Deployment, Fleet, ModelSpec, Quota, Resources, Scheduling, Template
@@ -31,7 +32,6 @@ from roadstead.spi.policies import PlacementPolicy
 from roadstead.template import target
 from roadstead.units import Cpus, Memory
 from roadstead.world import (
-    Capabilities,
     Endpoint,
     Group,
     GroupKey,

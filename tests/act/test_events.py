@@ -7,6 +7,7 @@ import pytest
 
 from roadstead.act.events import Event, EventKind, Turn, happened
 from roadstead.assembly import assemble
+from roadstead.capabilities import Capabilities
 from roadstead.memory import PlanMemory
 from roadstead.model import Scheduling
 from roadstead.plans import Bind, Grow, Held, Plan, Restart, Shrink, Step, Table
@@ -14,7 +15,6 @@ from roadstead.reasons import Reason, ReasonCode
 from roadstead.template import revision
 from roadstead.units import Duration
 from roadstead.world import (
-    Capabilities,
     ClusterView,
     Endpoint,
     Exit,

@@ -13,6 +13,7 @@ from roadstead.act.cluster import Cluster
 from roadstead.act.executor import Allowance, Executor
 from roadstead.act.observer import Observer
 from roadstead.act.prober import Prober
+from roadstead.capabilities import Capabilities
 from roadstead.errors import (
     BackendError,
     Conflict,
@@ -30,17 +31,7 @@ from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.spi.records import NoOptions
 from roadstead.template import revision
 from roadstead.units import Duration
-from roadstead.world import (
-    Capabilities,
-    Group,
-    GroupKey,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Reachable,
-    Replica,
-    Snapshot,
-)
+from roadstead.world import Group, GroupKey, Outcome, OutcomeKind, Phase, Reachable, Replica, Snapshot
 from roadstead.world import Unreachable as Away
 from roadstead_backends.simulated.network import SimulatedRuntime
 from tests.act.scene import fleet, template

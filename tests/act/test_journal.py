@@ -18,11 +18,12 @@ from roadstead.act.decisions import Decision, decision, packed, unpacked
 from roadstead.act.events import Event, EventKind, Turn
 from roadstead.act.journal import Journal, Selection
 from roadstead.assembly import assemble
+from roadstead.capabilities import Capabilities
 from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet, Scheduling
 from roadstead.testing.strategies import fleets
-from roadstead.world import Capabilities, Reachable, Snapshot, Unreachable
+from roadstead.world import Reachable, Snapshot, Unreachable
 from roadstead_plugins.placement.plugin import Spread
 
 ABLE = Capabilities(

@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from roadstead.capabilities import Limit
 from roadstead.errors import Conflict, OutOfCapacity, Rejected, StateError, Unreachable
 from roadstead.model import GpuPart, ModelSpec, Resources, Scheduling, StopSpec, Template, Variable, WholeGpus
 from roadstead.reasons import ReasonCode
@@ -25,7 +26,7 @@ from roadstead.spi.runtime import ConfigFile, Launch, Program
 from roadstead.template import revision
 from roadstead.testing.subject import OWNER_ID
 from roadstead.units import Cpus, Duration, GpuShare, Memory
-from roadstead.world import Group, GroupKey, Limit, Phase, Replica
+from roadstead.world import Group, GroupKey, Phase, Replica
 from roadstead_backends.local.cgroups import CgroupPlace
 from roadstead_backends.local.connect import open_backend
 from roadstead_backends.local.devices import GpuDevice, NoDevices

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
+from roadstead.capabilities import Capabilities
 from roadstead.errors import Conflict, Forbidden, OutOfCapacity, Rejected, Retryable, Unreachable
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.template import canonical, from_canonical
 from roadstead.units import Duration
-from roadstead.world import Capabilities, Group, GroupKey, Node, Phase, Replica, Snapshot, Usage
+from roadstead.world import Group, GroupKey, Node, Phase, Replica, Snapshot, Usage
 from roadstead_backends.local.cgroups import CgroupPlace, remove_place
 from roadstead_backends.local.devices import DeviceProvider
 from roadstead_backends.local.host import Host

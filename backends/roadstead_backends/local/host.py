@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import roadstead
+from roadstead.capabilities import Capabilities, GpuKind, Limit
 from roadstead.model import Scheduling, Template
 from roadstead.spi.runtime import ConfigFile, Launch, Program
 from roadstead.units import Cpus, Memory
-from roadstead.world import Capabilities, Device, GpuKind, Limit, Node
+from roadstead.world import Device, Node
 from roadstead_backends.local import check_model
 from roadstead_backends.local.cgroups import CgroupPlace, make_group, replica_group
 from roadstead_backends.local.confine import confine_model

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from roadstead.capabilities import Capabilities, Engine, GpuKind
 from roadstead.model import GpuPart, GpuPartition, Operator, Scheduling, Template, WholeGpus
-from roadstead.world import Capabilities, Engine, GpuKind
 
 __all__ = ["shortfalls"]
 

@@ -16,10 +16,11 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
+from roadstead.capabilities import Capabilities
 from roadstead.model import Scheduling, Template
 from roadstead.spi.runtime import Launch
 from roadstead.units import Duration
-from roadstead.world import Capabilities, GroupKey, Snapshot, Usage
+from roadstead.world import GroupKey, Snapshot, Usage
 
 __all__ = [
     "ABSENT",

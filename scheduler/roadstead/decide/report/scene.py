@@ -7,6 +7,7 @@ from functools import cached_property
 
 import attrs
 
+from roadstead.capabilities import Capabilities
 from roadstead.decide.report.causes import (
     CANNOT_BE_PLACED,
     Cause,
@@ -41,20 +42,7 @@ from roadstead.memory import DeploymentMemory, GroupMemory, place
 from roadstead.model import Deployment, Fleet, GpuPart, Quota
 from roadstead.plans import Plan
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import (
-    Capabilities,
-    Device,
-    Endpoint,
-    Group,
-    Member,
-    Node,
-    Phase,
-    Reachable,
-    Shard,
-    Snapshot,
-    Unreachable,
-    World,
-)
+from roadstead.world import Device, Endpoint, Group, Member, Node, Phase, Reachable, Shard, Snapshot, Unreachable, World
 
 __all__ = ["fleet_status"]
 

@@ -1,0 +1,72 @@
+"""What one cluster can do, as data: the planner knows what cannot be honoured without asking."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from roadstead.model import Scheduling
+
+__all__ = ["Capabilities", "Engine", "GpuKind", "Limit"]
+
+
+@enum.unique
+class GpuKind(enum.Enum):
+    """The ways in which a cluster can give GPUs to a replica."""
+
+    WHOLE = "whole"
+    SHARE = "share"
+    PARTITION = "partition"
+
+
+@enum.unique
+class Limit(enum.Enum):
+    """How a limit is enforced there; ``NONE`` means that it is accounted for and not enforced."""
+
+    CFS = "cfs"
+    SHARES = "shares"
+    AFFINITY = "affinity"
+    CGROUP = "cgroup"
+    WATCHDOG = "watchdog"
+    MIG = "mig"
+    MPS = "mps"
+    FRACTION = "fraction"
+    NONE = "none"
+
+
+@enum.unique
+class Engine(enum.Enum):
+    """What a cluster starts replicas from."""
+
+    PROCESS = "process"
+    IMAGE = "image"
+
+
+@attrs.frozen(kw_only=True)
+class Capabilities:
+    """What one cluster can do, as data: the planner knows what cannot be honoured without asking.
+
+    ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced
+    while our daemon is dead. ``restarts``: one replica can be restarted in place. ``metadata_restarts``: writing
+    metadata to a group restarts replicas. ``schemes``: the model sources it can read, ``file`` for a path, which must
+    then lie under one of ``roots`` where there are any. ``secrets``: the kinds of secret references it can resolve.
+    ``notes`` are sentences for a person.
+    """
+
+    scheduling: frozenset[Scheduling]
+    exact_retire: bool
+    heals_alone: bool
+    binds_devices: bool = False
+    restarts: bool = False
+    metadata_restarts: bool = False
+    gpu: frozenset[GpuKind] = frozenset()
+    cpu_limit: Limit = Limit.NONE
+    memory_limit: Limit = Limit.NONE
+    gpu_limit: Limit = Limit.NONE
+    engine: Engine = Engine.PROCESS
+    schemes: frozenset[str] = frozenset({"file"})
+    roots: tuple[str, ...] = ()
+    secrets: frozenset[str] = frozenset()
+    version: str = ""
+    notes: tuple[str, ...] = ()
