@@ -305,7 +305,7 @@ def test_a_log_that_ends_anywhere_holds_a_whole_memory(tmp_path_factory: pytest.
     """A machine that dies may keep any part of what was last written: that is one of the memories that were saved."""
     path = tmp_path_factory.mktemp("memory") / "memory.sqlite"
     _saved(path, _at(1))
-    MemoryStore(path).load()  # and what is in the log goes to the file when this lets go of it
+    _loaded(path)  # what is in the log goes to the file when it is let go of
     _saved(path, *map(_at, range(2, 5)))
     wal = path.with_name("memory.sqlite-wal")
     os.truncate(wal, int(wal.stat().st_size * kept))
