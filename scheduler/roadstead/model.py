@@ -18,6 +18,7 @@ import attrs
 from roadstead.units import Cpus, Duration, GpuShare, Memory
 
 __all__ = [
+    "MAX_REPLICAS",
     "BatchingSpec",
     "ClusterSpec",
     "ClusterState",
@@ -51,6 +52,10 @@ __all__ = [
     "Variable",
     "WholeGpus",
 ]
+
+
+MAX_REPLICAS = 100_000
+"""The most replicas that one deployment may be asked for: a typing error must not fill a cluster's store."""
 
 
 @enum.unique

@@ -159,7 +159,7 @@ class Plan:
     """What one turn does, and the memory to be written before it is done.
 
     ``wanted`` is the number of replicas of each deployment that the decision was about, ``floor`` how many serving ones
-    our own actions leave it.
+    our own actions leave it. ``unsettled`` are those that were not as they should be; all others were passed over.
     """
 
     steps: tuple[Step, ...]
@@ -168,3 +168,4 @@ class Plan:
     memory: PlanMemory
     wanted: Mapping[str, int]
     floor: Mapping[str, int]
+    unsettled: frozenset[str] = frozenset()

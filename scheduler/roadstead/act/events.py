@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from roadstead.decide.merging import changed_shards
 from roadstead.model import Fleet
 from roadstead.plans import Bind, Delete, Grow, Held, Plan, Restart, Shrink, Step
 from roadstead.reasons import ReasonCode
@@ -149,18 +150,17 @@ def _clusters(before: Turn | None, after: Turn) -> Iterator[Event]:
 
 
 def _deployments(before: Turn | None, after: Turn) -> Iterator[Event]:
-    old_shards = before.world.shards if before is not None else {}
+    world_before = before.world if before is not None else World(clusters={})
     lowered = frozenset(
         (step.cluster, step.group)
         for step in (before.plan.steps if before is not None else ())
         if isinstance(step, Shrink | Delete)
     )
-    for name in sorted(old_shards.keys() | after.world.shards.keys()):
-        old, new = old_shards.get(name), after.world.shards.get(name)
-        if old is not new:
-            nothing = Shard(deployment=name)
-            yield from _groups_changed(old or nothing, new or nothing, after.at, first=before is None)
-            yield from _members_changed(old or nothing, new or nothing, after.at, lowered, first=before is None)
+    for name in sorted(changed_shards(world_before, after.world)):
+        nothing = Shard(deployment=name)
+        old, new = world_before.shards.get(name, nothing), after.world.shards.get(name, nothing)
+        yield from _groups_changed(old, new, after.at, first=before is None)
+        yield from _members_changed(old, new, after.at, lowered, first=before is None)
 
 
 def _groups_changed(old: Shard, new: Shard, at: int, *, first: bool) -> Iterator[Event]:

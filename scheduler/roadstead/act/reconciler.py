@@ -19,6 +19,7 @@ from roadstead.act.executor import Executor
 from roadstead.act.intents import with_removals
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
+from roadstead.decide.merging import in_question, merged
 from roadstead.decide.planner import plan
 from roadstead.decide.report import grown
 from roadstead.errors import StateError
@@ -76,6 +77,7 @@ class Reconciler:
         self._memory = PlanMemory()
         self._outcomes: tuple[Outcome, ...] = ()
         self._last: Turn | None = None
+        self._whole_at = 0.0
         self.problem: str | None = None
 
     @property
@@ -111,8 +113,11 @@ class Reconciler:
         world = grown(look.world, look.plan, look.fleet.owner_id)
         return plan(look.fleet, world, look.plan.memory, look.at, self._policies)
 
-    def turn(self, fleet: Fleet) -> Turn:
+    def turn(self, fleet: Fleet, *, news: bool = False) -> Turn:
         """Run one turn for ``fleet`` and return it.
+
+        With ``news``, the turn was not due and answers something that changed: it plans for what may have changed only,
+        unless the last plan for everything is older than ``daemon.turn``.
 
         Raises :class:`StateError` where the memory of a plan cannot be made durable: nothing of that plan is then done,
         and the next turn starts from what the last durable memory says.
@@ -122,7 +127,7 @@ class Reconciler:
         at, world = clock.now(), self._observer.look(self._outcomes)
         fleet = with_removals(fleet, world.shards)
         observed = clock.monotonic()
-        made = plan(fleet, world, self._memory, at, self._policies)
+        made = self._plan(fleet, world, at, started, news=news)
         planned = clock.monotonic()
         self._remember(made)
         before, self._memory = self._memory, made.memory
@@ -138,6 +143,19 @@ class Reconciler:
     def tell(self, *events: Event) -> None:
         """Add to the event log what no turn could see."""
         self._journal.record(events)
+
+    def _plan(self, fleet: Fleet, world: World, at: int, started: float, *, news: bool) -> Plan:
+        """Plan for what may have changed since the last turn, where that is known, or for everything."""
+        last = self._last
+        only = None
+        if news and last is not None and last.fleet is fleet and last.plan.memory is self._memory:
+            recent = started - self._whole_at <= fleet.daemon.turn.seconds
+            only = in_question(last.world, last.plan, world) if recent else None
+        if only is None or last is None:
+            self._whole_at = started
+            return plan(fleet, world, self._memory, at, self._policies)
+        scoped = plan(fleet, world, self._memory, at, self._policies, only=only)
+        return merged(fleet, last.plan, only, scoped)
 
     def _remember(self, made: Plan) -> None:
         try:

@@ -141,9 +141,12 @@ class Session:
 
     # ---- turns ----
 
-    def turn(self) -> Turn:
-        """Run one turn; raises :class:`StateError` where nothing could be done because memory could not be kept."""
-        return self.reconciler.turn(self.fleet)
+    def turn(self, *, news: bool = False) -> Turn:
+        """Run one turn; raises :class:`StateError` where nothing could be done because memory could not be kept.
+
+        ``news`` as for :meth:`Reconciler.turn`.
+        """
+        return self.reconciler.turn(self.fleet, news=news)
 
     def look(self) -> Look:
         """Observe and plan, and do nothing."""

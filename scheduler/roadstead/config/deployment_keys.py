@@ -29,6 +29,7 @@ from roadstead.config.texts import (
     OWNER_NAME,
 )
 from roadstead.model import (
+    MAX_REPLICAS,
     RolloutSpec,
     Strategy,
 )
@@ -147,7 +148,7 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName)
             doc="where it may run: one cluster, or several in order of preference",
             default_doc="the only cluster declared",
         ),
-        Key(name="replicas", shape=Whole(most=100_000), doc="how many replicas, over all clusters"),
+        Key(name="replicas", shape=Whole(most=MAX_REPLICAS), doc="how many replicas, over all clusters"),
         Key(name="rollout", shape=_ROLLOUT, doc="how revisions replace each other"),
         Key(
             name="autoscaling", shape=Later("autoscaling is not in this version", "give `replicas`"), doc="", field=None

@@ -23,7 +23,7 @@ from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
 from roadstead.daemon.view import View
 from roadstead.errors import RoadsteadError, StateError
-from roadstead.model import Fleet, OnChange
+from roadstead.model import MAX_REPLICAS, Fleet, OnChange
 from roadstead.units import Duration
 
 __all__ = ["FILE_EVERY", "Service"]
@@ -295,8 +295,8 @@ class Service:
             raise Unknown(f"there is no deployment {name!r} in the fleet file", hint=nearest(name, fleet.deployments))
         if any(intent.deployment == name for intent in fleet.intents.remove):
             raise BadRequest(f"deployment {name!r} is being deleted", hint="change it in the fleet file to keep it")
-        if replicas < 0:
-            raise BadRequest(f"{replicas} is no number of replicas", hint="0 or more")
+        if not 0 <= replicas <= MAX_REPLICAS:
+            raise BadRequest(f"{replicas} is no number of replicas", hint=f"0 to {MAX_REPLICAS}")
         self.session.intend(scaled(fleet.intents, declared, replicas))
         self._told(EventKind.INTENT, f"{name} was scaled to {replicas} by command", deployment=name)
         self._publish(self.view)

@@ -59,7 +59,7 @@ def _order(fleet: Fleet, world: World, only: frozenset[str] | None) -> Iterable[
     """Return the names to visit: by priority, highest first, then by name; what nobody declares any more comes last."""
     if only is not None:
         declared = sorted(only & fleet.deployments.keys(), key=lambda name: (-fleet.deployments[name].priority, name))
-        return (*declared, *sorted(only - fleet.deployments.keys()))
+        return (*declared, *sorted((only & world.shards.keys()) - fleet.deployments.keys()))
     return (*fleet.order, *sorted(world.shards.keys() - fleet.deployments.keys()))
 
 
@@ -80,6 +80,7 @@ class _Turn:
         self.endpoints: dict[str, tuple[Listed, ...]] = {}
         self.wanted: dict[str, int] = {}
         self.floor: dict[str, int] = {}
+        self.unsettled: set[str] = set()
         self.changed: dict[str, DeploymentMemory | None] = {}
         self.claims = dict(memory.claims)
 
@@ -97,6 +98,7 @@ class _Turn:
         if declared is not None and not going and self._is_settled(declared, shard, count):
             self.endpoints[name] = shard.listed
             return
+        self.unsettled.add(name)
         self._decide(name, declared, shard, count, spec, going=going)
 
     def _leave_alone(self, name: str, shard: Shard) -> None:
@@ -204,4 +206,5 @@ class _Turn:
             ),
             wanted=MappingProxyType(self.wanted),
             floor=MappingProxyType(self.floor),
+            unsettled=frozenset(self.unsettled),
         )

@@ -100,7 +100,7 @@ class _Growth:
         if self.spec.strategy is Strategy.RECREATE and any(row.aim == 0 and row.count for row in self.rows):
             return
         if not any(row.surplus for row in self.rows):
-            self.grow = {row.key: row.need for row in needy}
+            self.grow = {row.key: count for row in needy if (count := self._with_one_waiting(row))}
             return
         base = self._restored(needy, max(0, self.wanted - self.total))
         surge = min(self.spec.max_surge, max(0, self.wanted + self.spec.max_surge - self.total))
@@ -111,6 +111,17 @@ class _Growth:
             surge -= extra
             if given + extra:
                 self.grow[row.key] = given + extra
+
+    def _with_one_waiting(self, row: Row) -> int:
+        """Return what fits of the row's need, and one more that waits, on behalf of all others, and tells why."""
+        answer = self.room(Question(row=row, count=row.need))
+        match answer:
+            case Yes(count=fitting):
+                return min(row.need, fitting + 1)
+            case No():
+                return 0 if any(member.replica.phase is Phase.SLOT for member in row.standing) else 1
+            case Unknown():
+                return row.need
 
     def _restored(self, needy: list[Row], base: int) -> int:
         """Give what was lost back to the last proven revision while the new one is unproven.

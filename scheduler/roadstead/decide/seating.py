@@ -106,12 +106,13 @@ class _Seats:
             self._hold(cluster, counted)
 
     def _counted(self, reason: Reason, row: Row, waiting_slots: int) -> Reason:
-        """Say how many slots wait, and where fewer replicas would do, that this is the cheapest change."""
-        detail = f"{waiting_slots} of {row.alive} replicas wait for a node: {reason.detail}"
+        """Say how many replicas wait, and where fewer would do, that this is the cheapest change."""
+        asked = max(row.aim, row.alive)
         placed = row.alive - waiting_slots
+        detail = f"{asked - placed} of {asked} replicas wait for a node: {reason.detail}"
         change = reason.change
         if placed > 0 and (change is None or change.kind > ChangeKind.LOWER_REPLICAS):
-            change = Change(ChangeKind.LOWER_REPLICAS, f"lower replicas by {waiting_slots}")
+            change = Change(ChangeKind.LOWER_REPLICAS, f"lower replicas by {asked - placed}")
         return attrs.evolve(reason, detail=detail, change=change)
 
     def _hold(self, cluster: str, reason: Reason) -> None:

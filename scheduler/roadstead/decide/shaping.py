@@ -16,7 +16,7 @@ from roadstead.memory import GroupMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Target, Template
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.world import Group, Phase, Reachable, Shard, World
+from roadstead.world import Group, Phase, Reachable, Shard, Unreachable, World
 
 __all__ = ["Shape", "shape"]
 
@@ -75,6 +75,11 @@ def _aims(case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], h
             refused.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
             continue
         found = True
+        view = case.world.clusters[target.cluster]
+        if isinstance(view, Unreachable):
+            detail = f"{target.cluster} does not answer: what runs there counts as last seen, and nothing changes there"
+            reason = Reason(code=ReasonCode.UNREACHABLE, detail=detail, raw=view.error)
+            held.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
         yield _aim(declared, target, case.shard, groups, held)
     if refused and (not found or any(one.reason.code is not ReasonCode.UNSUPPORTED for one in refused)):
         held.extend(refused)

@@ -9,6 +9,7 @@ from roadstead.cli.locate import locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
 from roadstead.cli.source import deployment_in
+from roadstead.model import MAX_REPLICAS
 
 __all__ = ["command"]
 
@@ -16,7 +17,7 @@ __all__ = ["command"]
 @click.command("scale", cls=Command)
 @common()
 @click.argument("name")
-@click.argument("replicas", type=click.IntRange(min=0), metavar="N")
+@click.argument("replicas", type=click.IntRange(min=0, max=MAX_REPLICAS), metavar="N")
 @waiting()
 def command(name: str, replicas: int, *, detach: bool, timeout: int) -> None:
     """Set how many replicas a deployment has.

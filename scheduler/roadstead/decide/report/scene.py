@@ -41,6 +41,7 @@ from roadstead.holdings import Use, use_of
 from roadstead.memory import DeploymentMemory, GroupMemory, place
 from roadstead.model import Deployment, Fleet, GpuPart, Quota
 from roadstead.plans import Plan
+from roadstead.reasons import ReasonCode
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Device, Endpoint, Group, Member, Node, Phase, Reachable, Shard, Snapshot, Unreachable, World
 
@@ -181,7 +182,7 @@ class _Scene:
         present = [one for one in shard.members if one.replica.phase is not Phase.LOST]
         complete = sum(one.target for one in current) == wanted == sum(min(one.ready, one.target) for one in current)
         if complete and len(present) == wanted and not any(one.target for one in others):
-            return RolloutState.SETTLED
+            return RolloutState.HELD if self.is_unseen(declared.name) else RolloutState.SETTLED
         moving = any(
             member.replica.phase in (Phase.STARTING, Phase.STOPPING)
             or (member.replica.phase is Phase.RUNNING and not member.ready)
@@ -192,6 +193,10 @@ class _Scene:
         if held and not moving and not leaving and declared.name not in self.busy:
             return RolloutState.HELD
         return RolloutState.PROGRESSING
+
+    def is_unseen(self, name: str) -> bool:
+        """Return whether a cluster of the deployment does not answer: what is known of it may not be so any more."""
+        return any(one.deployment == name and one.reason.code is ReasonCode.UNREACHABLE for one in self.plan.held)
 
     # ---- one replica ----
 
