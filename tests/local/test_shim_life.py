@@ -17,6 +17,7 @@ from roadstead_backends.local.shim import state as phases
 from roadstead_backends.local.shim.backoff import Backoff
 from roadstead_backends.local.shim.identity import identity_of, is_running, is_zombie, open_process
 from roadstead_backends.local.shim.main import ALREADY_RUNNING
+from roadstead_backends.local.shim.spawn import Program, fork_held
 from roadstead_backends.local.shim.spec import Limits, LogBounds
 from roadstead_backends.local.shim.state import EXITS_KEPT
 from roadstead_backends.local.shims import start_shim
@@ -76,6 +77,14 @@ class TestRestarting:
         server.until(lambda state: state.crashes == 1)
         state = server.until(lambda state: state.crashes == 0 and state.phase == phases.RUNNING)
         assert (1, signal.SIGKILL) == (state.restarts, state.exits[-1].signal)
+
+    def test_a_child_killed_before_it_is_let_go_can_still_be_let_go(self) -> None:
+        """Letting it go is no failure of the start, or one death would count as two crashes: its end is collected once."""
+        with Path(os.devnull).open("wb") as nothing:
+            held = fork_held(Program(("/bin/true",), {}, "/", nothing.fileno()), Limits())
+        os.kill(held.identity.pid, signal.SIGKILL)
+        os.waitpid(held.identity.pid, 0)
+        assert held.release() is None
 
     def test_only_the_last_exits_are_kept(self, shimmed: Shimmed) -> None:
         """The exit record is bounded."""
