@@ -79,7 +79,7 @@ class TestRestarting:
         assert (1, signal.SIGKILL) == (state.restarts, state.exits[-1].signal)
 
     def test_a_child_killed_before_it_is_let_go_can_still_be_let_go(self) -> None:
-        """Letting it go is no failure of the start, or one death would count as two crashes: its end is collected once."""
+        """Letting it go is no failed start: its end is collected once, and counts as one crash, not two."""
         with Path(os.devnull).open("wb") as nothing:
             held = fork_held(Program(("/bin/true",), {}, "/", nothing.fileno()), Limits())
         os.kill(held.identity.pid, signal.SIGKILL)
