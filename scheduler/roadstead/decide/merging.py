@@ -1,0 +1,82 @@
+"""Planning for what may have changed only, and merging that with what was planned before. Pure.
+
+A deployment that a plan passed over, because it was as it should be, is passed over again as long as nothing changed
+that this depends on: what is declared, its shard, its memory, and which clusters answer. It takes no room and holds
+nothing back, so that leaving it out changes nothing for the others. Everything else is planned anew each time, in the
+same order as ever. So a merged plan is equal to the full one, and that is what is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+import attrs
+
+from roadstead.model import Fleet
+from roadstead.plans import Held, Plan, Table
+from roadstead.world import Unreachable, World
+
+__all__ = ["changed_shards", "in_question", "merged"]
+
+V = TypeVar("V")
+
+
+def changed_shards(before: World, after: World) -> frozenset[str]:
+    """Return the deployments whose shard is another object in ``after``, is new there, or is gone."""
+    old, new = before.shards, after.shards
+    if old is new:
+        return frozenset()
+    return frozenset((*(name for name, shard in new.items() if old.get(name) is not shard), *(old.keys() - new.keys())))
+
+
+def in_question(before: World, last: Plan, after: World) -> frozenset[str] | None:
+    """Return the deployments to plan for in ``after``, or ``None`` where that is all of them.
+
+    ``last`` was planned for ``before`` and for the same fleet, and its memory is the one to go on with.
+    """
+    if _answering(before) != _answering(after):
+        return None
+    return last.unsettled | changed_shards(before, after)
+
+
+def merged(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> Plan:
+    """Return the whole plan: ``scoped``, which is about ``only``, and for all others what ``last`` says of them."""
+    return attrs.evolve(
+        scoped,
+        held=_held(fleet, last, only, scoped),
+        table=Table(_with(last.table.endpoints, only, scoped.table.endpoints)),
+        wanted=_with(last.wanted, only, scoped.wanted),
+        floor=_with(last.floor, only, scoped.floor),
+    )
+
+
+def _answering(world: World) -> Mapping[str, str | None]:
+    """Return for every cluster why it does not answer, or ``None`` where it does."""
+    return {name: view.error if isinstance(view, Unreachable) else None for name, view in world.clusters.items()}
+
+
+def _held(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> tuple[Held, ...]:
+    """Return what is held in the order of a full plan: by priority and name, the undeclared, then whole clusters."""
+
+    def order(held: Held) -> tuple[int, int, str]:
+        declared = fleet.deployments.get(held.deployment)
+        if declared is not None:
+            return 0, -declared.priority, held.deployment
+        return (1 if held.deployment else 2), 0, held.deployment
+
+    kept = (held for held in last.held if held.deployment not in only)
+    return tuple(sorted((*kept, *scoped.held), key=order))
+
+
+def _with(last: Mapping[str, V], only: frozenset[str], scoped: Mapping[str, V]) -> Mapping[str, V]:
+    """Return ``last`` with the entries of ``only`` as ``scoped`` has them; the same object where that is no change."""
+    if all(name in last and last[name] == value for name, value in scoped.items()) and not (
+        (only & last.keys()) - scoped.keys()
+    ):
+        return last
+    entries = {**last, **scoped}
+    for name in only - scoped.keys():
+        entries.pop(name, None)
+    return MappingProxyType(entries)

@@ -1,0 +1,96 @@
+"""A plan for what may have changed, merged with the last one, is the plan for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from hypothesis import settings
+from hypothesis.stateful import invariant, rule
+
+from roadstead.decide.merging import in_question, merged
+from roadstead.decide.planner import plan
+from roadstead.model import Fleet
+from roadstead.plans import Plan
+from roadstead.testing.driving import Drive
+from roadstead.world import World
+from tests.decide.scene import Scene, deployment, fleet, nodes
+from tests.decide.test_always import COMMON, Fleeting
+
+
+@attrs.define
+class Beside:
+    """Plans each turn of a loop once more, for what may have changed only, and writes down where that differs.
+
+    ``asked`` are the deployments that each of these plans was about.
+    """
+
+    drive: Drive
+    wrong: list[str]
+    asked: list[frozenset[str]] = attrs.field(factory=list)
+    _last: tuple[Fleet, World, Plan] | None = attrs.field(default=None, init=False)
+
+    @classmethod
+    def of(cls, scene: Scene) -> Beside:
+        """Begin to judge what a scene plans."""
+        beside = cls(scene.drive, scene.wrong)
+        scene.drive.judge = beside._judging(scene.drive.judge)
+        return beside
+
+    def _judging(self, judge: Callable[[World, Plan], None]) -> Callable[[World, Plan], None]:
+        def both(world: World, whole: Plan) -> None:
+            self._compare(world, whole)
+            judge(world, whole)
+
+        return both
+
+    def _compare(self, world: World, whole: Plan) -> None:
+        drive = self.drive
+        last, self._last = self._last, (drive.fleet, world, whole)
+        if last is None or last[0] is not drive.fleet or last[2].memory is not drive.saved:
+            return
+        only = in_question(last[1], last[2], world)
+        if only is None:
+            return
+        self.asked.append(only)
+        scoped = plan(drive.fleet, world, drive.saved, drive.now(), drive.policies, only=only)
+        together = merged(drive.fleet, last[2], only, scoped)
+        if together != whole:
+            self.wrong.append(f"for {sorted(only)} only: {together} instead of {whole}")
+
+
+class Merging(Fleeting):
+    """The same owner, clusters and daemon as for everything else that must always hold."""
+
+    beside: Beside | None = None
+
+    @rule()
+    def rest(self) -> None:
+        """Let the fleet come to rest, so that what breaks next breaks something that was passed over."""
+        self.scene.turns(40)
+
+    @invariant()
+    def is_judged_from_the_beginning(self) -> None:
+        """Every plan could have been made for what may have changed only; the scene says where it could not."""
+        if self.beside is None:
+            self.beside = Beside.of(self.scene)
+
+
+TestMerging = Merging.TestCase
+TestMerging.settings = settings(COMMON, max_examples=40)
+
+
+def test_what_is_at_rest_is_not_asked_about() -> None:
+    """With all as it should be nothing is in question, and after a loss the deployment that lost a replica only is."""
+    three = [deployment(name) for name in ("anchor", "buoy", "cable")]
+    scene = Scene(fleet(*three), {"here": nodes(4)})
+    beside = Beside.of(scene)
+    scene.settle()
+    at_rest = beside.asked[-1]
+
+    scene.clusters["here"].lose(scene.members("buoy")[0].replica.id)
+    scene.turn()
+
+    assert [] == scene.wrong
+    assert frozenset() == at_rest
+    assert frozenset({"buoy"}) == beside.asked[-1]
