@@ -8,9 +8,11 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from roadstead.act.events import Event, EventKind
@@ -51,6 +53,16 @@ def test_scaling_by_command_holds_over_a_restart(running: Daemon) -> None:
     running.start()
 
     assert 1 == running.until_listed(1).wanted
+
+
+def test_another_fleet_with_the_same_state_is_refused(running: Daemon) -> None:
+    """Two files may name one state directory: the daemon answers for its own fleet only, and says which that is."""
+    stranger = attrs.evolve(running.client, fleet="other")
+
+    for call in (stranger.alive, stranger.status, stranger.plan, partial(stranger.scale, "minilm", 1)):
+        with pytest.raises(Refused, match=r"runs fleet .*, not other") as refused:
+            call()
+        assert ("RS053", 65) == (refused.value.told, refused.value.exits)
 
 
 def test_a_plan_shows_what_the_next_turn_would_do(running: Daemon) -> None:

@@ -56,23 +56,28 @@ class _Connection(http.client.HTTPConnection):
 class Client:
     """One daemon, by the path of its socket; ``timeout`` is in seconds, for everything but what is followed.
 
+    A daemon of another fleet than ``fleet`` refuses every call; an empty name is any fleet's.
+
     Every call raises :class:`NoDaemon` where none answers, and :class:`Refused` with the daemon's own words where it
     says no.
     """
 
     socket: Path
     timeout: float = 30.0
+    fleet: str = ""
 
     # ---- looking ----
 
     def alive(self) -> bool:
-        """Return whether a daemon answers."""
+        """Return whether a daemon answers; raises :class:`Refused` for one of another fleet."""
         try:
             with self._answer("GET", "/healthz"):
                 return True
         except NoDaemon:
             return False
-        except Refused:
+        except Refused as error:
+            if error.exits is Exit.INVALID:
+                raise
             return True  # it answers, and is not well
 
     def status(self) -> FleetStatus:
@@ -146,6 +151,8 @@ class Client:
         """Yield the response to one request; a status of 400 and up is raised."""
         connection = _Connection(self.socket, None if endless else self.timeout)
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self.fleet:
+            headers["Roadstead-Fleet"] = self.fleet
         try:
             connection.request(method, f"{path}?{urlencode(query)}" if query else path, body, headers)
             answer = connection.getresponse()

@@ -41,7 +41,7 @@ class Located:
     @property
     def client(self) -> Client:
         """The daemon of this fleet, if it runs."""
-        return Client(self.state.socket)
+        return Client(self.state.socket, fleet=self.fleet)
 
     def let_settle(self) -> None:
         """Wait until the daemon must have read the file: it does so when the file has stood still for a while."""

@@ -11,16 +11,19 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import attrs
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roadstead.act.clock import Clock
 from roadstead.act.journal import Selection
@@ -41,6 +44,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
+FLEET_HEADER = "roadstead-fleet"
 _LARGEST_BODY = 64 * 1024
 _EVENTS_AT_ONCE = 1000
 
@@ -111,6 +115,7 @@ class Api:
             Route("/v1/delete", self._delete, methods=["POST"]),
             Route("/v1/stop", self._stop, methods=["POST"]),
             *self._monitoring_routes(),
+            middleware=[Middleware(_ForOneFleet, fleet=self._service.session.fleet.name)],
         )
 
     def monitoring(self) -> Starlette:
@@ -238,9 +243,31 @@ class Api:
 # ---- the wire ----
 
 
-def _application(*routes: Route) -> Starlette:
+class _ForOneFleet:
+    """Refuses a request that says it is for another fleet: two fleet files may name one state directory."""
+
+    def __init__(self, app: ASGIApp, fleet: str) -> None:
+        self._app = app
+        self._fleet = fleet
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = Headers(scope=scope).get(FLEET_HEADER, self._fleet) if scope["type"] == "http" else self._fleet
+        if asked == self._fleet:
+            await self._app(scope, receive, send)
+            return
+        refusal = _error(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            OtherFleet.code,
+            f"the daemon of this state directory runs fleet {self._fleet}, not {asked}",
+            "give each fleet a state directory of its own (daemon.state), or put the fleet's name back",
+        )
+        await refusal(scope, receive, send)
+
+
+def _application(*routes: Route, middleware: Sequence[Middleware] = ()) -> Starlette:
     return Starlette(
         routes=routes,
+        middleware=middleware,
         exception_handlers={RoadsteadError: _refused, HTTPException: _not_of_ours, Exception: _broken},
     )
 
