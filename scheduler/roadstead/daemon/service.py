@@ -127,7 +127,7 @@ class Service:
             if now < due:
                 news = self._bell.wait(min(due, next_look) - now) or news
                 continue
-            news = self._turn()
+            news = self._turn(news=news)
         self._told(EventKind.DAEMON_STOPPED, "the daemon ends; replicas are left as they are")
         self._publish(attrs.evolve(self.view, stopping=True))
 
@@ -147,11 +147,11 @@ class Service:
             command()
             obeyed = True
 
-    def _turn(self) -> bool:
-        """Run one turn, and return whether the next one should not be waited for."""
+    def _turn(self, *, news: bool = False) -> bool:
+        """Run one turn, due or for ``news``, and return whether the next one should not be waited for."""
         self._pacing.began(self._clock.monotonic())
         try:
-            turn = self.session.reconciler.turn(self._going_down or self.session.fleet)
+            turn = self.session.reconciler.turn(self._going_down or self.session.fleet, news=news)
         except StateError as error:
             self._failed(str(error))
             return False
