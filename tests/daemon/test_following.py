@@ -66,6 +66,20 @@ def test_a_file_that_is_removed_and_written_again_changes_nothing(daemon: Daemon
     assert () == daemon.status().service.bad_file
 
 
+def test_a_renamed_cluster_is_moved_away_from_before_it_is_let_go(daemon: Daemon) -> None:
+    """What runs on a cluster that the file no longer names serves until its replacement does, and still counts."""
+    _started(daemon, SIMULATED)
+
+    daemon.write(SIMULATED.replace("here:", "there:"))
+    until(lambda: {"there"} == {one.cluster for one in daemon.deployment().replicas})
+
+    daemon.until_listed(2)
+    until(lambda: ["there"] == [one.name for one in daemon.status().clusters])
+    ends = daemon.events(EventKind.STOPPING, EventKind.STOPPED, EventKind.LOST)
+    ready = [event.seq for event in daemon.events(EventKind.READY) if event.cluster == "there"]
+    assert min(ready) < min(event.seq for event in ends)
+
+
 def test_a_deployment_that_vanishes_is_left_alone_until_apply_confirms(daemon: Daemon) -> None:
     """Its replicas serve on as an orphan; `apply` with the confirmation takes them down."""
     _started(daemon, SIMULATED)

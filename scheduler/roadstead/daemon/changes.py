@@ -7,14 +7,37 @@ from collections.abc import Iterable
 
 import attrs
 
-from roadstead.model import Fleet, Intents
+from roadstead.model import ClusterState, Fleet, Intents
+from roadstead.world import ClusterView, Unreachable, World
 
-__all__ = ["as_in_file", "difference", "longest_stop", "nearest", "nothing_wanted"]
+__all__ = ["as_in_file", "difference", "longest_stop", "nearest", "nothing_wanted", "with_occupied"]
 
 
 def as_in_file(fleet: Fleet) -> Fleet:
     """Return ``fleet`` without what does not come from its file."""
     return attrs.evolve(fleet, owner_id="", intents=Intents())
+
+
+def with_occupied(fleet: Fleet, before: Fleet, world: World | None) -> Fleet:
+    """Return ``fleet`` with the clusters that its file no longer names and on which something of ours still runs.
+
+    They are moved away from like any draining cluster: what replaces them elsewhere is ready first, and until then they
+    count.
+    """
+    if world is None:
+        return fleet
+    vanished = {name: spec for name, spec in before.clusters.items() if name not in fleet.clusters}
+    kept = {
+        name: attrs.evolve(spec, state=ClusterState.DRAINING)
+        for name, spec in vanished.items()
+        if (view := world.clusters.get(name)) is not None and _is_occupied(view)
+    }
+    return attrs.evolve(fleet, clusters={**fleet.clusters, **kept}) if kept else fleet
+
+
+def _is_occupied(view: ClusterView) -> bool:
+    """Return whether anything runs there, as far as is known: what does not answer may hold anything."""
+    return isinstance(view, Unreachable) or any(group.living for group in view.snapshot.groups)
 
 
 def difference(before: Fleet, after: Fleet) -> str:

@@ -18,7 +18,7 @@ from roadstead.act.pacing import Bell, Pacing
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
 from roadstead.config import FleetFileError
-from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted
+from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted, with_occupied
 from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
 from roadstead.daemon.view import View
@@ -59,6 +59,7 @@ class Service:
         self._give_up_at = 0.0
         self._listeners: list[Callable[[View], None]] = []
         self.started_at = clock.now()
+        self._declared = as_in_file(session.fleet)
         self.view = View(fleet=session.fleet, table=session.table)
 
     # ---- from any thread ----
@@ -168,6 +169,8 @@ class Service:
         )
         if self._going_down is not None:
             self._is_down(turn)
+        else:
+            self._let_go()
         return bool(turn.outcomes)
 
     def _failed(self, text: str) -> None:
@@ -235,22 +238,39 @@ class Service:
         self._publish(attrs.evolve(self.view, bad_file=problems))
 
     def _stage(self, fleet: Fleet) -> None:
-        is_new = fleet != as_in_file(self.session.fleet)
+        is_new = fleet != self._declared
         self._publish(attrs.evolve(self.view, staged=fleet if is_new else None))
         if is_new:
             self._told(EventKind.FLEET_STAGED, f"{self.file} changed and waits for `roadstead apply`")
 
     def _adopt(self, fleet: Fleet) -> None:
-        before = self.session.fleet
+        before, declared = self.session.fleet, self._declared
         try:
-            self.session.adopt(fleet)
+            self.session.adopt(self._with_occupied(fleet))
         except RoadsteadError as error:
             self._refuse(error)
             raise
+        self._declared = fleet
         self._pacing.interval = fleet.daemon.turn
         self._publish(attrs.evolve(self.view, staged=None))
-        if fleet != as_in_file(before):
+        if fleet != declared:
             self._told(EventKind.FLEET_CHANGED, f"{self.file} is in force: {difference(before, fleet)}")
+
+    def _with_occupied(self, fleet: Fleet) -> Fleet:
+        last = self.session.reconciler.last
+        return with_occupied(fleet, self.session.fleet, last.world if last is not None else None)
+
+    def _let_go(self) -> None:
+        """Let go of clusters that vanished from the file, once nothing of ours runs there any more."""
+        if self.session.fleet.clusters.keys() == self._declared.clusters.keys():
+            return
+        needed = self._with_occupied(self._declared)
+        if needed.clusters.keys() != self.session.fleet.clusters.keys():
+            gone = ", ".join(sorted(self.session.fleet.clusters.keys() - needed.clusters.keys()))
+            self.session.adopt(needed)
+            self._told(
+                EventKind.FLEET_CHANGED, f"nothing runs on {gone} any more: let go of, as the file no longer names it"
+            )
 
     # ---- commands ----
 
