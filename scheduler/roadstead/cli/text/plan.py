@@ -43,7 +43,7 @@ def plan_view_text(plan: PlanView, *, verbose: bool = False) -> RenderableType:
 def totals(plan: PlanView) -> str:
     """Return the plan in one line."""
     if plan.empty:
-        return f"Plan: nothing to do, {plural(plan.unchanged, 'deployment')} as the file asks"
+        return f"Plan: nothing to do, {plural(plan.unchanged, 'deployment')} as the file asks or on the way there"
     counted = [f"{plan.count(action)} {action.value}" for action in (Action.CREATE, Action.REPLACE, Action.SCALE)]
     counted += [f"{count} repair" for count in [plan.count(Action.REPAIR)] if count]
     counted.append(f"{plan.count(Action.DELETE)} delete")
