@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain, compress
+from operator import is_not
 from types import MappingProxyType
+
+import attrs
 
 from roadstead.act.clock import Clock
 from roadstead.act.cluster import Cluster
 from roadstead.act.prober import Probes
 from roadstead.act.probing import Asked
 from roadstead.assembly import assemble
-from roadstead.model import ClusterState, Reach
+from roadstead.model import ClusterSpec, ClusterState, Reach
 from roadstead.spi.runtime import Server
 from roadstead.units import Duration
-from roadstead.world import ClusterView, ModelState, Outcome, Phase, Usage, World
+from roadstead.world import ClusterView, Group, ModelState, Outcome, Phase, Usage, World
 
 __all__ = ["PATIENCE", "Observer"]
 
@@ -34,7 +38,8 @@ class Observer:
         self._clusters: Mapping[str, Cluster] = MappingProxyType({})
         self._late: set[str] = set()
         self._world: World | None = None
-        self._asked: dict[tuple[str, str], Asked] = {}
+        self._followed: Mapping[str, _Followed] = MappingProxyType({})
+        self._usage = _Merged()
 
     @property
     def clusters(self) -> Mapping[str, Cluster]:
@@ -49,13 +54,12 @@ class Observer:
     def look(self, outcomes: tuple[Outcome, ...] = ()) -> World:
         """Return what everything looks like now; ``outcomes`` are of steps that no plan has counted yet."""
         views = self.views(frozenset(self._clusters))
-        self._probes.follow(self._servers(views))
+        self._follow(views)
         if self._world is None:
             # Servers that run already are not unready just because nobody has asked them yet.
             self._probes.settle()
-        self._world = assemble(
-            self._world, views, self._probes.states, usage=_merged(self._clusters), outcomes=outcomes
-        )
+        self._usage = self._usage.now(tuple(cluster.usage for cluster in self._clusters.values()))
+        self._world = assemble(self._world, views, self._probes.states, usage=self._usage.together, outcomes=outcomes)
         return self._world
 
     def views(self, names: frozenset[str], *, anew: bool = False) -> Mapping[str, ClusterView]:
@@ -81,31 +85,62 @@ class Observer:
         """Stop asking servers; the clusters are closed by whoever opened them."""
         self._probes.close()
 
-    def _servers(self, views: Mapping[str, ClusterView]) -> tuple[Asked, ...]:
-        """Return the servers whose word counts: they run, can be reached, and their cluster has no word of its own."""
-        old, self._asked = self._asked, {}
-        for name, replica_id, server in self._running(views):
-            before = old.get((name, replica_id))
-            same = before is not None and before.server == server
-            self._asked[name, replica_id] = before if same and before is not None else Asked(replica_id, server)
-        return tuple(self._asked.values())
-
-    def _running(self, views: Mapping[str, ClusterView]) -> Iterator[tuple[str, str, Server]]:
-        for name, view in views.items():
-            spec = self._clusters[name].spec
-            if view.snapshot is None or spec.reach is Reach.NONE or spec.state is ClusterState.DISABLED:
-                continue
-            for group in view.snapshot.groups:
-                for replica in group.replicas:
-                    if replica.phase is Phase.RUNNING and replica.ready is None and replica.endpoint is not None:
-                        yield (
-                            name,
-                            replica.id,
-                            Server(endpoint=replica.endpoint, template=group.template, incarnation=replica.incarnation),
-                        )
+    def _follow(self, views: Mapping[str, ClusterView]) -> None:
+        """Have the servers asked whose word counts, where these are not the ones that are asked already."""
+        before = self._followed
+        self._followed = {
+            name: _followed(before.get(name), self._clusters[name].spec, view) for name, view in views.items()
+        }
+        if before.keys() != self._followed.keys() or any(
+            before[name] is not now for name, now in self._followed.items()
+        ):
+            self._probes.follow(
+                chain.from_iterable(servers for now in self._followed.values() for servers in now.servers.values())
+            )
 
 
-def _merged(clusters: Mapping[str, Cluster]) -> Mapping[str, Usage]:
-    return MappingProxyType(
-        {replica: usage for cluster in clusters.values() for replica, usage in cluster.usage.items()}
+@attrs.frozen
+class _Followed:
+    """The servers of one cluster whose word counts, by the position of their group; a group may have none."""
+
+    spec: ClusterSpec
+    groups: tuple[Group, ...]
+    servers: Mapping[int, tuple[Asked, ...]]
+
+
+def _followed(before: _Followed | None, spec: ClusterSpec, view: ClusterView) -> _Followed:
+    """Return the servers of one cluster, looking only at groups that changed; the same object where none did."""
+    silent = view.snapshot is None or spec.reach is Reach.NONE or spec.state is ClusterState.DISABLED
+    groups = view.snapshot.groups if view.snapshot is not None and not silent else ()
+    if before is None or before.spec is not spec or len(before.groups) != len(groups):
+        return _Followed(spec, groups, {at: found for at, group in enumerate(groups) if (found := _servers(group))})
+    changed = tuple(compress(range(len(groups)), map(is_not, before.groups, groups)))
+    if not changed:
+        return before
+    servers = dict(before.servers)
+    for at in changed:
+        servers[at] = _servers(groups[at])
+    return _Followed(spec, groups, servers)
+
+
+def _servers(group: Group) -> tuple[Asked, ...]:
+    """Return the servers of a group that run, can be reached, and whose cluster has no word of its own about them."""
+    return tuple(
+        Asked(replica.id, Server(endpoint=replica.endpoint, template=group.template, incarnation=replica.incarnation))
+        for replica in group.replicas
+        if replica.phase is Phase.RUNNING and replica.ready is None and replica.endpoint is not None
     )
+
+
+@attrs.frozen
+class _Merged:
+    """What all clusters measured, put together once for each time that one of them measures."""
+
+    parts: tuple[Mapping[str, Usage], ...] = ()
+    together: Mapping[str, Usage] = MappingProxyType({})
+
+    def now(self, parts: tuple[Mapping[str, Usage], ...]) -> _Merged:
+        """Return what these parts make; the same object where they are the same objects."""
+        if len(parts) == len(self.parts) and not any(map(is_not, parts, self.parts)):
+            return self
+        return _Merged(parts, MappingProxyType({name: usage for part in parts for name, usage in part.items()}))
