@@ -210,13 +210,15 @@ class LookingBack(Fleeting):
         self.simulated(cluster).faults.stale.extend(ages)
 
 
-COMMON = settings(
+_CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+_EVERY_TIME = settings(
     max_examples=100,
+    stateful_step_count=25,
     # Without shrinking, which takes minutes here: what the scene wrote down says more than the shortest way to it.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    stateful_step_count=25,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    suppress_health_check=_CHECKS,
 )
+COMMON = _EVERY_TIME if settings().derandomize else settings(suppress_health_check=_CHECKS)
 
 TestFleeting = Fleeting.TestCase
 TestFleeting.settings = COMMON

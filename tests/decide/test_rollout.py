@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+import attrs
 import pytest
 
-from roadstead.model import Quota, RolloutSpec, Strategy
+from roadstead.model import GpuPart, Quota, RolloutSpec, Strategy
 from roadstead.plans import Delete, Grow, Plan, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
-from roadstead.units import Cpus, Duration
+from roadstead.units import Cpus, Duration, GpuShare
 from roadstead_backends.simulated.faults import ModelFault
-from tests.decide.scene import TURN_MS, Scene, deployment, fleet, nodes, template
+from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template
 
 OLD, NEW = template("/m/1"), template("/m/2")
 
@@ -108,6 +109,22 @@ def test_at_the_quota_only_pairs_that_do_not_grow_are_made() -> None:
     scene = settled(cpu=8_000, quota=Quota(cpu=Cpus(2_000)))
     story = rolling_over(scene, rollout(max_surge=1, max_unavailable=1))
     assert (1, 2) == (fewest(story), most(story))
+    assert [] == scene.wrong
+
+
+@pytest.mark.xfail(strict=True, reason="a native cluster's loss is given back and taken away again for ever")
+def test_what_a_native_cluster_cannot_place_again_is_not_asked_for_again_and_again() -> None:
+    """The old revision lost room there and the new one never fits: the rollout is held, and nothing is written."""
+    scene = Scene(fleet(deployment(of=OLD)), {"here": nodes(1, 2_000)}, {"here": NATIVE}, thorough=True)
+    scene.settle()
+    simulated = scene.clusters["here"]
+    simulated.lose_node("n0")
+    simulated.set_node(nodes(1, 1_000)[0])
+    scene.turns(5)
+    needs_a_gpu = attrs.evolve(NEW, resources=attrs.evolve(NEW.resources, gpu=GpuPart(share=GpuShare(500))))
+    scene.declare(deployment(of=needs_a_gpu, rollout=rollout(max_surge=0, max_unavailable=1)))
+    assert scene.settle(within=100).held
+    assert {("here", "/m/1"): 1} == scene.serving()
     assert [] == scene.wrong
 
 
