@@ -5,7 +5,8 @@
 Everything of a turn is real: the bell, the thread of the cluster, observing, planning, memory forced to disk, the
 executor. Only the cluster is not: it keeps its groups as values, is told of every change as a watch would tell, and
 reports readiness itself, so that what is measured is ours. The time until the daemon's loop lets a turn begin is not in
-it: none after a quiet second, see :mod:`roadstead.act.pacing`. The disk is that of ``--state``.
+it: none after a quiet second, see :mod:`roadstead.act.pacing`. The garbage collector runs between rounds, and within
+them as it likes. The disk is that of ``--state``.
 """
 
 import argparse

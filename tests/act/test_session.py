@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from roadstead.act.journal import Selection
 from roadstead.act.pacing import Bell
 from roadstead.act.session import Session
 from roadstead.errors import StateError
+from roadstead.plans import Grow
 from roadstead.spi.host import PluginHost
 from tests.act.scene import deployment, fleet, ready, simulated, turn_until
 
@@ -54,6 +55,27 @@ def test_a_fleet_at_rest_writes_nothing(session: Session, bell: Bell) -> None:
     assert [()] * 5 == outcomes
     assert calls == len(simulated(session).calls)
     assert written == memory.stat().st_mtime_ns
+
+
+def test_news_of_one_deployment_leave_the_rest_of_the_plan_as_it_was(
+    tmp_path: Path, host: PluginHost, bell: Bell
+) -> None:
+    """A turn for news repairs what broke, and still shows the whole plan: what is wanted, listed and held elsewhere."""
+    names = ("anchor", "buoy", "cable")
+    declared = fleet(*(deployment(name) for name in names), deployment("whale", replicas=500))
+    with Session.open(declared, host, tmp_path / "state", "tests", wake=bell.ring) as session:
+        turn_until(session, bell, lambda: all(ready(session, name) == 2 for name in names) and _settled(session, names))
+        before = session.turn()
+        victim = session.table.endpoints["buoy"][0].replica
+        simulated(session).lose(victim)
+
+        after = session.turn(news=True)
+
+        assert "buoy" not in before.plan.unsettled
+        assert {"buoy"} == {step.group.deployment for step in after.plan.steps if isinstance(step, Grow)} - {"whale"}
+        assert before.plan.wanted == after.plan.wanted
+        assert [1, 2, 2] == sorted(len(session.table.endpoints[name]) for name in names)
+        assert {"whale"} == {held.deployment for held in after.plan.held}
 
 
 def test_a_look_changes_nothing(session: Session) -> None:
@@ -120,8 +142,8 @@ def test_a_full_disk_stops_every_step_and_is_said(session: Session) -> None:
     assert session.reconciler.problem is not None
 
 
-def _settled(session: Session) -> bool:
-    """Whether every group is proven, so that no accumulator runs any more."""
-    memory = session.reconciler.memory
-    groups = [group for one in memory.deployments.values() for group in one.groups.values()]
+def _settled(session: Session, names: Iterable[str] = ("minilm",)) -> bool:
+    """Whether every group of these is proven, so that no accumulator runs any more."""
+    known = [session.reconciler.memory.deployments.get(name) for name in names]
+    groups = [group for one in known if one is not None for group in one.groups.values()]
     return bool(groups) and all(group.proven for group in groups)
