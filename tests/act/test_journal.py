@@ -16,7 +16,7 @@ from hypothesis import given
 from roadstead.act import journal as journal_module
 from roadstead.act.decisions import Decision, decision, packed, unpacked
 from roadstead.act.events import Event, EventKind, Turn
-from roadstead.act.journal import Journal, Selection
+from roadstead.act.journal import EVENTS_KEPT, Journal, Selection
 from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
 from roadstead.decide.planner import plan
@@ -239,3 +239,16 @@ def test_a_kept_decision_can_be_taken_again(fleet: Fleet) -> None:
     again = plan(fleet, kept.arguments.world(), kept.arguments.memory, kept.at, policies)
     assert made.steps == again.steps
     assert made.held == again.held
+
+
+def test_more_events_at_once_than_are_kept_are_no_full_disk(journal: Journal) -> None:
+    """A daemon that adopts a large fleet tells of every replica: the newest are kept, and all are counted."""
+    many = tuple(
+        Event(at=1, kind=EventKind.ADOPTED, text="r is there " * 20, subject=f"r{n}") for n in range(5 * EVENTS_KEPT)
+    )
+
+    assert journal.record(many)
+
+    assert "r99999" == journal.events(Selection(limit=1))[0].subject
+    assert EVENTS_KEPT == len(journal.events(Selection(limit=2 * EVENTS_KEPT)))
+    assert 5 * EVENTS_KEPT == journal.counts[EventKind.ADOPTED]

@@ -91,7 +91,9 @@ class Journal:
         self.counts.update(event.kind for event in events)
         if not events and decision is None:
             return self.problem is None
-        kept = self._do(lambda connection: _insert(connection, events, decision))
+        # More would be deleted again, and would not even fit: a large fleet that is adopted is that many at once.
+        newest = events[-EVENTS_KEPT:]
+        kept = self._do(lambda connection: _insert(connection, newest, decision))
         if kept:
             for listener in tuple(self._listeners):
                 listener()
