@@ -50,6 +50,15 @@ layers:
 doctests:
 	$(BIN)/pytest --doctest-modules scheduler backends plugins
 
+.PHONY: bench
+bench: model ## the benchmarks, each printing a table and writing benchmarks/results/ (about half an hour)
+	$(BIN)/python -m benchmarks.cli
+	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.reaction
+	$(BIN)/python -m benchmarks.daemon
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.healing
+
 .PHONY: fix
 fix: env ## what ruff can mend by itself
 	$(BIN)/ruff check --fix

@@ -6,8 +6,9 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.act.intents import as_applied, orphans, removed, scaled, still_held, with_removals
+from roadstead.act.intents import as_applied, fulfilled, orphans, removed, scaled, still_held, with_removals
 from roadstead.model import DaemonSpec, Fleet, Intents, OnChange
+from roadstead.world import Unreachable, World
 from tests.act.scene import deployment, fleet, template
 
 
@@ -68,6 +69,16 @@ def test_applying_the_file_brings_back_what_a_command_deleted() -> None:
 
     assert ["vanished"] == [intent.deployment for intent in as_applied(deleted).intents.remove]
     assert declared == as_applied(declared)
+
+
+def test_a_removal_ends_when_every_cluster_says_that_nothing_is_left() -> None:
+    """While one does not answer, something may be left there; what the file declares stays deleted."""
+    declared = fleet(deployment())
+    deleted = _with(declared, removed(Intents(), declared, ["minilm", "vanished"]))
+    silent = World(clusters={"here": Unreachable(since=0, error="no route")})
+
+    assert deleted.intents == fulfilled(deleted, silent)
+    assert ["minilm"] == [intent.deployment for intent in fulfilled(deleted, World(clusters={})).remove]
 
 
 def test_what_vanished_is_an_orphan_until_it_is_confirmed() -> None:

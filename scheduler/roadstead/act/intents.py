@@ -7,8 +7,18 @@ from collections.abc import Iterable
 import attrs
 
 from roadstead.model import Deployment, Fleet, Intents, OnChange, RemoveIntent, ScaleIntent
+from roadstead.world import Unreachable, World
 
-__all__ = ["as_applied", "declared_revision", "orphans", "removed", "scaled", "still_held", "with_removals"]
+__all__ = [
+    "as_applied",
+    "declared_revision",
+    "fulfilled",
+    "orphans",
+    "removed",
+    "scaled",
+    "still_held",
+    "with_removals",
+]
 
 
 def declared_revision(deployment: Deployment) -> str:
@@ -72,6 +82,19 @@ def still_held(intents: Intents, fleet: Fleet) -> Intents:
             or declared_revision(declared) == intent.declared
         ),
     )
+
+
+def fulfilled(fleet: Fleet, world: World) -> Intents:
+    """Return the fleet's intents without the removals that are done: nothing is left, and every cluster says so."""
+    unseen = any(isinstance(view, Unreachable) for view in world.clusters.values())
+    if unseen or not fleet.intents.remove:
+        return fleet.intents
+    left = tuple(
+        intent
+        for intent in fleet.intents.remove
+        if intent.deployment in fleet.deployments or intent.deployment in world.shards
+    )
+    return fleet.intents if left == fleet.intents.remove else attrs.evolve(fleet.intents, remove=left)
 
 
 def orphans(fleet: Fleet, existing: Iterable[str]) -> frozenset[str]:

@@ -13,7 +13,7 @@ import attrs
 
 from roadstead.act.clock import Clock
 from roadstead.act.events import Event, EventKind, Turn
-from roadstead.act.intents import as_applied, orphans, removed, scaled
+from roadstead.act.intents import as_applied, fulfilled, orphans, removed, scaled
 from roadstead.act.pacing import Bell, Pacing
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
@@ -170,6 +170,7 @@ class Service:
         if self._going_down is not None:
             self._is_down(turn)
         else:
+            self._forget_removals(turn)
             self._let_go()
         return bool(turn.outcomes)
 
@@ -259,6 +260,17 @@ class Service:
     def _with_occupied(self, fleet: Fleet) -> Fleet:
         last = self.session.reconciler.last
         return with_occupied(fleet, self.session.fleet, last.world if last is not None else None)
+
+    def _forget_removals(self, turn: Turn) -> None:
+        """End the removals that are done, so that the same name can come back, and nobody is told of them for ever."""
+        before = self.session.fleet.intents
+        after = fulfilled(self.session.fleet, turn.world)
+        if after is not before:
+            self.session.intend(after)
+            for intent in before.remove:
+                if intent not in after.remove:
+                    name = intent.deployment
+                    self._told(EventKind.RELEASED, f"nothing is left of {name}", deployment=name)
 
     def _let_go(self) -> None:
         """Let go of clusters that vanished from the file, once nothing of ours runs there any more."""
