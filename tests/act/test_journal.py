@@ -244,7 +244,7 @@ def test_a_kept_decision_can_be_taken_again(fleet: Fleet) -> None:
 def test_more_events_at_once_than_are_kept_are_no_full_disk(journal: Journal) -> None:
     """A daemon that adopts a large fleet tells of every replica: the newest are kept, and all are counted."""
     many = tuple(
-        Event(at=1, kind=EventKind.ADOPTED, text="r is there " * 20, subject=f"r{n}") for n in range(5 * EVENTS_KEPT)
+        Event(at=1, kind=EventKind.ADOPTED, text="r is there " * 40, subject=f"r{n}") for n in range(5 * EVENTS_KEPT)
     )
 
     assert journal.record(many)
