@@ -112,7 +112,6 @@ def test_at_the_quota_only_pairs_that_do_not_grow_are_made() -> None:
     assert [] == scene.wrong
 
 
-@pytest.mark.xfail(strict=True, reason="a native cluster's loss is given back and taken away again for ever")
 def test_what_a_native_cluster_cannot_place_again_is_not_asked_for_again_and_again() -> None:
     """The old revision lost room there and the new one never fits: the rollout is held, and nothing is written."""
     scene = Scene(fleet(deployment(of=OLD)), {"here": nodes(1, 2_000)}, {"here": NATIVE}, thorough=True)

@@ -261,6 +261,8 @@ class _Retirement:
             if isinstance(answer, No):
                 self.blocked.append(answer.reason)
                 continue
+            if isinstance(answer, Unknown) and member.replica.phase is Phase.SLOT:
+                continue  # it holds nothing: giving it up makes nobody's room, and it would be asked for again
             self._dips += 1
             if member.replica.node is not None and row.key.cluster == member.cluster:
                 self.claims.append(
