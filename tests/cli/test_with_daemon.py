@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import pytest
 
+from roadstead.act.lock import StateLock
 from roadstead.cli.exits import Exit
 
 pytestmark = pytest.mark.timeout(120)
@@ -274,6 +275,46 @@ def test_a_daemon_is_started_once_and_stopped_for_good(alone: Place) -> None:
     assert "no daemon runs" in alone.run("daemon", "stop").stderr
     assert not (alone.folder / "state" / "control.sock").exists()
     assert "daemon-stopped" in alone.run("events").stdout
+
+
+def test_plan_and_apply_of_another_file_than_the_daemons_are_refused(place: Place) -> None:
+    """The daemon would go on with its own file; through a link to that file everything is as ever."""
+    text = (place.folder / "fleet.yaml").read_text()
+    (place.folder / "v2.yaml").write_text(text.replace("replicas: 2", "replicas: 3"))
+    (place.folder / "link.yaml").symlink_to("fleet.yaml")
+    for arguments in (("plan",), ("apply", "--yes")):
+        refused = place.run(*arguments, "--file", "v2.yaml", expect=Exit.INVALID).stderr
+        assert f"the daemon follows {place.folder / 'fleet.yaml'}, not {place.folder / 'v2.yaml'}" in refused
+        assert "code: RS036" in refused
+    place.run("plan", "--file", "link.yaml")
+    place.run("status", "--file", "v2.yaml")
+
+
+def test_events_of_a_name_that_never_was_are_an_error(place: Place) -> None:
+    """With the names that there are; a deployment without news is none."""
+    assert "there is no deployment 'nope'" in place.run("events", "nope", expect=Exit.ERROR).stderr
+    assert "" == place.run("events", "minilm", "--since", "1000000").stdout
+
+
+def test_events_of_a_name_that_never_was_are_an_error_without_a_daemon_too(alone: Place) -> None:
+    """Then the fleet file says which names there are."""
+    assert "there is no deployment 'nope'" in alone.run("events", "nope", expect=Exit.ERROR).stderr
+    assert "" == alone.run("events", "minilm").stdout
+
+
+def test_a_negative_number_of_replicas_is_told_with_the_limits(alone: Place) -> None:
+    """It is a number and no option; what is an option and misspelt is still told as that."""
+    assert "0<=x<=100000" in alone.run("scale", "minilm", "-1", expect=Exit.USAGE).stderr
+    assert "--detach" in alone.run("scale", "minilm", "--detahc", "1", expect=Exit.USAGE).stderr
+
+
+def test_a_state_that_a_silent_daemon_holds_is_not_said_to_have_none(alone: Place) -> None:
+    """Whoever holds the state is named, and nothing is said that contradicts it."""
+    (alone.folder / "state").mkdir(mode=0o700)
+    with StateLock.acquire(alone.folder / "state" / "daemon.lock", "daemon"):
+        said = alone.run("status", expect=Exit.ERROR).stderr
+    assert "in use by" in said
+    assert "no daemon runs" not in said
 
 
 def test_a_daemon_that_cannot_start_says_why(alone: Place) -> None:

@@ -31,7 +31,7 @@ from roadstead.spi.backend import KeepsLogs
 from roadstead.spi.host import PluginHost
 from roadstead.world import Phase, Snapshot, World
 
-__all__ = ["Direct", "events"]
+__all__ = ["Direct", "events", "must_be_declared"]
 
 _FOR_PROBES = 3.0
 """For how many seconds a first look waits until every running server was asked for its model."""
@@ -145,3 +145,11 @@ def events(located: Located, *, since: int, deployment: str | None) -> tuple[Eve
         return journal.events(Selection(since=since, deployment=deployment))
     finally:
         journal.close()
+
+
+def must_be_declared(located: Located, deployment: str) -> None:
+    """Raise :class:`NotFound` for a deployment that the file does not declare, or what is wrong with the file."""
+    fleet = read_fleet(located.file, PluginHost.installed())
+    if deployment not in fleet.deployments:
+        names = ", ".join(fleet.deployments) or "none"
+        raise NotFound(f"there is no deployment {deployment!r} in fleet {fleet.name}", hint=f"there are: {names}")

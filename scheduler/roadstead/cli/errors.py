@@ -13,6 +13,7 @@ __all__ = [
     "NoPage",
     "NotFound",
     "NotUnderstood",
+    "OtherFile",
     "Refused",
     "RolledBack",
     "RolloutFailed",
@@ -59,6 +60,13 @@ class NoPage(RoadsteadError):
     """There is no page about that code."""
 
     code = "RS035"
+
+
+class OtherFile(RoadsteadError):
+    """The daemon follows another file than the one that is to be planned or applied."""
+
+    code = "RS036"
+    exit_code = Exit.INVALID
 
 
 class CannotBePlaced(RoadsteadError):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
-from roadstead.cli.errors import NotFound
+from roadstead.cli.errors import NotFound, OtherFile
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
 from roadstead.decide.report import DeploymentStatus, Explanation, FleetStatus, PlanView
 
-__all__ = ["Source", "deployment_in", "source"]
+__all__ = ["Source", "deployment_in", "must_follow", "source"]
 
 
 class Source(Protocol):
@@ -37,12 +38,23 @@ def source(screen: Screen, located: Located | None = None) -> Iterator[Source]:
     if here.client.alive():
         yield here.client
         return
-    screen.say("no daemon runs for this fleet: this is what the clusters say now, and nobody heals")
     # The client libraries of every cluster, which a question to the daemon does not need.
     from roadstead.cli.direct import Direct  # noqa: PLC0415
 
     with Direct.opened(here) as direct:
+        # Only whoever got the state knows that no daemon has it.
+        screen.say("no daemon runs for this fleet: this is what the clusters say now, and nobody heals")
         yield direct
+
+
+def must_follow(located: Located) -> None:
+    """Make sure that the daemon follows the file of ``located``; raises :class:`OtherFile`."""
+    followed = Path(located.client.status().service.file)
+    if followed.resolve() != located.file.resolve():
+        raise OtherFile(
+            f"the daemon follows {followed}, not {located.file.absolute()}",
+            hint="save the change there, or stop the daemon and start it with this file",
+        )
 
 
 def deployment_in(status: FleetStatus, name: str) -> DeploymentStatus:

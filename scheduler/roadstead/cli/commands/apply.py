@@ -14,7 +14,7 @@ from roadstead.cli.follow import Within, follow, waiting
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import Source
+from roadstead.cli.source import Source, must_follow
 from roadstead.cli.text.plan import plan_view_text
 from roadstead.cli.text.status import status_view
 from roadstead.cli.text.words import plural
@@ -54,6 +54,7 @@ def command(*, detach: bool, timeout: int) -> None:
 
 def _through_daemon(screen: Screen, located: Located, fleet: Fleet, *, detach: bool, timeout: int) -> None:
     client = located.client
+    must_follow(located)
     located.let_settle()
     going = _confirmed(screen, client, client.plan())
     turn = client.apply(confirm_removals=bool(going))

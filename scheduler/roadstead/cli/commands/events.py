@@ -11,9 +11,10 @@ import click
 
 from roadstead.act.events import Event
 from roadstead.cli.entry import interrupted_means
-from roadstead.cli.locate import locate
+from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
+from roadstead.cli.source import deployment_in
 
 __all__ = ["command"]
 
@@ -33,17 +34,27 @@ def command(name: str | None, *, follow: bool, tail: int | None, since: int) -> 
     located = locate(screen.settings.file)
     if not located.client.alive():
         # The journal's own reader, which a question to the daemon does not need.
-        from roadstead.cli.direct import events  # noqa: PLC0415
+        from roadstead.cli.direct import events, must_be_declared  # noqa: PLC0415
 
+        if name is not None and not events(located, since=0, deployment=name):
+            must_be_declared(located, name)
         screen.say("no daemon runs for this fleet: this is what its journal holds")
         _print(screen, _last(events(located, since=since, deployment=name), tail))
         return
     past = _last(located.client.events(since=since, follow=False, deployment=name), tail)
+    if name is not None and not past:
+        _must_be_known(located, name)
     _print(screen, past)
     if follow:
         interrupted_means("the daemon goes on writing them down")
         newest = past[-1].seq if past else since
         _print(screen, located.client.events(since=newest, follow=True, deployment=name))
+
+
+def _must_be_known(located: Located, name: str) -> None:
+    """Raise :class:`~roadstead.cli.errors.NotFound` for a name that no deployment has and no event ever had."""
+    if next(iter(located.client.events(since=0, follow=False, deployment=name)), None) is None:
+        deployment_in(located.client.status(), name)
 
 
 def _last(events: Iterable[Event], tail: int | None) -> list[Event]:

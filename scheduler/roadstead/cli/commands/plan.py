@@ -8,7 +8,7 @@ from roadstead.cli.exits import Exit
 from roadstead.cli.locate import locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import source
+from roadstead.cli.source import must_follow, source
 from roadstead.cli.text.plan import plan_view_text
 
 __all__ = ["command"]
@@ -28,6 +28,7 @@ def command(*, detailed_exitcode: bool) -> None:
     screen = Screen()
     located = locate(screen.settings.file)
     if located.client.alive():
+        must_follow(located)
         located.let_settle()
     with source(screen, located) as asked:
         plan = asked.plan()

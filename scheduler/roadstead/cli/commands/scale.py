@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from roadstead.cli.follow import Within, follow, waiting
@@ -14,7 +16,19 @@ from roadstead.model import MAX_REPLICAS
 __all__ = ["command"]
 
 
-@click.command("scale", cls=Command)
+_NEGATIVE = re.compile(r"-\d+")
+
+
+class _Scale(Command):
+    """A command to which a negative number is a number, so that it is told what numbers there are, and no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse ``args``; an option that is misspelt is still told as one."""
+        ctx.ignore_unknown_options = any(_NEGATIVE.fullmatch(one) for one in args)
+        return super().parse_args(ctx, args)
+
+
+@click.command("scale", cls=_Scale)
 @common()
 @click.argument("name")
 @click.argument("replicas", type=click.IntRange(min=0, max=MAX_REPLICAS), metavar="N")

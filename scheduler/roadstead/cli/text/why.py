@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from roadstead.cli.text.words import MANY_LINES, STATE_STYLES, age, cause_text, labelled, plural
-from roadstead.decide.report import Explanation, LastExit, Waiting
+from roadstead.decide.report import AtLimit, Explanation, LastExit, Waiting
 
 __all__ = ["explanation_view"]
 
@@ -24,10 +24,16 @@ def explanation_view(why: Explanation) -> RenderableType:
         rows.append((Text("reason", style="bold"), Group(cause_text(cause, raw=MANY_LINES), more)))
     rows += [("exit", _exit(one)) for one in why.exits]
     rows += [("waits", _waiting(one)) for one in why.waiting]
+    rows += [("limit", _at_limit(one)) for one in why.at_limit]
     if why.change:
         rows.append((Text("enough", style="bold"), why.change))
     headline = Text.assemble((why.deployment, "bold"), "  ", (why.summary, STATE_STYLES[why.state]))
     return Group(headline, labelled(rows, indent=2))
+
+
+def _at_limit(one: AtLimit) -> str:
+    consequence = "it waits for CPU" if one.resource == "cpu" else "it is near being killed for memory"
+    return f"{one.replica} uses {one.observed} of the {one.limit} of {one.resource} that it may: {consequence}"
 
 
 def _waiting(one: Waiting) -> str:
