@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from roadstead.decide.report import (
     Action,
+    Amounts,
     ConditionName,
     FleetStatus,
     Life,
@@ -16,6 +17,7 @@ from roadstead.decide.report import (
     Verdict,
     differences,
     endpoints,
+    explanation,
     verdict,
 )
 from roadstead.model import Fleet, Intents, Quota, RemoveIntent, Resources, ScaleIntent, Secret, Template, Variable
@@ -253,6 +255,21 @@ def test_why_tells_an_out_of_memory_kill() -> None:
     why = stage.why()
     assert ReasonCode.OUT_OF_MEMORY in [cause.code for cause in why.causes]
     assert [(replica, True)] == [(one.replica, one.out_of_memory) for one in why.exits]
+
+
+def test_why_tells_who_uses_all_that_it_may() -> None:
+    """A replica at its CPU limit is made to wait for it; one that has memory to spare is not spoken of."""
+    stage = Stage(fleet_of(declared()))
+    status = stage.until(settled)
+    replica = status.deployments[0].replicas[0]
+    limit = replica.requested.cpu
+    assert limit is not None
+    busy = attrs.evolve(replica, observed=Amounts(cpu=limit, memory=Memory(1), gpu_memory=None))
+    spinning = attrs.evolve(status.deployments[0], replicas=(busy, *status.deployments[0].replicas[1:]))
+
+    found = explanation(spinning, *stage.look(), stage.clock.now()).at_limit
+
+    assert [(replica.id, "cpu", str(limit))] == [(one.replica, one.resource, one.limit) for one in found]
 
 
 def test_why_names_the_smallest_change_that_is_enough() -> None:

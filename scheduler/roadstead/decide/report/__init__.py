@@ -41,12 +41,13 @@ from roadstead.decide.report.status import (
     endpoints,
 )
 from roadstead.decide.report.verdict import Verdict, verdict
-from roadstead.decide.report.why import Explanation, LastExit, Waiting, explanation
+from roadstead.decide.report.why import AtLimit, Explanation, LastExit, Waiting, explanation
 
 __all__ = [
     "Abilities",
     "Action",
     "Amounts",
+    "AtLimit",
     "Cause",
     "ClusterStatus",
     "Condition",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 from roadstead.decide.report.causes import Cause, causes, smallest
-from roadstead.decide.report.status import DeploymentStatus, RolloutState
+from roadstead.decide.report.status import DeploymentStatus, ReplicaStatus, RolloutState
 from roadstead.plans import Plan
-from roadstead.units import Duration
+from roadstead.units import Duration, Memory
 from roadstead.world import Member, Shard, World
 
-__all__ = ["Explanation", "LastExit", "Waiting", "explanation"]
+__all__ = ["AtLimit", "Explanation", "LastExit", "Waiting", "explanation"]
+
+_NEARLY = 95
+"""From how many hundredths of a limit on a replica counts as being at it: enforcement holds it a little below."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +46,16 @@ class Waiting:
 
 
 @attrs.frozen(kw_only=True)
+class AtLimit:
+    """A replica that uses all that it may of one resource: of CPU it is made to wait, of memory it is near its end."""
+
+    replica: str
+    resource: str
+    observed: str
+    limit: str
+
+
+@attrs.frozen(kw_only=True)
 class Explanation:
     """Why ``deployment`` is as it is.
 
@@ -57,6 +72,7 @@ class Explanation:
     causes: tuple[Cause, ...]
     exits: tuple[LastExit, ...]
     waiting: tuple[Waiting, ...]
+    at_limit: tuple[AtLimit, ...]
     change: str
 
 
@@ -76,6 +92,7 @@ def explanation(status: DeploymentStatus, world: World, plan: Plan, now: int) ->
         causes=why,
         exits=tuple(one for member in shard.members if (one := _exit(member, now)) is not None),
         waiting=_waiting(shard, plan, now),
+        at_limit=tuple(one for replica in status.replicas for one in _at_limit(replica)),
         change=change.text if change else "",
     )
 
@@ -110,6 +127,16 @@ def _exit(member: Member, now: int) -> LastExit | None:
         out_of_memory=ended.out_of_memory,
         restarts=member.replica.restarts,
     )
+
+
+def _at_limit(replica: ReplicaStatus) -> Iterator[AtLimit]:
+    cpu, may_cpu = replica.observed.cpu, replica.requested.cpu
+    if cpu is not None and may_cpu is not None and cpu.milli * 100 >= may_cpu.milli * _NEARLY:
+        yield AtLimit(replica=replica.id, resource="cpu", observed=str(cpu), limit=str(may_cpu))
+    memory, may_memory = replica.observed.memory, replica.requested.memory
+    if memory is not None and may_memory is not None and memory.bytes * 100 >= may_memory.bytes * _NEARLY:
+        whole = Memory(memory.bytes - memory.bytes % 2**20)
+        yield AtLimit(replica=replica.id, resource="memory", observed=str(whole), limit=str(may_memory))
 
 
 def _waiting(shard: Shard, plan: Plan, now: int) -> tuple[Waiting, ...]:
