@@ -46,7 +46,9 @@ def test_a_bad_edit_keeps_the_last_good_fleet_and_is_said_everywhere(daemon: Dae
 
     assert "fleet.yaml:16:15" in problem
     assert b"roadstead_fleet_file_good 0.0" in daemon.http("/metrics")
-    assert "degraded" == daemon.health()["status"]
+    assert b"roadstead_problems 1.0" in daemon.http("/metrics")
+    health = daemon.health()
+    assert ("degraded", [f"the fleet file as saved is not used: {problem}"]) == (health["status"], health["problems"])
     assert "the last good fleet stays in force" in daemon.said()
     assert 1 == len(daemon.events(EventKind.FLEET_REFUSED))
     assert 2 == daemon.deployment().wanted

@@ -6,11 +6,19 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadstead.act.events import Turn
+from roadstead.capabilities import Capabilities
 from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted
 from roadstead.daemon.following import STILL_FOR, Settling, Stamp
+from roadstead.daemon.view import View
+from roadstead.memory import PlanMemory
 from roadstead.model import Fleet, Intents, ScaleIntent
+from roadstead.plans import Plan, Table
 from roadstead.testing.strategies import fleets
+from roadstead.world import Reachable, Snapshot, Unreachable, World
 from tests.act.scene import deployment, fleet, template
+
+_ABLE = Capabilities(scheduling=frozenset(), exact_retire=True, heals_alone=False)
 
 
 def _stamp(number: int) -> Stamp:
@@ -95,6 +103,22 @@ def test_a_fleet_that_goes_down_wants_nothing(declared: Fleet) -> None:
     assert {name: one.targets for name, one in declared.deployments.items()} == {
         name: one.targets for name, one in down.deployments.items()
     }
+
+
+def test_a_cluster_that_does_not_answer_is_among_what_does_not_work() -> None:
+    """With its name and the words of the failure, beside all else that is wrong; what answers is not told of."""
+    world = World(
+        clusters={
+            "here": Reachable(snapshot=Snapshot(capabilities=_ABLE)),
+            "there": Unreachable(since=5, error="no route"),
+        }
+    )
+    plan = Plan(steps=(), held=(), table=Table(), memory=PlanMemory(), wanted={}, floor={})
+    turn = Turn(number=1, at=5, fleet=fleet(), world=world, plan=plan)
+    view = View(fleet=turn.fleet, table=plan.table, turn=turn, problems=("events are not kept",))
+
+    assert ("events are not kept", "cluster there does not answer: no route") == view.wrong
+    assert () == attrs.evolve(view, turn=None, problems=()).wrong
 
 
 def test_identity_and_intents_are_not_of_the_file() -> None:

@@ -166,9 +166,9 @@ class Api:
         view = self._service.view
         allowed = 3 * view.fleet.daemon.turn.seconds + 60.0
         stuck = view.turned_at is not None and self._clock.monotonic() - view.turned_at > allowed
-        problems = (*view.problems, *((f"no turn was completed for {allowed:g} s",) if stuck else ()))
+        problems = (*view.wrong, *((f"no turn was completed for {allowed:g} s",) if stuck else ()))
         sick = stuck or view.failing
-        state = "failing" if sick else "degraded" if problems or view.bad_file else "ok"
+        state = "failing" if sick else "degraded" if problems else "ok"
         content = {"status": state, "problems": list(problems), "turn": view.turn.number if view.turn else 0}
         return _answer(content, HTTPStatus.SERVICE_UNAVAILABLE if sick else HTTPStatus.OK)
 

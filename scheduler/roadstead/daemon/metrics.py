@@ -81,7 +81,7 @@ class _Now(Collector):
         )
         yield _flag("roadstead_fleet_staged", "Whether a changed file waits for apply.", view.staged is not None)
         yield _flag("roadstead_turns_failing", "Whether turns fail, and nothing is healed.", view.failing)
-        yield _flag("roadstead_problems", "Whether anything is reported as not working.", bool(view.problems))
+        yield _flag("roadstead_problems", "Whether anything is reported as not working.", bool(view.wrong))
         counted = CounterMetricFamily("roadstead_events", "What happened, by kind of event.", labels=["kind"])
         for kind in EventKind:
             counted.add_metric([kind.value], self._events.get(kind, 0))

@@ -8,6 +8,7 @@ from roadstead.act.events import Turn
 from roadstead.decide.report import Service as ServiceStatus
 from roadstead.model import Fleet
 from roadstead.plans import Table
+from roadstead.world import Unreachable
 
 __all__ = ["View"]
 
@@ -31,6 +32,20 @@ class View:
     failing: bool = False
     turned_at: float | None = None
     stopping: bool = False
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Everything that does not work, a sentence each: ours, the fleet file's, and the clusters'."""
+        clusters = self.turn.world.clusters if self.turn is not None else {}
+        return (
+            *self.problems,
+            *(f"the fleet file as saved is not used: {problem}" for problem in self.bad_file),
+            *(
+                f"cluster {name} does not answer: {cluster.error}"
+                for name, cluster in sorted(clusters.items())
+                if isinstance(cluster, Unreachable)
+            ),
+        )
 
     def service(self, *, pid: int, started_at: int, file: str) -> ServiceStatus:
         """Return the part of ``status`` that is about the daemon itself."""
