@@ -1,4 +1,4 @@
-"""What holds for every test: which examples Hypothesis tries, and how many.
+"""What holds for every test: which examples Hypothesis tries, how many, and where users' state is kept.
 
 ``ci`` is the default and is derandomized: the same commit gives the same verdict on every machine. ``nightly`` draws
 new examples each time and many more of them (``make nightly``); what it finds is printed as ``@reproduce_failure``.
@@ -6,6 +6,9 @@ new examples each time and many more of them (``make nightly``); what it finds i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: two cores shared with running servers make the time of one example say nothing about the code.
@@ -19,3 +22,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what daemons write into the user's state directory out of the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield

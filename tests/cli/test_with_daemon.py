@@ -317,6 +317,27 @@ def test_a_state_that_a_silent_daemon_holds_is_not_said_to_have_none(alone: Plac
     assert "no daemon runs" not in said
 
 
+@pytest.mark.parametrize("became", ["without its state", "empty", "another fleet", "gone"])
+def test_a_daemon_is_found_and_stopped_whatever_became_of_its_file(place: Place, became: str) -> None:
+    """It wrote down where it is, so that a bad edit does not hide it; once it ended only the file counts again."""
+    file = place.folder / "fleet.yaml"
+    good = file.read_text()
+    pid = place.json("daemon", "status")["pid"]
+    if became == "gone":
+        file.unlink()
+    else:
+        named = good.replace("fleet: shop", "fleet: mart")
+        file.write_text({"without its state": good.partition("daemon:")[0], "empty": ""}.get(became, named))
+
+    assert pid == place.json("status")["service"]["daemon"]
+    place.run("daemon", "stop")
+
+    assert not Path(f"/proc/{pid}").exists()
+    if became in ("gone", "empty"):
+        assert "RS032" in place.run("status", expect=Exit.INVALID).stderr
+    file.write_text(good)
+
+
 def test_a_daemon_that_cannot_start_says_why(alone: Place) -> None:
     """With the code and the exit code of the cause, also from the background."""
     alone.edit("replicas: 2", "replicsa: 2")

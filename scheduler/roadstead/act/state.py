@@ -10,16 +10,21 @@ import attrs
 
 from roadstead.errors import StateError
 
-__all__ = ["SOCKET_PATH_LIMIT", "StateDirectory", "default_directory"]
+__all__ = ["SOCKET_PATH_LIMIT", "StateDirectory", "default_directory", "state_home"]
 
 SOCKET_PATH_LIMIT = 107
 """The longest path of a unix socket, in bytes: ``sun_path`` of unix(7) has 108 with the final zero."""
 
 
-def default_directory(fleet: str, environment: Mapping[str, str], home: Path) -> Path:
-    """Return where the state of ``fleet`` is kept unless the fleet file says otherwise (XDG base directories)."""
+def state_home(environment: Mapping[str, str], home: Path) -> Path:
+    """Return where everything of this user is kept that outlives a process (XDG base directories)."""
     base = environment.get("XDG_STATE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else home / ".local" / "state") / "roadstead" / fleet
+    return (Path(base) if Path(base).is_absolute() else home / ".local" / "state") / "roadstead"
+
+
+def default_directory(fleet: str, environment: Mapping[str, str], home: Path) -> Path:
+    """Return where the state of ``fleet`` is kept unless the fleet file says otherwise."""
+    return state_home(environment, home) / fleet
 
 
 @attrs.frozen

@@ -1,7 +1,8 @@
 """Which fleet a command is about, and where its daemon answers; without judging the fleet file.
 
-A command must reach the daemon also while somebody is in the middle of a bad edit, so only the two keys that say where
-the daemon is are read here, and a file that is no YAML at all is searched for them by line.
+A command must reach the daemon also while somebody is in the middle of a bad edit, or has lost the file. So a daemon
+that says of itself that it follows the file is the one that is meant. Where none does, only the two keys that say where
+it would be are read here, and a file that is no YAML at all is searched for them by line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import attrs
 import yaml
 
+from roadstead.act.running import records_folder, running
 from roadstead.act.state import StateDirectory, default_directory
 from roadstead.cli.client import Client
 from roadstead.cli.errors import NoFleetFile
@@ -32,7 +34,10 @@ _SETTLED = 2.0
 
 @attrs.frozen
 class Located:
-    """A fleet file, the name that it gives its fleet, and that fleet's state directory, which need not exist."""
+    """A fleet file, the name of its fleet, and that fleet's state directory, which need not exist.
+
+    Name and state are those of the daemon that follows the file, and without one those that the file gives.
+    """
 
     file: Path
     fleet: str
@@ -50,7 +55,13 @@ class Located:
 
 
 def locate(file: Path) -> Located:
-    """Return the fleet that ``file`` names; raises :class:`NoFleetFile`."""
+    """Return the fleet whose daemon follows ``file``, or else the one that ``file`` names.
+
+    Raises :class:`NoFleetFile` where neither says which that is.
+    """
+    daemon = running(file, records_folder(os.environ))
+    if daemon is not None:
+        return Located(file=file, fleet=daemon.fleet, state=StateDirectory(Path(daemon.state)))
     try:
         with file.open(encoding="utf-8", errors="replace") as opened:
             text = opened.read(_LARGEST)

@@ -20,6 +20,7 @@ from pathlib import Path
 from roadstead.act.clock import Clock, SystemClock
 from roadstead.act.events import Turn
 from roadstead.act.pacing import Bell
+from roadstead.act.running import Running, recorded, records_folder
 from roadstead.act.session import Session
 from roadstead.act.state import StateDirectory, default_directory
 from roadstead.config import read_fleet
@@ -82,6 +83,7 @@ def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: Non
         # What cannot be listened on is known before the first replica is touched.
         bind_monitoring(fleet.daemon.http) as monitoring,
         bind_control(session.state) as control,
+        recorded(_here(fleet, file, session.state), records_folder(os.environ)),
     ):
         service = Service(session, file, lambda path: read_fleet(path, host), bell, clock)
         metrics = Metrics(lambda: service.view, session.journal.counts)
@@ -92,6 +94,10 @@ def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: Non
             asyncio.run(_serve(service, api, control, monitoring, ready))
         finally:
             session.state.socket.unlink(missing_ok=True)
+
+
+def _here(fleet: Fleet, file: Path, state: StateDirectory) -> Running:
+    return Running(file=str(file), fleet=fleet.name, state=str(state.path))
 
 
 class _Counting:
