@@ -212,7 +212,9 @@ def _room(question: Question, case: Case, ledger: Ledger) -> Fit:
         )
     wish = case.demand_on(row.key.cluster, view.snapshot, row.template, granted=question.granted)
     answer = fit(view.snapshot, ledger, wish, allowed, freed)
-    return Yes(min(answer.count, allowed)) if isinstance(answer, Yes) else answer
+    if not isinstance(answer, Yes):
+        return answer
+    return Yes(min(answer.count, allowed), by_quota=answer.count >= allowed < question.count)
 
 
 def _rollout_held(name: str, shaped: Shape, moves: Moves) -> tuple[Held, ...]:

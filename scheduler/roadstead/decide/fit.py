@@ -40,9 +40,10 @@ _WITHOUT_LIMIT = 2**63
 
 @attrs.frozen
 class Yes:
-    """``count`` of the replicas asked for fit, at least one."""
+    """``count`` of the replicas asked for fit, at least one; ``by_quota``: there is room for more, and no quota."""
 
     count: int
+    by_quota: bool = False
 
 
 @attrs.frozen

@@ -113,9 +113,15 @@ class _Growth:
                 self.grow[row.key] = given + extra
 
     def _with_one_waiting(self, row: Row) -> int:
-        """Return what fits of the row's need, and one more that waits, on behalf of all others, and tells why."""
+        """Return what fits of the row's need, and one more that waits, on behalf of all others, and tells why.
+
+        Where the quota is what stands against it, all of the need is asked for: the gate lets through what it may, and
+        says how much is missing.
+        """
         answer = self.room(Question(row=row, count=row.need))
         match answer:
+            case Yes(by_quota=True) | No(reason=Reason(code=ReasonCode.QUOTA)):
+                return row.need
             case Yes(count=fitting):
                 return min(row.need, fitting + 1)
             case No():
