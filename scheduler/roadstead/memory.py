@@ -30,7 +30,7 @@ class GroupMemory:
 
     ``ready_ms`` is ``None`` while it is not. ``restarts`` is the sum of its replicas' restart counts when it began.
     ``best`` is the largest number of them that were ready at once: reaching a new best is progress, and starts
-    ``trying_ms`` again.
+    ``trying_ms`` again. ``why`` is what was last said of a replica of it that did not get ready, and outlives them.
     """
 
     ready_ms: int | None = None
@@ -39,6 +39,7 @@ class GroupMemory:
     best: int = 0
     proven: bool = False
     failed: bool = False
+    why: str = ""
 
 
 @attrs.frozen(kw_only=True)

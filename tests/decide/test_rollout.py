@@ -152,6 +152,26 @@ def test_a_failed_revision_falls_back_to_the_last_proven_one() -> None:
     assert [] == scene.wrong
 
 
+@pytest.mark.parametrize("fault", [ModelFault.FAILS, ModelFault.CRASHES])
+def test_why_a_revision_failed_is_known_after_its_replicas_are_gone(fault: ModelFault) -> None:
+    """What was said of the last try stays with the verdict, once nothing of the revision is left to ask."""
+    scene = settled()
+    scene.clusters["here"].faults.models["/m/2"] = fault
+    scene.declare(deployment(of=NEW, rollout=rollout()))
+    said: set[str] = set()
+    for _ in range(60):
+        scene.turn()
+        for member in scene.members():
+            if member.replica.reason is not None:
+                said.add(f"{member.replica.reason}\n{member.replica.reason.raw}".strip())
+            if member.model is not None and member.model.error:
+                said.add(member.model.error)
+    decided = scene.settle()
+    assert {"/m/1"} == {member.group.template.model.source for member in scene.members()}
+    (held,) = [held for held in decided.held if held.reason.code is ReasonCode.ROLLOUT_FAILED]
+    assert held.reason.raw in said
+
+
 def test_a_failed_revision_is_not_tried_again_as_it_is() -> None:
     """The fault is gone and the verdict stays; another change of the template is tried."""
     scene = settled()

@@ -12,6 +12,7 @@ import attrs
 
 from roadstead.memory import GroupMemory, place
 from roadstead.model import RolloutSpec
+from roadstead.reasons import ReasonCode
 from roadstead.world import Group, Member, ModelStatus, Phase, Shard
 
 __all__ = ["learnt", "recalled", "unready"]
@@ -34,7 +35,8 @@ def learnt(
 
     Proven: all the replicas that it was asked for, at least one, stayed ready without a restart for ``health.every *
     failures``. Failed: it is the ``current`` one and, with replicas that started and are not ready, made no progress
-    for ``progress_deadline``. A group that waits for room only is neither.
+    for ``progress_deadline``. A group that waits for room only is neither. Why it is not ready is kept from when it
+    was last said: at the deadline a server may just have been started again, with nothing to say.
     """
     if known.proven:
         return GroupMemory(proven=True)
@@ -49,6 +51,9 @@ def learnt(
     )
     progressed = ready > known.best
     trying_ms = 0 if progressed else known.trying_ms + (elapsed_ms if trying and not known.failed else 0)
+    why = "" if progressed and not known.failed else known.why
+    if trying and not known.failed:
+        why = _said(members) or why
     return attrs.evolve(
         known,
         ready_ms=ready_ms,
@@ -56,7 +61,22 @@ def learnt(
         best=max(ready, known.best),
         trying_ms=trying_ms,
         failed=known.failed or (trying and trying_ms >= spec.progress_deadline.ms),
+        why=why,
     )
+
+
+def _said(members: tuple[Member, ...]) -> str:
+    """Return why the first of ``members`` that has a cause to tell is not ready, or nothing; to start is no cause."""
+    return next((text for member in members if not member.ready and (text := _cause(member))), "")
+
+
+def _cause(member: Member) -> str:
+    replica, model = member.replica, member.model
+    if model is not None and model.incarnation == replica.incarnation and model.status is ModelStatus.FAILED:
+        return model.error
+    if replica.reason is None or replica.reason.code is ReasonCode.STARTING:
+        return ""
+    return f"{replica.reason}\n{replica.reason.raw}".strip()
 
 
 def _advanced(known_ms: int | None, elapsed_ms: int) -> int:

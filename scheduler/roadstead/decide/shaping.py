@@ -117,7 +117,8 @@ def _aim(
     known = groups.get(place(target.cluster, f"{declared.name}-{target.revision}"), GroupMemory())
     fallback = _last_proven(target.cluster, shard, groups) if known.failed else None
     if known.failed:
-        held.append(Held(deployment=declared.name, cluster=target.cluster, reason=_failed(declared, target, fallback)))
+        reason = _failed(declared, target, fallback, known.why)
+        held.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
     if fallback is None or not declared.rollout.auto_rollback:
         return _Aim(cluster=target.cluster, revision=target.revision, template=target.template, declared=True)
     return _Aim(cluster=target.cluster, revision=fallback.key.revision, template=fallback.template, declared=False)
@@ -128,7 +129,7 @@ def _last_proven(cluster: str, shard: Shard, groups: Mapping[str, GroupMemory]) 
     return max(proven, key=lambda group: group.generation, default=None)
 
 
-def _failed(declared: Deployment, target: Target, fallback: Group | None) -> Reason:
+def _failed(declared: Deployment, target: Target, fallback: Group | None, why: str) -> Reason:
     said = f"revision {target.revision} was not ready within {declared.rollout.progress_deadline}"
     if fallback is None:
         consequence = "there is no proven revision to go back to, so it is tried on"
@@ -137,7 +138,7 @@ def _failed(declared: Deployment, target: Target, fallback: Group | None) -> Rea
     else:
         consequence = "rollout.auto_rollback is off, so it is tried on"
     change = Change(ChangeKind.FIX_INPUT, "change the template; a failed revision is not tried again as it is")
-    return Reason(code=ReasonCode.ROLLOUT_FAILED, detail=f"{said}; {consequence}", change=change)
+    return Reason(code=ReasonCode.ROLLOUT_FAILED, detail=f"{said}; {consequence}", raw=why, change=change)
 
 
 # ---- how many where ----
