@@ -177,16 +177,23 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop)
         await self._set_health()
-        grpc_server = await self._start_grpc()
-        rest = self._start_rest()
-        first_pass: asyncio.Future[tuple[str, ...]] = loop.create_future()
+        grpc_server, rest = await self._start_grpc(), None
+        try:
+            rest = self._start_rest()
+            self._start_work()
+            await self._until_stopped_or_broken()
+        finally:  # also when something is broken: a gRPC server that outlives the loop ends in a traceback of its own
+            self._stop.set()
+            await self._drain(grpc_server, rest)
+
+    def _start_work(self) -> None:
+        """Begin to load what is configured, and to follow the configuration."""
+        first_pass: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
         self._models.configure(self._settings.models)
         self._in_background(self._models.run(first_pass=first_pass))
         self._in_background(self._end_if_broken(first_pass))
         if self._options.model_config_file is not None and self._options.model_config_poll:
             self._in_background(self._follow_config_file())
-        await self._until_stopped_or_broken()
-        await self._drain(grpc_server, rest)
 
     def _in_background(self, work: "asyncio._CoroutineLike[None]") -> None:
         self._background.add(asyncio.get_running_loop().create_task(work))
