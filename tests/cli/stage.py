@@ -47,7 +47,16 @@ from roadstead_backends.simulated.servers import Timings
 __all__ = ["DAEMON", "OWNER_ID", "Stage", "declared", "fleet_of", "rendered"]
 
 OWNER_ID = "0123456789abcdef"
-DAEMON = Service(daemon=4711, started_at=1_700_000_000_000, file="fleet.yaml", turn=12, bad_file=(), staged=False)
+DAEMON = Service(
+    daemon=4711,
+    started_at=1_700_000_000_000,
+    file="fleet.yaml",
+    turn=12,
+    bad_file=(),
+    staged=False,
+    failing_since=None,
+    problems=(),
+)
 _GI = 1024**3
 _TIMINGS = Timings(start=Duration(1_000), load=Duration(2_000), stop=Duration(3_000))
 

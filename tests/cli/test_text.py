@@ -88,6 +88,16 @@ def bad_file() -> RenderableType:
     return status_view(running().status(service))
 
 
+def failing() -> RenderableType:
+    """A daemon whose turns fail since a minute after it started."""
+    service = attrs.evolve(
+        DAEMON,
+        failing_since=1_700_000_060_000,
+        problems=("turns fail, nothing is healed: the memory cannot be written: database or disk is full",),
+    )
+    return status_view(running().status(service))
+
+
 def silent_cluster() -> RenderableType:
     """A cluster that does not answer."""
     stage = running()
@@ -106,6 +116,7 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "status-one": lambda: status_view(running().status(), ["translate"]),
     "status-over-quota": lambda: status_view(over_the_quota().status()),
     "status-bad-file": bad_file,
+    "status-failing": failing,
     "status-silent-cluster": silent_cluster,
     "status-commanded": lambda: status_view(commanded().turn()),
     "status-without-daemon": nobody,

@@ -8,10 +8,13 @@ import os
 import pty
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ import attrs
 import pytest
 
 from roadstead.act.lock import StateLock
+from roadstead.act.state import StateDirectory
+from roadstead.cli.client import Client
 from roadstead.cli.exits import Exit
 
 pytestmark = pytest.mark.timeout(120)
@@ -49,6 +54,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def until(question: Callable[[], bool]) -> None:
+    """Wait until the answer is yes."""
+    pause, deadline = threading.Event(), time.monotonic() + 30
+    while not question():
+        assert time.monotonic() < deadline
+        pause.wait(0.05)
 
 
 @attrs.define
@@ -189,6 +202,22 @@ def test_a_bad_file_is_told_by_every_command_and_changes_nothing(place: Place) -
     assert any("replicsa" in line for line in status["service"]["bad_file"])
     assert 2 == status["deployments"][0]["ready"]
     assert "changed, and wrong" in place.run("daemon", "status").stdout
+
+
+def test_turns_that_fail_are_told_by_every_command_that_looks(place: Place) -> None:
+    """With the moment and the cause, while the memory cannot be written; once it can be, nobody speaks of it."""
+    place.run("apply", "-y")
+    state = StateDirectory(place.folder / "state")
+    with contextlib.closing(sqlite3.connect(state.memory, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        Client(state.socket).scale("minilm", 1)
+        until(lambda: Client(state.socket).status().service.failing_since is not None)
+        told = [place.run("status").stdout, place.run("why", "minilm").stderr, place.run("plan").stderr]
+        other.execute("ROLLBACK")
+    flat = [" ".join(text.split()) for text in told]
+    assert [] == [text for text in flat if "turns fail since" not in text or "cannot be written" not in text]
+    until(lambda: Client(state.socket).status().service.failing_since is None)
+    assert "turns fail" not in place.run("status").stdout + place.run("why", "minilm").stderr
 
 
 def test_what_vanished_from_the_file_is_asked_for_and_then_removed(place: Place) -> None:

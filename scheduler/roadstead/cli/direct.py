@@ -107,7 +107,16 @@ class Direct:
 
     def _service(self) -> Service:
         turn = self._session.reconciler.memory.turn
-        return Service(daemon=None, started_at=None, file=str(self._file), turn=turn, bad_file=(), staged=False)
+        return Service(
+            daemon=None,
+            started_at=None,
+            file=str(self._file),
+            turn=turn,
+            bad_file=(),
+            staged=False,
+            failing_since=None,
+            problems=(),
+        )
 
     # ---- acting ----
 

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from roadstead.cli.client import Client
 from roadstead.cli.errors import NotFound, OtherFile
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
+from roadstead.cli.text.status import stale_text
 from roadstead.decide.report import DeploymentStatus, Explanation, FleetStatus, PlanView
 
-__all__ = ["Source", "deployment_in", "must_follow", "source"]
+__all__ = ["Source", "deployment_in", "must_follow", "say_stale", "source"]
 
 
 class Source(Protocol):
@@ -45,6 +47,15 @@ def source(screen: Screen, located: Located | None = None) -> Iterator[Source]:
         # Only whoever got the state knows that no daemon has it.
         screen.say("no daemon runs for this fleet: this is what the clusters say now, and nobody heals")
         yield direct
+
+
+def say_stale(screen: Screen, asked: Source) -> None:
+    """Say beside an answer of the daemon that its turns fail; a look of our own is never stale."""
+    if not isinstance(asked, Client):
+        return
+    service = asked.status().service
+    if stale := stale_text(service):
+        screen.say("\n".join([stale, *service.problems]))
 
 
 def must_follow(located: Located) -> None:

@@ -164,7 +164,7 @@ class Service:
             self._pacing.ended(self._clock.monotonic())
         self._publish(
             attrs.evolve(
-                self.view, turn=turn, turned_at=self._clock.monotonic(), failing=False, problems=self._problems()
+                self.view, turn=turn, turned_at=self._clock.monotonic(), failing_since=None, problems=self._problems()
             )
         )
         if self._going_down is not None:
@@ -179,7 +179,8 @@ class Service:
         if said not in self.view.problems:
             _LOG.error("%s", said)
             self._told(EventKind.TURN_FAILED, text)
-        self._publish(attrs.evolve(self.view, failing=True, problems=(said, *self._problems())))
+        since = self._clock.now() if self.view.failing_since is None else self.view.failing_since
+        self._publish(attrs.evolve(self.view, failing_since=since, problems=(said, *self._problems())))
 
     def _problems(self) -> tuple[str, ...]:
         problem = self.session.journal.problem

@@ -19,8 +19,9 @@ class View:
 
     ``turn`` is the last one that was completed, ``None`` before the first. ``bad_file`` are the problems of a saved
     file that is not used, ``staged`` is a good one that waits for ``apply``. ``problems`` are sentences about what
-    does not work, and ``failing`` says that turns do not: nothing is healed then. ``turned_at`` is when the last turn
-    ended, in seconds of the monotonic clock. ``stopping`` says that the daemon is on its way out.
+    does not work, and ``failing_since`` is when turns began to fail (ms since the epoch), ``None`` while they do not:
+    nothing is healed then. ``turned_at`` is when the last turn ended, in seconds of the monotonic clock. ``stopping``
+    says that the daemon is on its way out.
     """
 
     fleet: Fleet
@@ -29,7 +30,7 @@ class View:
     bad_file: tuple[str, ...] = ()
     staged: Fleet | None = None
     problems: tuple[str, ...] = ()
-    failing: bool = False
+    failing_since: int | None = None
     turned_at: float | None = None
     stopping: bool = False
 
@@ -56,4 +57,6 @@ class View:
             turn=self.turn.number if self.turn is not None else 0,
             bad_file=self.bad_file,
             staged=self.staged is not None,
+            failing_since=self.failing_since,
+            problems=self.problems,
         )

@@ -8,7 +8,7 @@ from roadstead.cli.exits import Exit
 from roadstead.cli.locate import locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import must_follow, source
+from roadstead.cli.source import must_follow, say_stale, source
 from roadstead.cli.text.plan import plan_view_text
 
 __all__ = ["command"]
@@ -32,6 +32,7 @@ def command(*, detailed_exitcode: bool) -> None:
         located.let_settle()
     with source(screen, located) as asked:
         plan = asked.plan()
+        say_stale(screen, asked)
     if screen.text:
         screen.show(plan_view_text(plan, verbose=bool(screen.settings.verbose)))
     else:

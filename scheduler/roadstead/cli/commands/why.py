@@ -6,7 +6,7 @@ import click
 
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import source
+from roadstead.cli.source import say_stale, source
 from roadstead.cli.text.why import explanation_view
 
 __all__ = ["command"]
@@ -24,6 +24,7 @@ def command(name: str) -> None:
     screen = Screen()
     with source(screen) as asked:
         why = asked.why(name)
+        say_stale(screen, asked)
     if screen.text:
         screen.show(explanation_view(why))
     else:

@@ -23,10 +23,18 @@ from roadstead.cli.text.words import (
     plural,
     table,
 )
-from roadstead.decide.report import ClusterStatus, DeploymentStatus, FleetStatus, Life, QuotaStatus, ReplicaStatus
+from roadstead.decide.report import (
+    ClusterStatus,
+    DeploymentStatus,
+    FleetStatus,
+    Life,
+    QuotaStatus,
+    ReplicaStatus,
+    Service,
+)
 from roadstead.units import Cpus, Duration, Memory
 
-__all__ = ["changes", "endpoint_table", "headline", "progress_table", "status_view"]
+__all__ = ["changes", "endpoint_table", "headline", "progress_table", "stale_text", "status_view"]
 
 _WIDE = 100
 
@@ -58,7 +66,19 @@ def headline(status: FleetStatus) -> Text:
     return Text.assemble((f"fleet {status.fleet}", "bold"), f", daemon {service.daemon} for {up}, turn {service.turn}")
 
 
+def stale_text(service: Service) -> str:
+    """Return that turns fail and since when, or nothing while they do not."""
+    if service.failing_since is None:
+        return ""
+    since = datetime.fromtimestamp(service.failing_since / 1000, tz=UTC)
+    return f"turns fail since {since:%Y-%m-%d %H:%M:%SZ}; what is shown is as of turn {service.turn}, the last good one"
+
+
 def _warnings(status: FleetStatus) -> Iterator[Text]:
+    if stale := stale_text(status.service):
+        yield Text(stale, style="red")
+    for said in status.service.problems:
+        yield Text(f"  {said}", style="red")
     if status.service.bad_file:
         yield Text("the fleet file was changed and is wrong; the fleet is as it was before:", style="red")
         for problem in status.service.bad_file:

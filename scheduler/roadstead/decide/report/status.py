@@ -87,7 +87,9 @@ class Service:
     """Who answers: a daemon with its process id, or (``None``) a command that looked for itself and heals nothing.
 
     ``bad_file`` are the problems of a fleet file that was saved since and is not used, ``staged`` says that a good
-    one waits for ``roadstead apply``. ``turn`` counts the turns of the reconciler that are done.
+    one waits for ``roadstead apply``. ``turn`` counts the turns of the reconciler that are done. ``failing_since`` is
+    when turns began to fail (ms since the epoch), ``None`` while they do not: then all else is as of the last good one,
+    and ``problems`` are sentences about what does not work in the daemon itself.
     """
 
     daemon: int | None
@@ -96,6 +98,8 @@ class Service:
     turn: int
     bad_file: tuple[str, ...]
     staged: bool
+    failing_since: int | None
+    problems: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
