@@ -15,7 +15,7 @@ from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
 from roadstead.cli.errors import NotFound
 from roadstead.cli.locate import Located
-from roadstead.cli.source import deployment_in
+from roadstead.cli.lookup import deployment_in
 from roadstead.config import read_fleet
 from roadstead.decide.report import (
     Explanation,

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from roadstead.cli.client import Client
-from roadstead.cli.errors import NotFound, OtherFile
+from roadstead.cli.errors import OtherFile
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.text.status import stale_text
-from roadstead.decide.report import DeploymentStatus, Explanation, FleetStatus, PlanView
+from roadstead.decide.report import Explanation, FleetStatus, PlanView
 
-__all__ = ["Source", "deployment_in", "must_follow", "say_stale", "source"]
+__all__ = ["Source", "must_follow", "say_stale", "source"]
 
 
 class Source(Protocol):
@@ -66,12 +66,3 @@ def must_follow(located: Located) -> None:
             f"the daemon follows {followed}, not {located.file.absolute()}",
             hint="save the change there, or stop the daemon and start it with this file",
         )
-
-
-def deployment_in(status: FleetStatus, name: str) -> DeploymentStatus:
-    """Return the deployment of that name; raises :class:`NotFound` with the nearest name there is."""
-    found = status.deployment(name)
-    if found is None:
-        names = ", ".join(one.name for one in status.deployments) or "none"
-        raise NotFound(f"there is no deployment {name!r} in fleet {status.fleet}", hint=f"there are: {names}")
-    return found

@@ -7,9 +7,10 @@ import time
 import attrs
 import click
 
+from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import deployment_in, source
+from roadstead.cli.source import source
 from roadstead.cli.text.status import endpoint_table
 from roadstead.decide.report import FleetStatus, endpoints
 

@@ -12,9 +12,9 @@ import click
 from roadstead.act.events import Event
 from roadstead.cli.entry import interrupted_means
 from roadstead.cli.locate import Located, locate
+from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import deployment_in
 
 __all__ = ["command"]
 

@@ -10,9 +10,10 @@ from urllib.parse import quote
 import click
 
 from roadstead.cli.errors import NotFound, NotUnderstood, ServerFailed
+from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import deployment_in, source
+from roadstead.cli.source import source
 from roadstead.decide.report import DeploymentStatus, Life, ReplicaStatus
 
 __all__ = ["body_of", "command"]

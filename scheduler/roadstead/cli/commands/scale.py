@@ -8,9 +8,9 @@ import click
 
 from roadstead.cli.follow import Within, follow, waiting
 from roadstead.cli.locate import locate
+from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import deployment_in
 from roadstead.model import MAX_REPLICAS
 
 __all__ = ["command"]

@@ -6,9 +6,10 @@ import time
 
 import click
 
+from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
-from roadstead.cli.source import Source, deployment_in, source
+from roadstead.cli.source import Source, source
 from roadstead.cli.text.status import changes, status_view
 from roadstead.decide.report import FleetStatus
 
