@@ -186,6 +186,22 @@ def test_rest_says_the_same_as_grpc(start: Start, tmp_path: Path) -> None:
     runtime.close()
 
 
+def test_a_version_without_a_folder_has_failed(start: Start, tmp_path: Path) -> None:
+    """A server asked for a version that is not on disk says so, over gRPC and REST, instead of loading for ever."""
+    half_plus(2, tmp_path / "half" / "1")
+    running, server = _launched(start, tmp_path, _template(tmp_path / "half", version=7))
+    runtime = TfServing()
+    failed = ModelState(
+        status=ModelStatus.FAILED,
+        incarnation=server.incarnation,
+        error=f"NOT_FOUND: no version 7 of model half under {tmp_path / 'half'}",
+    )
+    until(lambda: runtime.probe(server, timeout=LONG) == failed, what=running.text())
+    over_rest = attrs.evolve(server, endpoint=attrs.evolve(server.endpoint, grpc=None))
+    assert failed == runtime.probe(over_rest, timeout=LONG)
+    runtime.close()
+
+
 def test_a_canary_must_be_answered_before_the_model_counts(start: Start, tmp_path: Path) -> None:
     """A canary that the model refuses keeps it from being available, with the model's own words."""
     half_plus(2, tmp_path / "half" / "1")

@@ -115,6 +115,33 @@ def test_a_failed_version_says_why(start: Start, tmp_path: Path) -> None:
     assert "saved_model.pb" in entry.status.error_message
 
 
+def test_a_version_that_is_not_there_is_told_until_it_comes(start: Start, tmp_path: Path) -> None:
+    """A version asked for by number that has no folder has ended, says the status, and is served once it has one."""
+    half_plus(2, tmp_path / "model" / "1")
+    config = tmp_path / "models.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "default" base_path: "{tmp_path / "model"}" '
+        'model_platform: "tensorflow" model_version_policy { specific { versions: 7 } } } }'
+    )
+    server = start(f"--model_config_file={config}", "--file_system_poll_wait_seconds=0.1")
+    server.wait_for({7: "END"})
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "default"
+    (entry,) = server.models.GetModelStatus(request, timeout=20).model_version_status
+    missing = f"no version 7 of model default under {tmp_path / 'model'}"
+    assert (5, missing) == (entry.status.error_code, entry.status.error_message)
+    request.model_spec.version.value = 7
+    with pytest.raises(grpc.RpcError) as error:
+        server.models.GetModelStatus(request, timeout=20)
+    assert ("NOT_FOUND", missing) == (error.value.code().name, error.value.details())
+    half_plus(3, tmp_path / "come")
+    (tmp_path / "come").rename(tmp_path / "model" / "7")
+    server.wait_for({7: "AVAILABLE"})
+    (tmp_path / "model").rename(tmp_path / "gone")
+    until(lambda: "cannot read base path" in server.text(), what="the server's look for the folder")
+    server.wait_for({7: "AVAILABLE"})
+
+
 def _reload(server: Running, base: Path, name: str, *versions: int, **labels: int) -> None:
     request = model_management_pb2.ReloadConfigRequest()
     config = request.config.model_config_list.config.add(name=name, base_path=str(base), model_platform="tensorflow")

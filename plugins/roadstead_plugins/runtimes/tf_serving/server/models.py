@@ -19,7 +19,7 @@ from roadstead_plugins.runtimes.tf_serving.server.configs import ModelConfig
 from roadstead_plugins.runtimes.tf_serving.server.engine import SavedModel, SessionConfig
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.status import Code, ServingError, invalid
-from roadstead_plugins.runtimes.tf_serving.server.versions import Change, aspired, change
+from roadstead_plugins.runtimes.tf_serving.server.versions import Change, aspired, change, missing
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ class Models:
         self._on_change = on_change
         self._configs: Mapping[str, ModelConfig] = {}
         self._versions: dict[str, dict[int, _Version]] = {}
+        self._missing: dict[str, Mapping[int, ServingError]] = {}
         self._wake = asyncio.Event()
         self._settled = asyncio.Condition()
         self._complaints: dict[str, str] = {}
@@ -137,19 +138,35 @@ class Models:
         return found
 
     def statuses(self, name: str, *, version: int | None = None, label: str | None = None) -> tuple[VersionStatus, ...]:
-        """Return the state of one version, or of every version ever seen, highest first."""
+        """Return the state of one version, or of every version ever seen or asked for by number, highest first.
+
+        One that has no folder has ended, with NOT_FOUND; asked for alone, it is an error, so that nobody who looks only
+        for an answer takes it for ready.
+        """
         if label is not None:
             version = self._labelled(name, label)
         records = self._versions.get(name, {})
+        missing = self._missing_of(name)
+        if version is not None and version in missing:
+            raise ServingError(Code.NOT_FOUND, missing[version].message)
         if version is not None and version not in records:
             raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
-        if not records:
+        if not records and not missing:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        return tuple(
-            VersionStatus(version=number, state=records[number].state, error=records[number].error)
-            for number in sorted(records, reverse=True)
-            if version in (None, number)
-        )
+        found = {
+            number: VersionStatus(version=number, state=record.state, error=record.error)
+            for number, record in records.items()
+        } | {number: VersionStatus(version=number, state=State.END, error=error) for number, error in missing.items()}
+        return tuple(found[number] for number in sorted(found, reverse=True) if version in (None, number))
+
+    def _missing_of(self, name: str) -> Mapping[int, ServingError]:
+        """Return the versions that had no folder at the last look, but for those that are still loaded all the same."""
+        records = self._versions.get(name, {})
+        return {
+            number: error
+            for number, error in self._missing.get(name, {}).items()
+            if number not in records or records[number].state is State.END
+        }
 
     def all_available(self) -> bool:
         """Whether every configured model has a version that can be run."""
@@ -160,6 +177,7 @@ class Models:
     def configure(self, configs: Sequence[ModelConfig]) -> None:
         """Serve exactly these models from now on; ``run`` brings it about."""
         self._configs = {config.name: config for config in configs}
+        self._missing.clear()  # what was not there may be by now, and what is asked for may be something else
         self._wake.set()
 
     async def reconfigure(self, configs: Sequence[ModelConfig], *, labels_may_wait: bool) -> None:
@@ -238,14 +256,27 @@ class Models:
         try:
             names = await asyncio.to_thread(os.listdir, config.base_path)
         except OSError as error:
-            self._complain(config.name, f"cannot read base path {config.base_path} of model {config.name}: {error}")
+            text = f"cannot read base path {config.base_path} of model {config.name}: {error}"
+            self._complain(config.name, text)
+            self._miss(config, (), text)
             return None
+        self._miss(config, names, "")
         wanted = aspired(config.policy, names)
         if not wanted:
             self._complain(config.name, f"no version to serve of model {config.name} under {config.base_path}")
         else:
             self._complaints.pop(config.name, None)
         return wanted
+
+    def _miss(self, config: ModelConfig, names: Sequence[str], text: str) -> None:
+        """Remember which versions are asked for by number and have no folder among ``names``."""
+        if self._configs.get(config.name) is config:  # else the look was for a configuration that is no more
+            self._missing[config.name] = {
+                number: ServingError(
+                    Code.NOT_FOUND, text or f"no version {number} of model {config.name} under {config.base_path}"
+                )
+                for number in missing(config.policy, names)
+            }
 
     def _complain(self, name: str, text: str) -> None:
         """Log a condition once, not at every look."""

@@ -64,6 +64,17 @@ def aspired(policy: Policy, names: Iterable[str]) -> Mapping[int, str]:
     return {version: name for version, name in there.items() if version in chosen}
 
 
+def missing(policy: Policy, names: Iterable[str]) -> frozenset[int]:
+    """Return the versions that are asked for by number and are not there.
+
+    >>> missing(Specific(frozenset({1, 7})), ["1", "2"])
+    frozenset({7})
+    >>> missing(Latest(3), ["1", "2"])
+    frozenset()
+    """
+    return policy.versions.difference(numbered(names)) if isinstance(policy, Specific) else frozenset()
+
+
 @attrs.frozen(kw_only=True)
 class Change:
     """What to do about a model: versions to load now, and versions to unload now, in that order."""
