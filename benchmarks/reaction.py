@@ -187,11 +187,13 @@ def all_well(fleet: Fleet, owner_id: str) -> Snapshot:
 
 def settle(session: Session) -> None:
     """Run turns, none of them due, until everything is as it should be."""
+    unsettled: list[str] = []
     for _ in range(10):
         turn = session.turn(news=True)
         if not turn.plan.unsettled and not turn.outcomes:
             return
-    raise SystemExit(f"it does not settle: {sorted(turn.plan.unsettled)[:3]}")
+        unsettled = sorted(turn.plan.unsettled)
+    raise SystemExit(f"it does not settle: {unsettled[:3]}")
 
 
 def measure(deployments: int, rounds: int, state: Path) -> Mapping[str, Mapping[str, float]]:
