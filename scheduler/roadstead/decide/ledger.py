@@ -15,7 +15,7 @@ from roadstead.memory import PlanMemory
 from roadstead.model import ClusterState, Fleet, Quota, Resources
 from roadstead.world import Device, Node, World
 
-__all__ = ["DeviceRoom", "Freed", "Ledger"]
+__all__ = ["DeviceRoom", "Freed", "Ledger", "quota_limits"]
 
 _NO_USE = Use()
 _NO_DEVICE_USE = DeviceUse()
@@ -151,12 +151,8 @@ class Ledger:
             if claimant != deployment and declared is not None and declared.owner == owner:
                 held += use_of(claim.resources)
         each = use_of(resources)
-        limits = (
-            (None if quota.cpu is None else quota.cpu.milli, held.cpu, each.cpu),
-            (None if quota.memory is None else quota.memory.bytes, held.memory, each.memory),
-            (quota.gpu, held.gpu, each.gpu),
-        )
-        rooms = [max(0, limit - used) // one for limit, used, one in limits if limit is not None and one > 0]
+        limits = quota_limits(quota, held, each)
+        rooms = [max(0, limit - used) // one for _, limit, used, one in limits if limit is not None and one > 0]
         return min(rooms, default=_WITHOUT_LIMIT)
 
     def quota_allows_swap(self, owner: str, old: Resources, new: Resources) -> bool:
@@ -170,11 +166,7 @@ class Ledger:
         before, difference = self.owned(owner), use_of(new) - use_of(old)
         return all(
             grown <= 0 or limit is None or (used + grown <= limit and not self.is_unknown(owner))
-            for limit, used, grown in (
-                (None if quota.cpu is None else quota.cpu.milli, before.cpu, difference.cpu),
-                (None if quota.memory is None else quota.memory.bytes, before.memory, difference.memory),
-                (quota.gpu, before.gpu, difference.gpu),
-            )
+            for _, limit, used, grown in quota_limits(quota, before, difference)
         )
 
     def grow(self, owner: str, resources: Resources, count: int) -> None:
@@ -193,6 +185,15 @@ class Ledger:
             sum(use.disk for use in held),
             sum(use.gpu for use in held),
         )
+
+
+def quota_limits(quota: Quota, held: Use, each: Use) -> tuple[tuple[str, int | None, int, int], ...]:
+    """Return, for each thing that a quota limits: its name, the limit, what is held, and what would come on top."""
+    return (
+        ("cpu", None if quota.cpu is None else quota.cpu.milli, held.cpu, each.cpu),
+        ("memory", None if quota.memory is None else quota.memory.bytes, held.memory, each.memory),
+        ("gpu", quota.gpu, held.gpu, each.gpu),
+    )
 
 
 def _unseen(fleet: Fleet, world: World) -> frozenset[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from roadstead.decide.ledger import Ledger
-from roadstead.holdings import Use, use_of
+from roadstead.decide.ledger import Ledger, quota_limits
+from roadstead.holdings import use_of
 from roadstead.model import Quota, Resources
 from roadstead.plans import Grow
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
@@ -49,7 +49,7 @@ def over_quota(owner: str, resources: Resources, missing: int, ledger: Ledger) -
     held, each = ledger.owned(owner), use_of(resources)
     exceeded = [
         (name, limit, used, one)
-        for name, limit, used, one in _limits(quota, held, each)
+        for name, limit, used, one in quota_limits(quota, held, each)
         if limit is not None and used + one > limit
     ]
     numbers = ", ".join(
@@ -64,14 +64,6 @@ def over_quota(owner: str, resources: Resources, missing: int, ledger: Ledger) -
         detail=f"{missing} more would be over the quota of {owner}: {numbers}",
         count=missing,
         change=Change(ChangeKind.RAISE_QUOTA, f"raise {enough}"),
-    )
-
-
-def _limits(quota: Quota, held: Use, each: Use) -> tuple[tuple[str, int | None, int, int], ...]:
-    return (
-        ("cpu", None if quota.cpu is None else quota.cpu.milli, held.cpu, each.cpu),
-        ("memory", None if quota.memory is None else quota.memory.bytes, held.memory, each.memory),
-        ("gpu", quota.gpu, held.gpu, each.gpu),
     )
 
 

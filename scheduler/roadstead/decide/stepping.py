@@ -138,8 +138,7 @@ class _Steps:
     def restart(self) -> None:
         """Restart servers that run and have not been ready for longer than they may take to start."""
         for row in self.order.rows:
-            view_restarts = row.writable and row.restarts
-            for member in row.standing if view_restarts else ():
+            for member in row.standing if row.writable and row.restarts else ():
                 key = place(member.cluster, member.replica.id)
                 health, stop = row.template.health, row.template.stop
                 limit = max(health.start_within.ms, stop.drain_within.ms)
