@@ -30,12 +30,12 @@ from roadstead.act.state import StateDirectory
 from roadstead.cli.client import Client
 from roadstead.cli.errors import NoDaemon, Refused
 from roadstead.decide.report import DeploymentStatus, Life
-from roadstead_backends.local.shim import state as phases
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup
-from roadstead_backends.local.shim.files import read_json
-from roadstead_backends.local.shim.identity import ProcessIdentity, identity_of, open_process
-from roadstead_backends.local.shim.spec import SPEC_FILE, ShimSpec, spec_from_json
-from roadstead_backends.local.shim.state import STATE_FILE, ShimState, state_from_json
+from roadstead.shim import state as phases
+from roadstead.shim.cgroup import ReplicaCgroup
+from roadstead.shim.files import read_json
+from roadstead.shim.identity import ProcessIdentity, identity_of, open_process
+from roadstead.shim.spec import SPEC_FILE, ShimSpec, spec_from_json
+from roadstead.shim.state import STATE_FILE, ShimState, state_from_json
 from roadstead_plugins.runtimes.tf_serving import grpc_client
 from roadstead_plugins.runtimes.tf_serving.protos import predict_pb2, prediction_service_pb2_grpc
 

@@ -37,9 +37,9 @@ from benchmarks.healing_report import (
     report,
 )
 from configs.minilm.embed import request
+from roadstead.shim.backoff import wait_before
+from roadstead.shim.cgroup import cpu_seconds, oom_kills, peak_memory_bytes, throttled_seconds
 from roadstead.units import Cpus
-from roadstead_backends.local.shim.backoff import wait_before
-from roadstead_backends.local.shim.cgroup import cpu_seconds, oom_kills, peak_memory_bytes, throttled_seconds
 from roadstead_plugins.runtimes.tf_serving.protos import predict_pb2
 from roadstead_plugins.runtimes.tf_serving.tensors import proto_of
 

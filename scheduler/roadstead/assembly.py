@@ -15,17 +15,17 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.holdings import Holdings
+from roadstead.traffic import NO_DATA_PATH, DataPath, Seen
 from roadstead.world import (
-    NO_GATEWAY,
     NO_USAGE,
     ClusterView,
     Group,
     GroupKey,
     Member,
     ModelState,
-    NoGateway,
     Outcome,
     Reachable,
+    Replica,
     Shard,
     Usage,
     World,
@@ -39,7 +39,7 @@ def assemble(
     views: Mapping[str, ClusterView],
     models: Mapping[str, ModelState],
     *,
-    gateway: NoGateway = NO_GATEWAY,
+    data_path: DataPath = NO_DATA_PATH,
     usage: Mapping[str, Usage] = NO_USAGE,
     outcomes: tuple[Outcome, ...] = (),
 ) -> World:
@@ -53,10 +53,11 @@ def assemble(
     touched = {group.key.deployment for change in changes for group in change.concerned}
     if models is not before.models:
         touched |= _touched_by_models(before.shards, models)
+    touched |= _touched_by_gateways(before.data_path, data_path)
     shards = before.shards
     if touched:
         changed = dict(before.shards)
-        for name, shard in _shards(touched, before, changes, views, models):
+        for name, shard in _shards(touched, before, changes, _Words(views, models, data_path)):
             if shard.groups:
                 changed[name] = shard if shard != changed.get(name) else changed[name]
             else:
@@ -67,7 +68,7 @@ def assemble(
         shards=shards,
         models=models,
         holdings=_holdings(before, changes, views),
-        gateway=gateway,
+        data_path=data_path,
         usage=usage,
         outcomes=outcomes,
     )
@@ -122,13 +123,44 @@ def _touched_by_models(shards: Mapping[str, Shard], models: Mapping[str, ModelSt
     }
 
 
-def _shards(
-    names: set[str],
-    before: World,
-    changes: Iterable[_Change],
-    views: Mapping[str, ClusterView],
-    models: Mapping[str, ModelState],
-) -> Iterator[tuple[str, Shard]]:
+def _touched_by_gateways(before: DataPath, now: DataPath) -> set[str]:
+    """Return the deployments whose gateway is another, began or ceased to answer, or changed something about them."""
+    touched: set[str] = set()
+    if now.via is not before.via:
+        names = before.via.keys() | now.via.keys()
+        touched |= {name for name in names if before.via.get(name) != now.via.get(name)}
+    for gateway in before.gateways.keys() | now.gateways.keys():
+        old, new = before.gateways.get(gateway), now.gateways.get(gateway)
+        old_routes, new_routes = before.routes(gateway), now.routes(gateway)
+        if isinstance(old, Seen) != isinstance(new, Seen):
+            touched |= old_routes.keys() | new_routes.keys()
+            touched |= {name for name, its in now.via.items() if its == gateway}
+        elif old_routes is not new_routes:
+            names = old_routes.keys() | new_routes.keys()
+            touched |= {name for name in names if old_routes.get(name) is not new_routes.get(name)}
+    return touched
+
+
+@attrs.frozen
+class _Words:
+    """Everything that is said about replicas besides that they are there."""
+
+    views: Mapping[str, ClusterView]
+    models: Mapping[str, ModelState]
+    data_path: DataPath
+
+    def member(self, cluster: str, group: Group, replica: Replica) -> Member:
+        return Member(
+            cluster=cluster,
+            reachable=isinstance(self.views.get(cluster), Reachable),
+            group=group,
+            replica=replica,
+            model=self.models.get(replica.id),
+            passage=self.data_path.passage(group.key.deployment, replica.endpoint),
+        )
+
+
+def _shards(names: set[str], before: World, changes: Iterable[_Change], words: _Words) -> Iterator[tuple[str, Shard]]:
     """Yield the new shard of every named deployment: its old groups, less what went, and what came."""
     groups: dict[str, dict[tuple[str, GroupKey], Group]] = {}
     for name in names:
@@ -145,13 +177,7 @@ def _shards(
             key=lambda entry: (entry[0], entry[1].generation, entry[1].key),
         )
         members = tuple(
-            Member(
-                cluster=cluster,
-                reachable=isinstance(views.get(cluster), Reachable),
-                group=group,
-                replica=replica,
-                model=models.get(replica.id),
-            )
+            words.member(cluster, group, replica)
             for cluster, group in ordered
             for replica in sorted(group.replicas, key=lambda replica: replica.id)
         )

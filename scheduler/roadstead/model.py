@@ -19,6 +19,7 @@ from roadstead.units import Cpus, Duration, GpuShare, Memory
 
 __all__ = [
     "MAX_REPLICAS",
+    "Address",
     "BatchingSpec",
     "ClusterSpec",
     "ClusterState",
@@ -26,6 +27,7 @@ __all__ = [
     "DaemonSpec",
     "Deployment",
     "Fleet",
+    "GatewaySpec",
     "Gpu",
     "GpuPart",
     "GpuPartition",
@@ -49,7 +51,9 @@ __all__ = [
     "Strategy",
     "Target",
     "Template",
+    "Tls",
     "Variable",
+    "Via",
     "WholeGpus",
 ]
 
@@ -90,6 +94,7 @@ class Strategy(enum.Enum):
     AUTO = "auto"
     ROLLING = "rolling"
     RECREATE = "recreate"
+    RELOAD = "reload"
 
 
 @enum.unique
@@ -311,6 +316,14 @@ class Target:
 
 
 @attrs.frozen(kw_only=True)
+class Via:
+    """The gateway that a deployment's clients connect to; without ``port`` it is given one from the gateway's range."""
+
+    gateway: str
+    port: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Deployment:
     """One served model, as its owner declares it.
 
@@ -325,6 +338,7 @@ class Deployment:
     priority: int = 0
     place: str = "spread"
     rollout: RolloutSpec = RolloutSpec()
+    via: Via | None = None
 
     def target_on(self, cluster: str) -> Target | None:
         """Return what this deployment runs on ``cluster``, or ``None`` where it is not declared."""
@@ -341,6 +355,40 @@ class ClusterSpec:
     scheduling: Scheduling | None = None
     state: ClusterState = ClusterState.ACTIVE
     reach: Reach = Reach.DIRECT
+
+
+@attrs.frozen(kw_only=True)
+class Tls:
+    """The files of a certificate chain and its private key, both PEM; absolute paths."""
+
+    certificate: str
+    key: str
+
+
+@attrs.frozen(kw_only=True)
+class GatewaySpec:
+    """One gateway; ``options`` is an instance of the gateway plugin's own options class.
+
+    ``address`` is the IP address that it listens on, ``first_port`` to ``last_port`` is the range that deployments get
+    a port from if they do not name one.
+    """
+
+    name: str
+    kind: str
+    address: str
+    first_port: int
+    last_port: int
+    tls: Tls | None = None
+    options: object
+
+
+@attrs.frozen(kw_only=True)
+class Address:
+    """Where the clients of one deployment connect; once given, it is kept."""
+
+    gateway: str
+    host: str
+    port: int
 
 
 @attrs.frozen(kw_only=True)
@@ -398,6 +446,8 @@ class Intents:
 
 
 _EMPTY: Mapping[str, Quota] = MappingProxyType({})
+_NO_GATEWAYS: Mapping[str, GatewaySpec] = MappingProxyType({})
+_NO_ADDRESSES: Mapping[str, Address] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -405,7 +455,8 @@ class Fleet:
     """Everything that one fleet file declares, plus the intents given by command.
 
     Mappings are keyed by name and are not changed after construction. ``owner_id`` is the fleet's identity on every
-    object it creates, made at its first start.
+    object it creates, made at its first start. ``addresses`` are by deployment, of those that have a gateway, also of
+    deployments that are declared no more and still serve.
     """
 
     name: str
@@ -413,6 +464,8 @@ class Fleet:
     deployments: Mapping[str, Deployment]
     owner_id: str = ""
     quotas: Mapping[str, Quota] = _EMPTY
+    gateways: Mapping[str, GatewaySpec] = _NO_GATEWAYS
+    addresses: Mapping[str, Address] = _NO_ADDRESSES
     daemon: DaemonSpec = DaemonSpec()
     intents: Intents = Intents()
 

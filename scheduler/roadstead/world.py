@@ -19,10 +19,10 @@ from roadstead.capabilities import Capabilities
 from roadstead.holdings import Holdings, Placed, Use, use_of
 from roadstead.model import Quota, Template
 from roadstead.reasons import Reason
+from roadstead.traffic import NO_DATA_PATH, DataPath, Endpoint, Passage
 from roadstead.units import Cpus, Memory
 
 __all__ = [
-    "NO_GATEWAY",
     "NO_USAGE",
     "ClusterView",
     "Device",
@@ -34,7 +34,6 @@ __all__ = [
     "Member",
     "ModelState",
     "ModelStatus",
-    "NoGateway",
     "Node",
     "Outcome",
     "OutcomeKind",
@@ -104,15 +103,6 @@ class Phase(enum.Enum):
     RUNNING = "running"
     STOPPING = "stopping"
     LOST = "lost"
-
-
-@attrs.frozen(kw_only=True)
-class Endpoint:
-    """Where one replica answers; a port is ``None`` where the server does not offer that protocol."""
-
-    host: str
-    grpc: int | None
-    rest: int | None
 
 
 @attrs.frozen(kw_only=True)
@@ -313,23 +303,19 @@ class Outcome:
 # ---- the world ----
 
 
-@attrs.frozen
-class NoGateway:
-    """There is none: the endpoint list is the table."""
-
-
-NO_GATEWAY = NoGateway()
-
-
 @attrs.frozen(kw_only=True)
 class Member:
-    """One replica of a deployment, with its group, its cluster and the runtime's word about it."""
+    """One replica of a deployment, with its group, its cluster, and the words of the runtime and the gateway about it.
+
+    ``passage`` is ``None`` where the deployment has no gateway: the endpoint list is the table there.
+    """
 
     cluster: str
     reachable: bool
     group: Group
     replica: Replica
     model: ModelState | None
+    passage: Passage | None = None
 
     @property
     def ready(self) -> bool:
@@ -344,6 +330,21 @@ class Member:
             and self.model.status is ModelStatus.AVAILABLE
             and self.group.template.model.version in self.model.versions
         )
+
+    @property
+    def serving(self) -> bool:
+        """Whether it is ready and requests get to it: where there is a gateway, listed and not seen unhealthy by it."""
+        return self.ready and (self.passage is None or self.passage.serving)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether nobody is sent to it any more: the gateway was seen to have taken it out, or there is none."""
+        return self.passage is None or (self.passage.known and not self.passage.listed)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the gateway was seen to have taken it out, and to have nothing in flight to it."""
+        return self.passage is not None and self.is_out and self.passage.idle
 
     @property
     def unserved(self) -> bool:
@@ -383,6 +384,11 @@ class Shard:
     def ready(self) -> tuple[Member, ...]:
         """The members whose model is available."""
         return tuple(member for member in self.members if member.ready)
+
+    @cached_property
+    def serving(self) -> tuple[Member, ...]:
+        """The members that are ready and to which requests get."""
+        return tuple(member for member in self.members if member.serving)
 
     @cached_property
     def listed(self) -> tuple[Listed, ...]:
@@ -426,7 +432,7 @@ class World:
     shards: Mapping[str, Shard] = _NOTHING
     models: Mapping[str, ModelState] = _NO_MODELS
     holdings: Mapping[str, Holdings] = _NO_HOLDINGS
-    gateway: NoGateway = NO_GATEWAY
+    data_path: DataPath = NO_DATA_PATH
     usage: Mapping[str, Usage] = NO_USAGE
     outcomes: tuple[Outcome, ...] = ()
 

@@ -18,7 +18,15 @@ import attrs
 import pytest
 
 from roadstead.model import Scheduling
+from roadstead.shim import requests
+from roadstead.shim.cgroup import ReplicaCgroup, enter
+from roadstead.shim.files import make_private_folder, read_json, write_json
+from roadstead.shim.identity import is_running
+from roadstead.shim.spec import SPEC_FILE, Address, Limits, ShimSpec, spec_to_json
+from roadstead.shim.state import STATE_FILE, ShimState, state_from_json
+from roadstead.shim.tree import MARK
 from roadstead.spi.backend import BackendContext, Expect
+from roadstead.spi.shims import start_shim
 from roadstead.testing.subject import OWNER_ID
 from roadstead.units import Duration
 from roadstead.world import Snapshot
@@ -27,14 +35,6 @@ from roadstead_backends.local.cgroups import CgroupPlace, find_place, make_group
 from roadstead_backends.local.connect import open_backend
 from roadstead_backends.local.devices import DeviceProvider, NoDevices
 from roadstead_backends.local.options import LocalOptions
-from roadstead_backends.local.shim import requests
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup, enter
-from roadstead_backends.local.shim.files import make_private_folder, read_json, write_json
-from roadstead_backends.local.shim.identity import is_running
-from roadstead_backends.local.shim.spec import SPEC_FILE, Address, Limits, ShimSpec, spec_to_json
-from roadstead_backends.local.shim.state import STATE_FILE, ShimState, state_from_json
-from roadstead_backends.local.shim.tree import MARK
-from roadstead_backends.local.shims import start_shim
 
 T = TypeVar("T")
 SERVER = Path(__file__).with_name("server.py")

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from roadstead_backends.local.cgroups import CgroupError, CgroupPlace, make_group, replica_group
-from roadstead_backends.local.shim.backoff import Backoff
-from roadstead_backends.local.shim.cgroup import (
+from roadstead.shim.backoff import Backoff
+from roadstead.shim.cgroup import (
     cpu_seconds,
     kill_everything,
     memory_bytes,
@@ -22,9 +21,10 @@ from roadstead_backends.local.shim.cgroup import (
     remove,
     throttled_seconds,
 )
-from roadstead_backends.local.shim.children import hold, reap
-from roadstead_backends.local.shim.identity import identity_of, wait_status_of
-from roadstead_backends.local.shim.spec import Limits
+from roadstead.shim.children import hold, reap
+from roadstead.shim.identity import identity_of, wait_status_of
+from roadstead.shim.spec import Limits
+from roadstead_backends.local.cgroups import CgroupError, CgroupPlace, make_group, replica_group
 from tests.local.conftest import Shimmed, answers, ask, in_group, until
 
 MIB = 1 << 20

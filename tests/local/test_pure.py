@@ -13,20 +13,11 @@ from hypothesis import strategies as st
 
 from roadstead.model import GpuPart, ModelSpec, Resources, Secret, Template, WholeGpus
 from roadstead.reasons import ReasonCode
-from roadstead.spi.runtime import Launch, Program
-from roadstead.units import Cpus, GpuShare, Memory
-from roadstead.wire import from_wire, to_wire
-from roadstead.world import Device, GroupKey, Node, Phase
-from roadstead_backends.local.addresses import choose_address
-from roadstead_backends.local.cgroups import CgroupPlace, folder_of, parse_membership, parse_mounts
-from roadstead_backends.local.machine import Machine, foreign_memory, grantable_memory
-from roadstead_backends.local.records import GroupRecord, ReplicaRecord
-from roadstead_backends.local.room import Bound, lacks
-from roadstead_backends.local.shim.backoff import Backoff, crashes_in_a_row, wait_before
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup
-from roadstead_backends.local.shim.identity import ProcessIdentity
-from roadstead_backends.local.shim.spec import Address, Limits, LogBounds, ShimSpec, spec_from_json, spec_to_json
-from roadstead_backends.local.shim.state import (
+from roadstead.shim.backoff import Backoff, crashes_in_a_row, wait_before
+from roadstead.shim.cgroup import ReplicaCgroup
+from roadstead.shim.identity import ProcessIdentity
+from roadstead.shim.spec import Address, Limits, LogBounds, ShimSpec, spec_from_json, spec_to_json
+from roadstead.shim.state import (
     EXITS_KEPT,
     PREPARING,
     RUNNING,
@@ -38,6 +29,15 @@ from roadstead_backends.local.shim.state import (
     state_to_json,
     with_exit,
 )
+from roadstead.spi.runtime import Launch, Program
+from roadstead.units import Cpus, GpuShare, Memory
+from roadstead.wire import from_wire, to_wire
+from roadstead.world import Device, GroupKey, Node, Phase
+from roadstead_backends.local.addresses import choose_address
+from roadstead_backends.local.cgroups import CgroupPlace, folder_of, parse_membership, parse_mounts
+from roadstead_backends.local.machine import Machine, foreign_memory, grantable_memory
+from roadstead_backends.local.records import GroupRecord, ReplicaRecord
+from roadstead_backends.local.room import Bound, lacks
 from roadstead_backends.local.translate import Place, Programs, choose_cpus, expand, shim_spec
 from roadstead_backends.local.view import Seen, replica_view
 

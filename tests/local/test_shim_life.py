@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from roadstead_backends.local.shim import requests
-from roadstead_backends.local.shim import state as phases
-from roadstead_backends.local.shim.backoff import Backoff
-from roadstead_backends.local.shim.identity import identity_of, is_running, is_zombie, open_process
-from roadstead_backends.local.shim.main import ALREADY_RUNNING
-from roadstead_backends.local.shim.spawn import Program, fork_held
-from roadstead_backends.local.shim.spec import Limits, LogBounds
-from roadstead_backends.local.shim.state import EXITS_KEPT
-from roadstead_backends.local.shims import start_shim
+from roadstead.shim import requests
+from roadstead.shim import state as phases
+from roadstead.shim.backoff import Backoff
+from roadstead.shim.identity import identity_of, is_running, is_zombie, open_process
+from roadstead.shim.main import ALREADY_RUNNING
+from roadstead.shim.spawn import Program, fork_held
+from roadstead.shim.spec import Limits, LogBounds
+from roadstead.shim.state import EXITS_KEPT
+from roadstead.spi.shims import start_shim
 from tests.local.conftest import Shimmed, ShimmedServer, answers, ask, until
 
 QUICK = Backoff(initial=0.05, factor=2.0, maximum=0.2, reset_after=60.0)
@@ -351,10 +351,10 @@ class TestFootprint:
     def _imported(self) -> set[str]:
         code = (
             "import sys; before = set(sys.modules); sys.path.append(sys.argv[1]);"
-            "import roadstead_backends.local.shim.main;"
+            "import roadstead.shim.main;"
             "print(*(set(sys.modules) - before))"
         )
-        root = Path(phases.__file__).parents[3]
+        root = Path(phases.__file__).parents[2]
         command = [sys.executable, "-I", "-S", "-c", code, str(root)]
         return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
@@ -363,14 +363,14 @@ class TestFootprint:
         strangers = {
             name
             for name in self._imported()
-            if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("roadstead_backends")
+            if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("roadstead")
         }
         assert set() == strangers
 
     def test_the_shim_imports_of_us_only_its_own_package(self) -> None:
-        """The backend around it, with all that it imports, stays out."""
-        own = {name for name in self._imported() if name.startswith("roadstead_backends.local.")}
-        assert own == {name for name in own if name.startswith("roadstead_backends.local.shim")}
+        """Neither the core nor a backend comes in, with all they import; our top package holds only its version."""
+        own = {name for name in self._imported() if name.startswith("roadstead")}
+        assert {"roadstead"} == {name for name in own if not name.startswith("roadstead.shim")}
 
 
 @pytest.fixture

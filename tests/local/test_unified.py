@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead_backends.local.cgroups import DAEMON_LEAF, find_place, is_usable, make_group, parse_mounts, replica_group
-from roadstead_backends.local.shim.cgroup import (
+from roadstead.shim.cgroup import (
     ReplicaCgroup,
     cpu_seconds,
     kill_everything,
@@ -28,6 +27,7 @@ from roadstead_backends.local.shim.cgroup import (
     remove,
     throttled_seconds,
 )
+from roadstead_backends.local.cgroups import DAEMON_LEAF, find_place, is_usable, make_group, parse_mounts, replica_group
 from tests.local.conftest import in_group, until
 
 FILES = {

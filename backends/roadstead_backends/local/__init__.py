@@ -1,8 +1,5 @@
 """The machine in front of you as a cluster: replicas are processes, each under a shim of its own.
 
 What belongs here: the ``local`` backend (directed), the place of limits (control groups, or affinity and a watchdog),
-the addresses and devices of this machine, and ``shim``, the small node agent that outlives the daemon. What does not:
-any decision about which group has how many replicas.
-
-This module imports nothing, because every shim imports it.
+and the addresses and devices of this machine. What does not: any decision about which group has how many replicas.
 """

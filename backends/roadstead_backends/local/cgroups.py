@@ -17,7 +17,7 @@ from pathlib import Path
 
 import attrs
 
-from roadstead_backends.local.shim.cgroup import UNLIMITED, ReplicaCgroup
+from roadstead.shim.cgroup import UNLIMITED, ReplicaCgroup
 
 __all__ = [
     "DAEMON_LEAF",

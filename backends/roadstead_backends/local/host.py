@@ -12,6 +12,9 @@ from pathlib import Path
 import roadstead
 from roadstead.capabilities import Capabilities, GpuKind, Limit
 from roadstead.model import Scheduling, Template
+from roadstead.shim.cgroup import ReplicaCgroup
+from roadstead.shim.secret import KINDS
+from roadstead.shim.spec import ShimSpec
 from roadstead.spi.runtime import ConfigFile, Launch, Program
 from roadstead.units import Cpus, Memory
 from roadstead.world import Device, Node
@@ -22,9 +25,6 @@ from roadstead_backends.local.devices import DeviceProvider, GpuDevice
 from roadstead_backends.local.machine import foreign_memory, grantable_memory, read_machine
 from roadstead_backends.local.options import LocalOptions
 from roadstead_backends.local.records import ReplicaRecord
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup
-from roadstead_backends.local.shim.secret import KINDS
-from roadstead_backends.local.shim.spec import ShimSpec
 from roadstead_backends.local.translate import Place, Programs, choose_cpus, config_files, shim_spec
 
 __all__ = ["Host"]

@@ -9,7 +9,15 @@ from pathlib import Path
 import attrs
 
 from roadstead.model import Template
+from roadstead.shim import requests
+from roadstead.shim import state as phases
+from roadstead.shim.cgroup import ReplicaCgroup, memory_bytes, remove
+from roadstead.shim.files import make_private_folder, write_json, write_whole
+from roadstead.shim.spec import SPEC_FILE, spec_to_json
+from roadstead.shim.state import ShimState
+from roadstead.shim.tree import resident_bytes, tree_of
 from roadstead.spi.runtime import Launch
+from roadstead.spi.shims import Shims, secrets_environment
 from roadstead.template import from_canonical
 from roadstead.units import Duration
 from roadstead.world import GroupKey, Replica
@@ -20,14 +28,6 @@ from roadstead_backends.local.logs import tail_of
 from roadstead_backends.local.measure import Measurable
 from roadstead_backends.local.records import GroupRecord, ReplicaRecord
 from roadstead_backends.local.room import Bound
-from roadstead_backends.local.shim import requests
-from roadstead_backends.local.shim import state as phases
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup, memory_bytes, remove
-from roadstead_backends.local.shim.files import make_private_folder, write_json, write_whole
-from roadstead_backends.local.shim.spec import SPEC_FILE, spec_to_json
-from roadstead_backends.local.shim.state import ShimState
-from roadstead_backends.local.shim.tree import resident_bytes, tree_of
-from roadstead_backends.local.shims import Shims, secrets_environment
 from roadstead_backends.local.store import Store
 from roadstead_backends.local.translate import CONFIG_FOLDER
 from roadstead_backends.local.view import Seen, incarnation, replica_view

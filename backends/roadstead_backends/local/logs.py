@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from roadstead_backends.local.shim.log import log_files
-from roadstead_backends.local.shim.spec import LogBounds
+from roadstead.shim.log import log_files
+from roadstead.shim.spec import LogBounds
 
 __all__ = ["read_log", "tail_of"]
 

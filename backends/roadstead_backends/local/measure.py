@@ -9,11 +9,11 @@ from pathlib import Path
 
 import attrs
 
+from roadstead.shim.cgroup import ReplicaCgroup, cpu_seconds, memory_bytes
+from roadstead.shim.tree import Tree, resident_bytes
 from roadstead.units import Cpus, Memory
 from roadstead.world import Usage
 from roadstead_backends.local.devices import DeviceProvider, GpuDevice
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup, cpu_seconds, memory_bytes
-from roadstead_backends.local.shim.tree import Tree, resident_bytes
 
 __all__ = ["Measurable", "Meter", "rate"]
 

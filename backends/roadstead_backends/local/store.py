@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from roadstead.errors import StateError
+from roadstead.shim.files import flush_folder, make_private_folder, write_json
 from roadstead.wire import from_wire, to_wire
 from roadstead.world import GroupKey
 from roadstead_backends.local.records import ClusterRecord, GroupRecord, ReplicaRecord
-from roadstead_backends.local.shim.files import flush_folder, make_private_folder, write_json
 
 __all__ = ["Lock", "Store", "lock_file", "lock_folder"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import attrs
 
 from roadstead.model import GpuPart, Template
+from roadstead.shim.backoff import Backoff
+from roadstead.shim.cgroup import ReplicaCgroup
+from roadstead.shim.spec import Address, Limits, ShimSpec
 from roadstead.spi.runtime import ConfigFile, Launch
 from roadstead_backends.local.devices import GpuDevice
-from roadstead_backends.local.shim.backoff import Backoff
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup
-from roadstead_backends.local.shim.spec import Address, Limits, ShimSpec
 
 __all__ = ["CONFIG_FOLDER", "Place", "Programs", "choose_cpus", "config_files", "environment", "expand", "shim_spec"]
 

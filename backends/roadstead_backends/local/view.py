@@ -7,13 +7,13 @@ import datetime as dt
 import attrs
 
 from roadstead.reasons import Reason, ReasonCode
+from roadstead.shim import state as phases
+from roadstead.shim.identity import ProcessIdentity
+from roadstead.shim.state import Exit as ShimExit
+from roadstead.shim.state import ShimState
 from roadstead.spi.runtime import Launch
 from roadstead.world import Endpoint, Exit, Phase, Replica
 from roadstead_backends.local.records import ReplicaRecord
-from roadstead_backends.local.shim import state as phases
-from roadstead_backends.local.shim.identity import ProcessIdentity
-from roadstead_backends.local.shim.state import Exit as ShimExit
-from roadstead_backends.local.shim.state import ShimState
 
 __all__ = ["Seen", "incarnation", "replica_view"]
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import attrs
 
 from roadstead.spi.backend import Backend, BackendContext
+from roadstead.spi.gateway import Gateway, GatewayContext
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.spi.runtime import Runtime
 
@@ -79,11 +80,11 @@ class RuntimePlugin(PluginRecord):
 
 @attrs.frozen(kw_only=True)
 class GatewayPlugin(PluginRecord):
-    """A kind of gateway."""
+    """A kind of gateway; ``options`` as for :class:`BackendPlugin`."""
 
     kind: ClassVar[str] = "gateway"
 
-    factory: Callable[..., object] | str
+    factory: Callable[[GatewayContext], Gateway] | str
     options: type[Any] = NoOptions
 
 

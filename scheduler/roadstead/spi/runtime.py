@@ -24,7 +24,7 @@ from roadstead.model import Template
 from roadstead.units import Duration
 from roadstead.world import Endpoint, ModelState
 
-__all__ = ["ConfigFile", "Launch", "Program", "Runtime", "Server"]
+__all__ = ["Check", "ConfigFile", "Launch", "Program", "Runtime", "Server"]
 
 
 @attrs.frozen
@@ -51,12 +51,20 @@ class Program:
             raise ValueError("a program is either a module or an executable")
 
 
+@attrs.frozen
+class Check:
+    """What a healthy server answers over REST: ``GET path`` gives 200 and a body with ``expects`` in it."""
+
+    path: str
+    expects: str
+
+
 @attrs.frozen(kw_only=True)
 class Launch:
     """How to start a server, whatever starts it.
 
     ``image`` is for clusters that run containers. ``rest_ready_path`` answers 200 over REST when the model's version is
-    known.
+    known. ``check`` is what a gateway asks by itself, and is the same for all versions of one model.
     """
 
     program: Program
@@ -67,6 +75,7 @@ class Launch:
     rest_port: int | None = None
     image: str | None = None
     rest_ready_path: str = ""
+    check: Check | None = None
 
 
 @attrs.frozen(kw_only=True)

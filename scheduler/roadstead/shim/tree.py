@@ -11,8 +11,8 @@ import os
 import signal
 from typing import Protocol
 
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup, kill_everything, processes
-from roadstead_backends.local.shim.identity import is_zombie
+from roadstead.shim.cgroup import ReplicaCgroup, kill_everything, processes
+from roadstead.shim.identity import is_zombie
 
 MARK = "ROADSTEAD_REPLICA"
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -8,7 +8,7 @@ import select
 import time
 from typing import NamedTuple
 
-from roadstead_backends.local.shim.identity import ProcessIdentity, open_process, wait_status_of
+from roadstead.shim.identity import ProcessIdentity, open_process, wait_status_of
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 

@@ -11,7 +11,7 @@ import os
 import signal
 from typing import Any, NamedTuple
 
-from roadstead_backends.local.shim.files import read_json, write_json
+from roadstead.shim.files import read_json, write_json
 
 STOP_FILE = "stop.json"
 RESTART_FILE = "restart.json"

@@ -7,11 +7,11 @@ import fcntl
 import os
 import sys
 
-from roadstead_backends.local.shim.files import PRIVATE_FILE, read_json
-from roadstead_backends.local.shim.spawn import become_subreaper
-from roadstead_backends.local.shim.spec import SPEC_FILE, spec_from_json
-from roadstead_backends.local.shim.state import STATE_FILE, ShimState, state_from_json
-from roadstead_backends.local.shim.supervisor import Supervisor
+from roadstead.shim.files import PRIVATE_FILE, read_json
+from roadstead.shim.spawn import become_subreaper
+from roadstead.shim.spec import SPEC_FILE, spec_from_json
+from roadstead.shim.state import STATE_FILE, ShimState, state_from_json
+from roadstead.shim.supervisor import Supervisor
 
 LOCK_FILE = "shim.lock"
 ALREADY_RUNNING = 3

@@ -12,8 +12,8 @@ import os
 import socket
 from typing import NamedTuple
 
-from roadstead_backends.local.shim.files import read_text
-from roadstead_backends.local.shim.spec import Address
+from roadstead.shim.files import read_text
+from roadstead.shim.spec import Address
 
 _LISTENING = "0A"
 _ANY_V4 = "00000000"

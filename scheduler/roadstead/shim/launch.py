@@ -11,9 +11,9 @@ import os
 import sys
 
 if __name__ == "__main__":
-    # .../roadstead_backends/local/shim/launch.py: four levels up lies the folder that holds the package.
-    package_root = os.path.abspath(__file__).rsplit(os.sep, 4)[0]
+    # .../roadstead/shim/launch.py: three levels up lies the folder that holds the package.
+    package_root = os.path.abspath(__file__).rsplit(os.sep, 3)[0]
     sys.path.append(package_root)
-    from roadstead_backends.local.shim.main import main  # the path has to be set first
+    from roadstead.shim.main import main  # the path has to be set first
 
     sys.exit(main(sys.argv))

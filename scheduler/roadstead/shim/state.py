@@ -3,7 +3,7 @@
 import signal
 from typing import Any, NamedTuple
 
-from roadstead_backends.local.shim.identity import ProcessIdentity
+from roadstead.shim.identity import ProcessIdentity
 
 STATE_FILE = "state.json"
 EXITS_KEPT = 8

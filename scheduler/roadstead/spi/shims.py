@@ -18,11 +18,11 @@ from pathlib import Path
 
 import attrs
 
-from roadstead_backends.local.shim import launch
-from roadstead_backends.local.shim.files import PRIVATE_FILE, read_json
-from roadstead_backends.local.shim.identity import open_process
-from roadstead_backends.local.shim.requests import WAKE
-from roadstead_backends.local.shim.state import STATE_FILE, ShimState, state_from_json
+from roadstead.shim import launch
+from roadstead.shim.files import PRIVATE_FILE, read_json
+from roadstead.shim.identity import open_process
+from roadstead.shim.requests import WAKE
+from roadstead.shim.state import STATE_FILE, ShimState, state_from_json
 
 __all__ = ["ERRORS_FILE", "Shims", "secrets_environment", "start_shim"]
 

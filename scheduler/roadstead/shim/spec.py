@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from roadstead_backends.local.shim.backoff import Backoff
-from roadstead_backends.local.shim.cgroup import ReplicaCgroup
+from roadstead.shim.backoff import Backoff
+from roadstead.shim.cgroup import ReplicaCgroup
 
 SPEC_FILE = "spec.json"
 FORMAT = 1

@@ -12,9 +12,9 @@ import os
 import signal
 from typing import NamedTuple, NoReturn
 
-from roadstead_backends.local.shim.cgroup import enter
-from roadstead_backends.local.shim.identity import ProcessIdentity, identity_of
-from roadstead_backends.local.shim.spec import Limits
+from roadstead.shim.cgroup import enter
+from roadstead.shim.identity import ProcessIdentity, identity_of
+from roadstead.shim.spec import Limits
 
 _PR_SET_CHILD_SUBREAPER = 36
 _FAILED = 127

@@ -13,8 +13,8 @@ import errno
 import fcntl
 import os
 
-from roadstead_backends.local.shim.files import PRIVATE_FILE, remove_if_there
-from roadstead_backends.local.shim.spec import LogBounds
+from roadstead.shim.files import PRIVATE_FILE, remove_if_there
+from roadstead.shim.spec import LogBounds
 
 LOG_FILE = "server.log"
 PIPE_FILE = "log.pipe"

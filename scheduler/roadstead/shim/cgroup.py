@@ -13,8 +13,8 @@ import os
 import signal
 from typing import NamedTuple
 
-from roadstead_backends.local.shim.files import read_text
-from roadstead_backends.local.shim.identity import is_zombie
+from roadstead.shim.files import read_text
+from roadstead.shim.identity import is_zombie
 
 UNLIMITED = "max"
 

@@ -15,19 +15,19 @@ import signal
 import time
 from typing import Any, NamedTuple
 
-from roadstead_backends.local.shim import state as phases
-from roadstead_backends.local.shim.backoff import crashes_in_a_row, wait_before
-from roadstead_backends.local.shim.cgroup import allow_processes, oom_kills, remove
-from roadstead_backends.local.shim.children import Child, Ended, age, hold, let_go, reap
-from roadstead_backends.local.shim.files import write_json
-from roadstead_backends.local.shim.identity import identity_of
-from roadstead_backends.local.shim.listeners import explain_taken, listener_at
-from roadstead_backends.local.shim.log import BoundedLog
-from roadstead_backends.local.shim.requests import WAKE, notify, restart_request, stop_request
-from roadstead_backends.local.shim.secret import SecretError, look_up
-from roadstead_backends.local.shim.spawn import Program, fork_held
-from roadstead_backends.local.shim.spec import ShimSpec
-from roadstead_backends.local.shim.state import (
+from roadstead.shim import state as phases
+from roadstead.shim.backoff import crashes_in_a_row, wait_before
+from roadstead.shim.cgroup import allow_processes, oom_kills, remove
+from roadstead.shim.children import Child, Ended, age, hold, let_go, reap
+from roadstead.shim.files import write_json
+from roadstead.shim.identity import identity_of
+from roadstead.shim.listeners import explain_taken, listener_at
+from roadstead.shim.log import BoundedLog
+from roadstead.shim.requests import WAKE, notify, restart_request, stop_request
+from roadstead.shim.secret import SecretError, look_up
+from roadstead.shim.spawn import Program, fork_held
+from roadstead.shim.spec import ShimSpec
+from roadstead.shim.state import (
     STATE_FILE,
     Exit,
     ShimState,
@@ -35,7 +35,7 @@ from roadstead_backends.local.shim.state import (
     state_to_json,
     with_exit,
 )
-from roadstead_backends.local.shim.tree import MARK, resident_bytes, signal_all, tree_of
+from roadstead.shim.tree import MARK, resident_bytes, signal_all, tree_of
 
 _SWEEP_EVERY = 0.01
 _KILL_AGAIN_EVERY = 0.5

@@ -1,0 +1,203 @@
+"""What gateways do and measure, as frozen values: who gets requests, who is idle, and how much load there is.
+
+A :class:`GatewayView` is one gateway's answer at one moment. What decisions about replicas need of it is small and
+rarely changes (:class:`Passage`). The numbers of the load change all the time and stand apart, so that they make nobody
+look again at a deployment whose endpoints are as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import attrs
+
+__all__ = [
+    "ABSENT_PASSAGE",
+    "NO_DATA_PATH",
+    "NO_LOAD",
+    "UNKNOWN_PASSAGE",
+    "DataPath",
+    "Endpoint",
+    "GatewayState",
+    "GatewayView",
+    "Latency",
+    "Load",
+    "Passage",
+    "RouteLoad",
+    "RouteView",
+    "Seen",
+    "Unseen",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """Where one replica answers; a port is ``None`` where the server does not offer that protocol."""
+
+    host: str
+    grpc: int | None
+    rest: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Passage:
+    """How requests get from a gateway to one endpoint now.
+
+    ``known`` is false while the gateway does not answer: the rest is then what it last showed. ``listed``: it may be
+    sent new requests. ``serving``: the table in force lists it, and the gateway does not see it unhealthy. ``idle``:
+    nothing is in flight to it, as far as that matters; it is false for one that is listed.
+    """
+
+    known: bool = True
+    listed: bool
+    serving: bool
+    idle: bool
+
+
+ABSENT_PASSAGE = Passage(listed=False, serving=False, idle=True)
+"""Of an endpoint that a gateway which answers does not have."""
+
+UNKNOWN_PASSAGE = Passage(known=False, listed=True, serving=False, idle=False)
+"""Of an endpoint that a gateway which never answered may have."""
+
+
+@attrs.frozen(kw_only=True)
+class RouteView:
+    """One deployment's route in a gateway; ``problem`` says why clients cannot use it, or is empty.
+
+    ``port`` is where clients connect. An endpoint that is not in ``passages`` is not in the gateway.
+    """
+
+    port: int
+    passages: Mapping[Endpoint, Passage]
+    problem: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Latency:
+    """Percentiles of how long the replicas took to answer, over the last interval, in milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@attrs.frozen(kw_only=True)
+class Load:
+    """How much one endpoint, or all of a route, has to do.
+
+    ``requests`` and ``errors`` count since the gateway started. ``rate`` and ``error_rate`` are per second over the
+    last interval, and ``None`` until there are two readings. An error is an answer that says that the server failed.
+    ``latency`` is ``None`` where nothing was answered in the interval, or the gateway does not measure it.
+    """
+
+    in_flight: int
+    requests: int
+    errors: int
+    rate: float | None = None
+    error_rate: float | None = None
+    latency: Latency | None = None
+
+
+NO_LOAD = Load(in_flight=0, requests=0, errors=0)
+
+
+@attrs.frozen(kw_only=True)
+class RouteLoad:
+    """The load of one route, as a whole and by endpoint."""
+
+    total: Load
+    endpoints: Mapping[Endpoint, Load] = MappingProxyType({})
+
+
+_NO_ROUTES: Mapping[str, RouteView] = MappingProxyType({})
+_NO_LOADS: Mapping[str, RouteLoad] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class GatewayView:
+    """One gateway at one moment; mappings are keyed by deployment.
+
+    ``settled``: the newest table that it was offered is in force. ``problem`` says why not, in the gateway's own words,
+    or what else is wrong with it. A route that did not change since the last view is the same object.
+    """
+
+    settled: bool
+    routes: Mapping[str, RouteView] = _NO_ROUTES
+    loads: Mapping[str, RouteLoad] = _NO_LOADS
+    problem: str = ""
+
+
+@attrs.frozen
+class Seen:
+    """The gateway answered."""
+
+    view: GatewayView
+
+
+@attrs.frozen(kw_only=True)
+class Unseen:
+    """The gateway did not answer, since ``since`` (ms since the epoch), with what it last showed, if it ever did."""
+
+    since: int
+    error: str
+    view: GatewayView | None = None
+
+
+GatewayState = Seen | Unseen
+
+
+_NO_GATEWAYS: Mapping[str, GatewayState] = MappingProxyType({})
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class DataPath:
+    """All gateways by name, and ``via``: the name of the gateway of each deployment that has one."""
+
+    gateways: Mapping[str, GatewayState] = _NO_GATEWAYS
+    via: Mapping[str, str] = _NOWHERE
+
+    def routes(self, gateway: str) -> Mapping[str, RouteView]:
+        """Return the routes that a gateway last showed."""
+        state = self.gateways.get(gateway)
+        return state.view.routes if state is not None and state.view is not None else _NO_ROUTES
+
+    def passage(self, deployment: str, endpoint: Endpoint | None) -> Passage | None:
+        """Return how requests for ``deployment`` get to ``endpoint``; ``None`` where no gateway has to do with that.
+
+        It serves where its own gateway says so. It is out only when no gateway lists it: one that the deployment has
+        left may still do so for a moment.
+        """
+        own = self.via.get(deployment)
+        others = [name for name in self.gateways if name != own and deployment in self.routes(name)]
+        if own is None and not others:
+            return None
+        if endpoint is None:
+            return ABSENT_PASSAGE
+        passages = [self._through(name, deployment, endpoint) for name in others]
+        if own is None:
+            return _together(passages, serving=True)
+        through = self._through(own, deployment, endpoint)
+        return _together([through, *passages], serving=through.serving) if passages else through
+
+    def _through(self, gateway: str, deployment: str, endpoint: Endpoint) -> Passage:
+        """Return what one gateway says; while it does not answer, what it last said, and that it is not known."""
+        route = self.routes(gateway).get(deployment)
+        said = route.passages.get(endpoint) if route is not None else None
+        if isinstance(self.gateways.get(gateway), Seen):
+            return said or ABSENT_PASSAGE
+        return attrs.evolve(said, known=False) if said is not None else UNKNOWN_PASSAGE
+
+
+NO_DATA_PATH = DataPath()
+
+
+def _together(passages: Sequence[Passage], *, serving: bool) -> Passage:
+    return Passage(
+        known=all(one.known for one in passages),
+        listed=any(one.listed for one in passages),
+        serving=serving,
+        idle=all(one.idle for one in passages),
+    )
