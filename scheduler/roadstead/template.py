@@ -11,6 +11,8 @@ import base64
 import hashlib
 import json
 
+import attrs
+
 from roadstead.model import Target, Template
 from roadstead.wire import from_wire, to_wire
 
@@ -18,6 +20,7 @@ __all__ = ["CANONICAL_VERSION", "REVISION_LENGTH", "canonical", "from_canonical"
 
 CANONICAL_VERSION = 1
 REVISION_LENGTH = 10
+_ANY_VERSION = -1
 
 
 def canonical(template: Template) -> str:
@@ -44,6 +47,14 @@ def revision(template: Template) -> str:
     return base64.b32encode(digest).decode("ascii").lower()[:REVISION_LENGTH]
 
 
-def target(cluster: str, template: Template) -> Target:
-    """Return ``template`` as what a deployment runs on ``cluster``."""
-    return Target(cluster=cluster, template=template, revision=revision(template))
+def target(cluster: str, template: Template, *, reloads: bool = False) -> Target:
+    """Return ``template`` as what a deployment runs on ``cluster``.
+
+    Where the deployment ``reloads``, the version is no part of what a replica embodies: the same replica loads another
+    one. Its revision is therefore that of the template with version -1, which no model has, and without digest. So it
+    outlives a change of these two, and differs from the revision of the same deployment when it does not reload.
+    """
+    if not reloads:
+        return Target(cluster=cluster, template=template, revision=revision(template))
+    model = attrs.evolve(template.model, version=_ANY_VERSION, digest=None)
+    return Target(cluster=cluster, template=template, revision=revision(attrs.evolve(template, model=model)))

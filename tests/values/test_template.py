@@ -74,6 +74,17 @@ FULL = Template(
     ),
     backend_options='{"priority_class":"high"}',
 )
+OTHER_VERSION = attrs.evolve(PLAIN, model=attrs.evolve(PLAIN.model, version=2))
+OTHER_TEMPLATES = [
+    attrs.evolve(PLAIN, model=attrs.evolve(PLAIN.model, source="/models/other")),
+    attrs.evolve(PLAIN, resources=Resources(cpu=Cpus(1_001))),
+    attrs.evolve(PLAIN, resources=Resources(gpu=GpuPart(share=GpuShare(500)))),
+    attrs.evolve(PLAIN, resources=Resources(gpu=WholeGpus(count=1))),
+    attrs.evolve(PLAIN, env=(Variable("A", ""),)),
+    attrs.evolve(PLAIN, stop=StopSpec(kill_after=Duration(1))),
+    attrs.evolve(PLAIN, backend_options="{}"),
+    attrs.evolve(PLAIN, runtime=RuntimeSpec(batching=None)),
+]
 
 
 def test_the_revision_of_a_known_template_never_changes() -> None:
@@ -120,20 +131,7 @@ def test_a_revision_is_ten_lower_case_base_32_characters(template: Template) -> 
     assert set(text) <= set(string.ascii_lowercase + "234567")
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        attrs.evolve(PLAIN, model=attrs.evolve(PLAIN.model, version=2)),
-        attrs.evolve(PLAIN, model=attrs.evolve(PLAIN.model, source="/models/other")),
-        attrs.evolve(PLAIN, resources=Resources(cpu=Cpus(1_001))),
-        attrs.evolve(PLAIN, resources=Resources(gpu=GpuPart(share=GpuShare(500)))),
-        attrs.evolve(PLAIN, resources=Resources(gpu=WholeGpus(count=1))),
-        attrs.evolve(PLAIN, env=(Variable("A", ""),)),
-        attrs.evolve(PLAIN, stop=StopSpec(kill_after=Duration(1))),
-        attrs.evolve(PLAIN, backend_options="{}"),
-        attrs.evolve(PLAIN, runtime=RuntimeSpec(batching=None)),
-    ],
-)
+@pytest.mark.parametrize("changed", [OTHER_VERSION, *OTHER_TEMPLATES])
 def test_any_change_of_the_template_is_a_new_revision(changed: Template) -> None:
     """All that a running replica embodies is in its name."""
     assert revision(PLAIN) != revision(changed)
@@ -163,3 +161,31 @@ def test_a_target_carries_its_revision(template: Template, cluster: str) -> None
     """What a deployment runs on a cluster is the template with its name there."""
     made = target(cluster, template)
     assert (cluster, template, revision(template)) == (made.cluster, made.template, made.revision)
+
+
+@given(templates(), st.integers(0, 9), st.none() | st.just("ab" * 32))
+def test_a_version_is_no_part_of_the_revision_where_replicas_reload(
+    template: Template, version: int, digest: str | None
+) -> None:
+    """The same replicas load another version, and the target says in full which one."""
+    other = attrs.evolve(template, model=attrs.evolve(template.model, version=version, digest=digest))
+    one, another = target("here", template, reloads=True), target("here", other, reloads=True)
+    assert one.revision == another.revision
+    assert (template, other) == (one.template, another.template)
+
+
+@given(templates())
+def test_going_to_reload_or_from_it_is_a_new_revision(template: Template) -> None:
+    """A replica that was started to keep its version is not one that can be told to load another."""
+    assert target("here", template).revision != target("here", template, reloads=True).revision
+
+
+@pytest.mark.parametrize("changed", OTHER_TEMPLATES)
+def test_all_but_the_version_stays_in_the_revision_where_replicas_reload(changed: Template) -> None:
+    """Whatever else a replica embodies still makes a new one."""
+    assert target("here", PLAIN, reloads=True).revision != target("here", changed, reloads=True).revision
+
+
+def test_the_revision_of_a_known_template_that_reloads_never_changes() -> None:
+    """It is on running clusters too."""
+    assert "ol4ewtvsvh" == target("here", FULL, reloads=True).revision
