@@ -68,6 +68,7 @@ class BackOff:
 
 
 _NO_TIMES: Mapping[str, int] = MappingProxyType({})
+_NOT_LEAVING: Mapping[str, int | None] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, GroupMemory] = MappingProxyType({})
 
 
@@ -77,12 +78,13 @@ class DeploymentMemory:
 
     ``at`` is when the accumulators were last brought forward (ms since the epoch), and stands still while there are
     none. ``leaving`` holds, for every replica that was taken out of the table, for how many milliseconds it has been
-    out; ``unready`` for how many a running server has not been ready.
+    out, and ``None`` as long as the gateway has not been seen to follow; ``unready`` for how many a running server has
+    not been ready.
     """
 
     at: int
     groups: Mapping[str, GroupMemory] = _NO_GROUPS
-    leaving: Mapping[str, int] = _NO_TIMES
+    leaving: Mapping[str, int | None] = _NOT_LEAVING
     unready: Mapping[str, int] = _NO_TIMES
 
 

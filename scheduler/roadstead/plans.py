@@ -73,8 +73,9 @@ class Bind:
 class Shrink:
     """Lower a group's count to ``target``.
 
-    ``retire`` are drained. Just before, ``standing`` must still serve, and none of ``idle`` may: these were taken for
-    not serving, so that nothing stands in for them.
+    ``retire`` are drained: the gateway was seen to list none of them, and to have nothing in flight to them, except to
+    those that are ``overdue``, whose grace is over. Just before, that must still be so, ``standing`` must still serve,
+    and none of ``idle`` may: these were taken for not serving, so that nothing stands in for them.
     """
 
     cluster: str
@@ -85,6 +86,7 @@ class Shrink:
     target: int
     was: int
     retire: tuple[str, ...]
+    overdue: tuple[str, ...] = ()
     version: str
     standing: tuple[Standing, ...]
     idle: tuple[str, ...] = ()
@@ -149,9 +151,14 @@ class Held:
 
 @attrs.frozen
 class Table:
-    """Where each deployment answers; a deployment without endpoints is in it with none."""
+    """Where each deployment answers; a deployment without endpoints is in it with none.
+
+    ``draining``, for deployments with a gateway, are endpoints that get no new request and to which some may be in
+    flight: they stay where the gateway shows that.
+    """
 
     endpoints: Mapping[str, tuple[Listed, ...]] = MappingProxyType({})
+    draining: Mapping[str, tuple[Listed, ...]] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)

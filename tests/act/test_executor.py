@@ -255,7 +255,7 @@ def test_the_table_is_published_even_when_nothing_is_to_be_done(stage: Stage) ->
 @pytest.mark.parametrize(
     ("snapshot", "text"),
     [
-        (_seen(ready=False), "r1 is counted on and not ready"),
+        (_seen(ready=False), "r1 is counted on and does not serve"),
         (_seen(incarnation="i2"), "r1 is counted on and was restarted"),
         (_seen(version="v2"), "was changed since the plan was made"),
         (Snapshot(capabilities=ABLE), "r1 is counted on and gone"),
@@ -342,7 +342,7 @@ def test_a_look_that_came_too_late_vouches_for_nothing(stage: Stage) -> None:
 
     assert [] == stage.here.calls
     assert "there does not answer" in hangs.text
-    assert "r1 is counted on and not ready" in outcome.text
+    assert "r1 is counted on and does not serve" in outcome.text
 
 
 # ---- errors ----

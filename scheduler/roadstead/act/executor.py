@@ -18,7 +18,7 @@ from roadstead.act.calls import call, done, failed
 from roadstead.act.clock import Clock
 from roadstead.act.cluster import Cluster
 from roadstead.act.observer import Observer
-from roadstead.act.preconditions import Destructive, concerned, objection
+from roadstead.act.preconditions import Destructive, Now, concerned, objection
 from roadstead.errors import Conflict, OutcomeUnknown, Retryable, Unreachable
 from roadstead.model import Fleet
 from roadstead.plans import Bind, Grow, Plan, Step, Table
@@ -92,10 +92,10 @@ class Executor:
         while steps:
             views = self.observer.views(frozenset().union(*(concerned(step) for step in steps)), anew=True)
             fresh_until = self.clock.monotonic() + FRESH.seconds
-            models = self.observer.models()
+            now = Now(views=views, models=self.observer.models())
             allowed: list[Step] = []
             for step in steps:
-                against = objection(step, views, models)
+                against = objection(step, now)
                 if against is None:
                     allowed.append(step)
                 elif (part := parts.get(step.cluster)) is not None:

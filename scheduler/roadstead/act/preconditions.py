@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
+
+from roadstead.decide.rollout import may_stop_at_once
 from roadstead.plans import Delete, Restart, Shrink, Standing
+from roadstead.traffic import NO_DATA_PATH, DataPath
 from roadstead.world import ClusterView, Group, Member, ModelState, Reachable, Replica
 
-__all__ = ["Destructive", "concerned", "objection"]
+__all__ = ["Destructive", "Now", "concerned", "objection"]
 
 Destructive = Shrink | Delete | Restart
 
@@ -17,45 +21,76 @@ def concerned(step: Destructive) -> frozenset[str]:
     return frozenset({step.cluster, *(standing.cluster for standing in step.standing)})
 
 
-def objection(step: Destructive, views: Mapping[str, ClusterView], models: Mapping[str, ModelState]) -> str | None:
+@attrs.frozen(kw_only=True)
+class Now:
+    """What is seen just before a step: ``views`` and ``data_path`` are of this moment, ``models`` the newest word."""
+
+    views: Mapping[str, ClusterView]
+    models: Mapping[str, ModelState]
+    data_path: DataPath = NO_DATA_PATH
+
+    def member(self, cluster: str, group: Group, replica: Replica) -> Member:
+        """Return a replica with what is said of it now."""
+        return Member(
+            cluster=cluster,
+            reachable=True,
+            group=group,
+            replica=replica,
+            model=self.models.get(replica.id),
+            passage=self.data_path.passage(group.key.deployment, replica.endpoint),
+        )
+
+
+def objection(step: Destructive, now: Now) -> str | None:
     """Return why ``step`` must not be taken any more, or ``None`` where it may be.
 
-    ``views`` are of just now, ``models`` the newest word about each replica's model. The group must be as the plan saw
-    it, and every replica that the plan counts on must be the same process and still serve.
+    The group must be as the plan saw it, every replica that the plan counts on must be the same process and still
+    serve, and whoever goes must still be out of the gateway, with nothing in flight unless its grace is over.
     """
     for standing in step.standing:
-        missing = _missing(standing, views.get(standing.cluster), models)
+        missing = _missing(standing, now)
         if missing is not None:
             return missing
-    view = views.get(step.cluster)
+    view = now.views.get(step.cluster)
     if not isinstance(view, Reachable):
         return f"{step.cluster} does not answer"
     if isinstance(step, Restart):
-        return _changed_replica(step, view, models)
+        return _changed_replica(step, view, now)
     group = next((group for group in view.snapshot.groups if group.key == step.group), None)
     if group is None:
         return f"{step.group} is gone" if isinstance(step, Shrink) else None
     if group.version != step.version:
         return f"{step.group} was changed since the plan was made"
     if isinstance(step, Shrink):
-        return _serving_after_all(step, group, models)
+        return _serving_after_all(step, group, now) or _busy_after_all(step, group, now)
     return None
 
 
-def _serving_after_all(step: Shrink | Restart, group: Group, models: Mapping[str, ModelState]) -> str | None:
-    """Return why a replica that was to go for serving nobody may not: it became ready since."""
+def _serving_after_all(step: Shrink | Restart, group: Group, now: Now) -> str | None:
+    """Return why a replica that was to go for serving nobody may not: it serves now."""
     for replica in group.replicas:
-        if replica.id in step.idle and _is_ready(step.cluster, group, replica, models):
+        if replica.id in step.idle and now.member(step.cluster, group, replica).serving:
             return f"{replica.id} became ready since the plan was made"
     return None
 
 
-def _is_ready(cluster: str, group: Group, replica: Replica, models: Mapping[str, ModelState]) -> bool:
-    return Member(cluster=cluster, reachable=True, group=group, replica=replica, model=models.get(replica.id)).ready
+def _busy_after_all(step: Shrink, group: Group, now: Now) -> str | None:
+    """Return why a replica that was drained may not go: a gateway sends it requests, or some are in flight to it."""
+    for replica in group.replicas:
+        if replica.id not in step.retire:
+            continue
+        member = now.member(step.cluster, group, replica)
+        if not member.is_out:
+            return f"the gateway may send requests to {replica.id}"
+        if member.passage is None or member.is_idle or may_stop_at_once(member) or replica.id in step.overdue:
+            continue
+        return f"requests are in flight to {replica.id}"
+    return None
 
 
-def _missing(standing: Standing, view: ClusterView | None, models: Mapping[str, ModelState]) -> str | None:
+def _missing(standing: Standing, now: Now) -> str | None:
     """Return why a replica that the plan counts on cannot be counted on."""
+    view = now.views.get(standing.cluster)
     if not isinstance(view, Reachable):
         return f"{standing.cluster} does not answer, and {standing.replica} there is counted on"
     found = _find(view, standing.replica)
@@ -64,18 +99,20 @@ def _missing(standing: Standing, view: ClusterView | None, models: Mapping[str, 
     group, replica = found
     if replica.incarnation != standing.incarnation:
         return f"{standing.replica} is counted on and was restarted"
-    ready = _is_ready(standing.cluster, group, replica, models)
-    return None if ready else f"{standing.replica} is counted on and not ready"
+    serving = now.member(standing.cluster, group, replica).serving
+    return None if serving else f"{standing.replica} is counted on and does not serve"
 
 
-def _changed_replica(step: Restart, view: Reachable, models: Mapping[str, ModelState]) -> str | None:
+def _changed_replica(step: Restart, view: Reachable, now: Now) -> str | None:
     found = _find(view, step.replica)
     if found is None:
         return f"{step.replica} is gone"
     group, replica = found
     if replica.incarnation != step.incarnation:
         return f"{step.replica} was restarted already"
-    return _serving_after_all(step, group, models)
+    if not now.member(step.cluster, group, replica).is_out:
+        return f"the gateway may send requests to {step.replica}"
+    return _serving_after_all(step, group, now)
 
 
 def _find(view: Reachable, replica_id: str) -> tuple[Group, Replica] | None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import progress
+from roadstead.decide import passing, progress
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
@@ -35,6 +35,7 @@ class Taken:
     steps: tuple[Step, ...]
     held: tuple[Held, ...]
     listed: tuple[Listed, ...]
+    draining: tuple[Listed, ...] = ()
     memory: DeploymentMemory | None
     claims: tuple[Claim, ...] = ()
 
@@ -56,6 +57,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         room=lambda question: _room(question, case, ledger),
     )
     leaving = _leaving(moves, known.leaving, elapsed)
+    drained = _drained(moves, leaving)
     victims = frozenset(
         place(member.cluster, member.replica.id) for chosen in moves.victims.values() for member in chosen
     )
@@ -66,7 +68,8 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         rows=shaped.rows,
         grow=moves.grow,
         victims=victims,
-        drained=_drained(moves, leaving),
+        drained=drained,
+        overdue=_overdue(drained),
         unready=unready,
         groups=groups,
         spec=case.spec,
@@ -77,11 +80,18 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     stepped = steps_of(order, case.memory, ledger)
     seated = seating(case, shaped.rows, victims, ledger, policies)
     serving = [member for member in case.shard.ready if place(member.cluster, member.replica.id) not in victims]
-    held = (*shaped.held, *_rollout_held(case.name, shaped, moves), *stepped.held, *seated.held)
+    held = (
+        *shaped.held,
+        *_rollout_held(case.name, shaped, moves),
+        *stepped.held,
+        *seated.held,
+        *passing.held(case, moves.victims, serving),
+    )
     return Taken(
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),
         held=held,
         listed=listed(serving),
+        draining=passing.draining(case.shard.members, serving),
         memory=_kept(case, known, DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready)),
         claims=_claims(shaped, moves, claimed),
     )
@@ -129,26 +139,42 @@ def _learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, G
     return MappingProxyType(groups)
 
 
-def _leaving(moves: Moves, before: Mapping[str, int], elapsed: int) -> Mapping[str, int]:
-    """Return for how long every victim has been out of the table; one that is a victim no longer is back in it."""
-    times: dict[str, int] = {}
+def _leaving(moves: Moves, before: Mapping[str, int | None], elapsed: int) -> Mapping[str, int | None]:
+    """Return for how long every victim has been out of the table; one that is a victim no longer is back in it.
+
+    The time begins when the gateway is seen to have followed, not when it was asked to.
+    """
+    times: dict[str, int | None] = {}
     for chosen in moves.victims.values():
         for member in chosen:
             key = place(member.cluster, member.replica.id)
-            times[key] = before[key] + elapsed if key in before else 0
+            out = before.get(key)
+            times[key] = out if not member.is_out else 0 if out is None else out + elapsed
     return MappingProxyType(times)
 
 
-def _drained(moves: Moves, leaving: Mapping[str, int]) -> Drained:
+def _drained(moves: Moves, leaving: Mapping[str, int | None]) -> Drained:
     """Return the victims that may be taken down now: nothing in flight, or all of ``drain_within`` waited."""
     return {
         key: tuple(member for member in chosen if _is_drained(member, leaving)) for key, chosen in moves.victims.items()
     }
 
 
-def _is_drained(member: Member, leaving: Mapping[str, int]) -> bool:
-    out = leaving[place(member.cluster, member.replica.id)]
-    return may_stop_at_once(member) or out >= member.group.template.stop.drain_within.ms
+def _is_drained(member: Member, leaving: Mapping[str, int | None]) -> bool:
+    if not member.is_out:
+        return False
+    out = leaving[place(member.cluster, member.replica.id)] or 0
+    return may_stop_at_once(member) or member.is_idle or out >= member.group.template.stop.drain_within.ms
+
+
+def _overdue(drained: Drained) -> frozenset[str]:
+    """Return those that a gateway does not show to be idle: their grace is over."""
+    return frozenset(
+        place(member.cluster, member.replica.id)
+        for chosen in drained.values()
+        for member in chosen
+        if member.passage is not None and not member.is_idle and not may_stop_at_once(member)
+    )
 
 
 def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: frozenset[str]) -> Mapping[str, int]:

@@ -18,6 +18,7 @@ import attrs
 
 from roadstead.model import Fleet
 from roadstead.plans import Held, Plan, Table
+from roadstead.traffic import GatewayState, Seen
 from roadstead.world import Unreachable, World
 
 __all__ = ["changed_shards", "in_question", "merged"]
@@ -51,15 +52,27 @@ def merged(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> Plan
     return attrs.evolve(
         scoped,
         held=_held(fleet, last, only, scoped),
-        table=Table(_with(last.table.endpoints, only, scoped.table.endpoints)),
+        table=Table(
+            _with(last.table.endpoints, only, scoped.table.endpoints),
+            _with(last.table.draining, only, scoped.table.draining),
+        ),
         wanted=_with(last.wanted, only, scoped.wanted),
         floor=_with(last.floor, only, scoped.floor),
     )
 
 
-def _answering(world: World) -> Mapping[str, str | None]:
-    """Return for every cluster why it does not answer, or ``None`` where it does."""
-    return {name: view.error if isinstance(view, Unreachable) else None for name, view in world.clusters.items()}
+def _answering(world: World) -> tuple[Mapping[str, str | None], Mapping[str, tuple[bool, str]]]:
+    """Return why each cluster does not answer, or ``None`` where it does; and how each gateway is as a whole."""
+    gateways = world.data_path.gateways
+    return (
+        {name: view.error if isinstance(view, Unreachable) else None for name, view in world.clusters.items()},
+        {name: _condition(state) for name, state in gateways.items()},
+    )
+
+
+def _condition(state: GatewayState) -> tuple[bool, str]:
+    """Return whether the newest table is known to be in force, and what is wrong."""
+    return (state.view.settled, state.view.problem) if isinstance(state, Seen) else (False, state.error)
 
 
 def _held(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> tuple[Held, ...]:

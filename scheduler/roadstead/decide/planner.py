@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import back_off
+from roadstead.decide import back_off, passing
 from roadstead.decide.case import Case
 from roadstead.decide.course import course
 from roadstead.decide.ledger import Ledger
@@ -51,7 +51,7 @@ def plan(
     for name in _order(fleet, world, only):
         turn.visit(name)
     if only is None:
-        turn.visit_clusters()
+        turn.visit_places()
     return turn.result()
 
 
@@ -78,6 +78,8 @@ class _Turn:
         self.steps: list[Step] = []
         self.held: list[Held] = []
         self.endpoints: dict[str, tuple[Listed, ...]] = {}
+        self.draining: dict[str, tuple[Listed, ...]] = {}
+        self.has_gateways = bool(world.data_path.via)
         self.wanted: dict[str, int] = {}
         self.floor: dict[str, int] = {}
         self.unsettled: set[str] = set()
@@ -91,6 +93,8 @@ class _Turn:
         if declared is None and not going:
             self._leave_alone(name, shard)
             return
+        if self.has_gateways:
+            self.held.extend(passing.of_route(self.world, name))
         count = 0 if going or declared is None else wanted(self.fleet, declared)
         self.wanted[name] = count
         spec = _GOING if going or declared is None else declared.rollout
@@ -106,7 +110,7 @@ class _Turn:
         if not shard.groups:
             self._forget(name)
             return
-        self.endpoints[name] = shard.listed
+        self._list(name, shard.listed, passing.draining(shard.members, shard.ready))
         reason = Reason(
             code=ReasonCode.ORPHANED,
             detail=f"{name} is no longer in the fleet file and is left as it is",
@@ -121,7 +125,11 @@ class _Turn:
         known = self.memory.deployments.get(declared.name)
         if known is None or known.leaving or known.unready or declared.name in self.memory.claims:
             return False
-        if len(shard.members) != count or len(shard.ready) != count or len(shard.groups) > 1 + declared.rollout.history:
+        if (
+            len(shard.members) != count
+            or len(shard.serving) != count
+            or len(shard.groups) > 1 + declared.rollout.history
+        ):
             return False
         target = declared.targets[0]
         spec = self.fleet.clusters.get(target.cluster)
@@ -165,8 +173,8 @@ class _Turn:
         )
         self.steps.extend(taken.steps)
         self.held.extend(taken.held)
-        if taken.listed or declared is not None:
-            self.endpoints[name] = taken.listed
+        if taken.listed or taken.draining or declared is not None:
+            self._list(name, taken.listed, taken.draining)
         self.claims.pop(name, None)
         if taken.claims:
             self.claims[name] = taken.claims
@@ -179,12 +187,18 @@ class _Turn:
         if name in self.memory.deployments:
             self.changed[name] = None
 
-    def visit_clusters(self) -> None:
-        """Say which clusters nothing can be decided about."""
+    def _list(self, name: str, listed: tuple[Listed, ...], draining: tuple[Listed, ...]) -> None:
+        self.endpoints[name] = listed
+        if draining:
+            self.draining[name] = draining
+
+    def visit_places(self) -> None:
+        """Say which clusters nothing can be decided about, and what is wrong with gateways."""
         for cluster, view in sorted(self.world.clusters.items()):
             if isinstance(view, Unreachable):
                 reason = Reason(code=ReasonCode.UNREACHABLE, detail=f"{cluster} does not answer", raw=view.error)
                 self.held.append(Held(deployment="", cluster=cluster, reason=reason))
+        self.held.extend(passing.of_gateways(self.world))
 
     def result(self) -> Plan:
         deployments: Mapping[str, DeploymentMemory] = self.memory.deployments
@@ -197,7 +211,7 @@ class _Turn:
         return Plan(
             steps=tuple(self.steps),
             held=tuple(self.held),
-            table=Table(MappingProxyType(self.endpoints)),
+            table=Table(MappingProxyType(self.endpoints), MappingProxyType(self.draining)),
             memory=attrs.evolve(
                 self.memory,
                 turn=self.memory.turn + 1,

@@ -87,10 +87,11 @@ def _advanced(known_ms: int | None, elapsed_ms: int) -> int:
 def unready(member: Member, known_ms: int | None, elapsed_ms: int) -> int | None:
     """Return for how long a running server has not been ready, or ``None`` where that says nothing.
 
-    A model that failed to load is not helped by a restart, and what loads or does not answer may be.
+    A model that failed to load is not helped by a restart, and what loads or does not answer may be. The time stands
+    still while a gateway may send it requests, so that whoever restarts it at the end of a grace has waited all of it.
     """
     if member.replica.phase is not Phase.RUNNING or member.ready or not member.reachable or member.model is None:
         return None
     if member.model.status is ModelStatus.FAILED:
         return None
-    return _advanced(known_ms, elapsed_ms)
+    return _advanced(known_ms, elapsed_ms) if member.is_out else known_ms or 0

@@ -65,7 +65,7 @@ def advance(
     *,
     wanted: int,
     spec: RolloutSpec,
-    leaving: Mapping[str, int],
+    leaving: Mapping[str, int | None],
     claims: tuple[Claim, ...],
     room: Room,
 ) -> Moves:
@@ -182,7 +182,7 @@ class _Retirement:
         rows: Sequence[Row],
         wanted: int,
         spec: RolloutSpec,
-        leaving: Mapping[str, int],
+        leaving: Mapping[str, int | None],
         room: Room,
         growth: _Growth,
     ) -> None:
@@ -195,8 +195,8 @@ class _Retirement:
         self.claims: list[Claim] = []
         self.blocked: list[Reason] = []
         self._needy = [row for row in rows if row.need - growth.grow.get(row.key, 0) > 0]
-        serving = sum(len(row.ready) for row in rows)
-        capable = sum(len(row.standing) if row.proven else len(row.ready) for row in rows)
+        serving = sum(len(row.serving) for row in rows)
+        capable = sum(len(row.standing) if row.proven else len(row.serving) for row in rows)
         lowest = self._lowest(spec)
         self._serving = serving
         self._dips = 0
@@ -240,9 +240,15 @@ class _Retirement:
 
     def _preference(self, member: Member) -> tuple[bool, int, bool, int, str]:
         """Order victims: those leaving already, longest first, then what does not serve, then the youngest."""
-        out = self.leaving.get(place(member.cluster, member.replica.id))
+        key = place(member.cluster, member.replica.id)
         started = member.replica.started_at
-        return (out is None, -(out or 0), member.ready, -(started or 0), member.replica.id)
+        return (
+            key not in self.leaving,
+            -(self.leaving.get(key) or 0),
+            member.serving,
+            -(started or 0),
+            member.replica.id,
+        )
 
     def _may_go(self, row: Row, member: Member) -> bool:
         serves = row.serves(member)
@@ -290,7 +296,7 @@ def _held(rows: Sequence[Row], growth: _Growth, retirement: _Retirement, floor: 
     Something is needed, nothing moves, and nothing is on its way.
     """
     needy = [row for row in rows if row.need]
-    coming = any(row.count > len(row.ready) for row in rows if row.aim)
+    coming = any(row.count > len(row.serving) for row in rows if row.aim)
     going = any(row.count > row.alive for row in rows)
     if not needy or growth.grow or retirement.victims or coming or going:
         return ()
@@ -330,7 +336,7 @@ def _more_surge() -> Change:
 def _enough(rows: Sequence[Row], needy: Row, room: Room) -> Change | None:
     """Return the one-step change to the rollout itself that would let it go on, if there is one."""
     for row in rows:
-        for member in row.ready:
+        for member in row.serving:
             if row.surplus and isinstance(room(Question(row=needy, count=1, without=member)), Yes):
                 return Change(ChangeKind.RAISE_MAX_UNAVAILABLE, "raise rollout.max_unavailable by 1")
     return None

@@ -28,7 +28,8 @@ class RowKey:
 class Row:
     """One group, existing (``group``) or to be made (``None``).
 
-    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with; ``current`` says that it is
+    ``members`` are its replicas that are not lost; ``leaving`` are the ids of those that we have taken out of the table
+    before. ``aim`` is how many it should end with; ``current`` says that it is
     of the revision that should run there, even if none should. ``promised`` are replicas
     that the cluster itself will make and that are not there yet. ``writable``: the cluster can be written to now, and
     is ours to write to. ``restarts``: one replica can be restarted in place there.
@@ -40,6 +41,7 @@ class Row:
     generation: int
     group: Group | None
     members: tuple[Member, ...]
+    leaving: frozenset[str] = frozenset()
     aim: int = 0
     current: bool = False
     promised: int = 0
@@ -60,16 +62,19 @@ class Row:
         return tuple(member for member in self.members if member.replica.phase is not Phase.STOPPING)
 
     @cached_property
-    def ready(self) -> tuple[Member, ...]:
-        """The standing members whose model is available."""
-        return tuple(member for member in self.standing if member.ready)
+    def serving(self) -> tuple[Member, ...]:
+        """The standing members that serve, or would if we put them back."""
+        return tuple(member for member in self.standing if self._serves(member))
 
     def serves(self, member: Member) -> bool:
         """Return whether giving up ``member`` may cost a serving replica.
 
         Where the cluster picks whom it gives up, any of those that run may go in the place of one that does not serve.
         """
-        return member.ready or (not self.exact and member.replica.phase is Phase.RUNNING)
+        return self._serves(member) or (not self.exact and member.replica.phase is Phase.RUNNING)
+
+    def _serves(self, member: Member) -> bool:
+        return member.serving or (member.ready and member.replica.id in self.leaving)
 
     @property
     def alive(self) -> int:

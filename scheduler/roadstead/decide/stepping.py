@@ -26,8 +26,8 @@ class Order:
     """What the rollout ordered for one deployment, ready to be put into steps.
 
     ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down
-    now. ``unready`` says for how long running servers have not been ready. ``floor`` serving replicas must stand behind
-    each destructive step.
+    now, ``overdue`` those of the drained whose grace is over although requests may be in flight. ``unready`` says for
+    how long running servers have not been ready. ``floor`` serving replicas must stand behind each destructive step.
     """
 
     deployment: str
@@ -36,6 +36,7 @@ class Order:
     grow: Mapping[RowKey, int]
     victims: frozenset[str]
     drained: Drained
+    overdue: frozenset[str]
     unready: Mapping[str, int]
     groups: Mapping[str, GroupMemory]
     spec: RolloutSpec
@@ -127,6 +128,13 @@ class _Steps:
             target=target,
             was=group.target,
             retire=tuple(sorted(member.replica.id for member in drained)),
+            overdue=tuple(
+                sorted(
+                    member.replica.id
+                    for member in drained
+                    if place(member.cluster, member.replica.id) in self.order.overdue
+                )
+            ),
             version=group.version,
             standing=self.standing if any(row.serves(member) for member in drained) else (),
             idle=tuple(sorted(member.replica.id for member in drained if not row.serves(member))),
@@ -216,7 +224,7 @@ def _standing(order: Order) -> tuple[Standing, ...]:
     serving = sorted(
         (member.cluster, member.replica.id, member.replica.incarnation)
         for row in order.rows
-        for member in row.ready
+        for member in row.serving
         if place(member.cluster, member.replica.id) not in order.victims
     )
     return tuple(

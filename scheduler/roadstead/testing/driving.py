@@ -13,7 +13,7 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.act.calls import call, done, failed
-from roadstead.act.preconditions import Destructive, objection
+from roadstead.act.preconditions import Destructive, Now, objection
 from roadstead.assembly import assemble
 from roadstead.decide.planner import plan
 from roadstead.errors import BackendError, Conflict, Unreachable
@@ -133,19 +133,12 @@ class Drive:
         if not taking:
             return
         views = self._look(self.clusters)
-        models = self._probe(views)
+        now = Now(views=views, models=self._probe(views))
         for taken in taking:
-            yield from self._take(taken, turn, silent, views, models)
+            yield from self._take(taken, turn, silent, now)
 
-    def _take(
-        self,
-        step: Destructive,
-        turn: int,
-        silent: set[str],
-        views: Mapping[str, ClusterView],
-        models: Mapping[str, ModelState],
-    ) -> Iterator[Outcome]:
-        against = objection(step, views, models)
+    def _take(self, step: Destructive, turn: int, silent: set[str], now: Now) -> Iterator[Outcome]:
+        against = objection(step, now)
         if against is None:
             yield from self._call(step, turn, silent)
         else:
