@@ -15,7 +15,7 @@ from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.traffic import GatewayState, Passage, Seen, Unseen
 from roadstead.world import Listed, Member, World, listed
 
-__all__ = ["draining", "held", "of_gateways", "of_route"]
+__all__ = ["draining", "held", "of_gateways", "of_route", "wrong_with"]
 
 
 def draining(members: Iterable[Member], serving: Sequence[Member]) -> tuple[Listed, ...]:
@@ -41,7 +41,7 @@ def held(case: Case, victims: Mapping[RowKey, tuple[Member, ...]], serving: Sequ
     if gateway is None or state is None:
         return
     stuck = [member for chosen in victims.values() for member in chosen if not member.is_out]
-    wrong = _wrong(gateway, state)
+    wrong = wrong_with(gateway, state)
     if stuck and wrong is not None:
         detail = f"{len(stuck)} to be stopped may still get requests: {wrong.detail}"
         yield _held(case.name, Reason(code=ReasonCode.GATEWAY, detail=detail, raw=wrong.raw, change=wrong.change))
@@ -67,12 +67,13 @@ def of_route(world: World, name: str) -> Iterator[Held]:
 def of_gateways(world: World) -> Iterator[Held]:
     """Yield what is wrong with whole gateways."""
     for name, state in sorted(world.data_path.gateways.items()):
-        reason = _wrong(name, state)
+        reason = wrong_with(name, state)
         if reason is not None:
             yield _held("", reason)
 
 
-def _wrong(gateway: str, state: GatewayState) -> Reason | None:
+def wrong_with(gateway: str, state: GatewayState) -> Reason | None:
+    """Return what is wrong with a whole gateway, or ``None`` where nothing is."""
     if isinstance(state, Unseen):
         detail = f"gateway {gateway} does not answer"
         return Reason(code=ReasonCode.GATEWAY, detail=detail, raw=state.error, change=_WAIT)
