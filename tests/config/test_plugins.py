@@ -17,6 +17,7 @@ from roadstead.spi.host import PluginHost, Provenance
 from roadstead.spi.records import BackendPlugin, NoOptions, RuntimePlugin
 from roadstead.units import Cpus, Duration, GpuShare, Memory
 from tests.config.corpus import built_in
+from tests.config.strangers import host_with
 
 FILE = Path("/fleets/fleet.yaml")
 
@@ -66,17 +67,6 @@ class Unreadable:
     """Options with a field that YAML has no word for."""
 
     anything: complex = 0j
-
-
-def host_with(*backends: BackendPlugin, runtimes: tuple[RuntimePlugin, ...] = ()) -> PluginHost:
-    """Return a host with the built-in plugins and these."""
-    host = built_in()
-    plugin = SimpleNamespace(
-        roadstead_backends=hookimpl(specname="roadstead_backends")(lambda: backends),
-        roadstead_runtimes=hookimpl(specname="roadstead_runtimes")(lambda: runtimes),
-    )
-    host.register(plugin, Provenance(distribution="acme", version="1.0", module="acme.plugin"))
-    return host
 
 
 def nomad(options: type[Any] = Everything, deployment_options: type[Any] = NoOptions) -> BackendPlugin:
@@ -224,3 +214,27 @@ def test_the_schema_has_the_options_of_what_is_installed() -> None:
     cases = fleet_schema(host_with(nomad()))["properties"]["clusters"]["additionalProperties"]["allOf"]
     then = next(case["then"] for case in cases if case["if"]["properties"]["backend"] == {"const": "nomad"})
     assert "where it answers" == then["properties"]["options"]["properties"]["url"]["description"]
+
+
+RELOADING = RuntimePlugin(
+    name="swift",
+    factory="roadstead_backends.simulated.network:SimulatedRuntime",
+    engines=("still", "quick"),
+    formats=("f",),
+    reloads=("quick",),
+    summary="one engine that reloads, and one that does not",
+)
+
+
+def test_only_an_engine_that_can_reload_is_told_to() -> None:
+    """The runtime's record says which of its engines can; the first one is meant where none is named."""
+    host = host_with(runtimes=(RELOADING,))
+    keys = "{model: {source: m, format: f}, rollout: {strategy: reload}, runtime: {name: swift, engine: ENGINE}}"
+    text = fleet_text("{}", keys).replace("nomad", "local")
+    for engine in ("still", "null"):
+        problem, *_ = problems_of(text.replace("ENGINE", engine), host)
+        assert (ProblemCode.COMBINATION, "deployments.a.rollout.strategy") == (problem.code, problem.where)
+        assert "engine 'still' of runtime 'swift' cannot load another version in place" == problem.what
+        assert "use strategy auto, or engine quick" == problem.hint
+    found = problems_of(text.replace("ENGINE", "quick"), host)
+    assert [] == [problem for problem in found if problem.where.endswith("strategy")]

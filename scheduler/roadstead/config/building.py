@@ -14,24 +14,27 @@ from pathlib import Path
 import attrs
 
 from roadstead.config.checks import DEFAULT_OWNER
-from roadstead.config.entries import ClusterEntry, DeploymentEntry
+from roadstead.config.entries import ClusterEntry, DeploymentEntry, FleetEntry, GatewayEntry
 from roadstead.config.options import anchored
 from roadstead.model import (
     ClusterSpec,
     Constraint,
     DaemonSpec,
     Deployment,
+    GatewaySpec,
     ModelSpec,
     RuntimeSpec,
     Secret,
+    Strategy,
     Template,
+    Tls,
     Variable,
 )
 from roadstead.spi.records import RuntimePlugin
 from roadstead.template import target
 from roadstead.wire import to_wire
 
-__all__ = ["cluster_spec", "daemon_spec", "deployment_of"]
+__all__ = ["cluster_spec", "daemon_spec", "deployment_of", "gateway_spec"]
 
 _URL = re.compile("[a-z0-9]+://")
 
@@ -48,30 +51,46 @@ def cluster_spec(name: str, entry: ClusterEntry, base: Path) -> ClusterSpec:
     )
 
 
+def gateway_spec(name: str, entry: GatewayEntry, base: Path) -> GatewaySpec:
+    """Return the gateway; its TLS files, and paths in its options, are relative to ``base``."""
+    files = entry.tls
+    tls = Tls(certificate=_absolute(files.certificate, base), key=_absolute(files.key, base)) if files else None
+    return GatewaySpec(
+        name=name,
+        kind=entry.kind,
+        address=entry.address,
+        first_port=entry.ports.first,
+        last_port=entry.ports.last,
+        tls=tls,
+        options=anchored(entry.options, base),
+    )
+
+
 def daemon_spec(daemon: DaemonSpec, base: Path) -> DaemonSpec:
     """Return how the daemon runs; its state directory is relative to ``base``."""
     return daemon if daemon.state is None else attrs.evolve(daemon, state=_absolute(daemon.state, base))
 
 
-def deployment_of(
-    name: str,
-    entry: DeploymentEntry,
-    clusters: Mapping[str, ClusterEntry],
-    runtimes: Mapping[str, RuntimePlugin],
-    base: Path,
-) -> Deployment:
-    """Return the deployment, with a target on each cluster that it may run on."""
+def deployment_of(name: str, written: FleetEntry, runtimes: Mapping[str, RuntimePlugin], base: Path) -> Deployment:
+    """Return the deployment ``name``, with a target on each cluster that it may run on."""
+    entry = written.deployments[name]
+    reloads = entry.rollout.strategy is Strategy.RELOAD
     return Deployment(
         name=name,
         owner=entry.owner or DEFAULT_OWNER,
         targets=tuple(
-            target(cluster, _template(name, entry, cluster, clusters[cluster].backend, runtimes, base))
-            for cluster in entry.chosen_of(clusters)
+            target(
+                cluster,
+                _template(name, entry, cluster, written.clusters[cluster].backend, runtimes, base),
+                reloads=reloads,
+            )
+            for cluster in entry.chosen_of(written.clusters)
         ),
         replicas=entry.replicas,
         priority=entry.priority,
         place=entry.place,
         rollout=entry.rollout,
+        via=entry.via_of(written.gateways),
     )
 
 

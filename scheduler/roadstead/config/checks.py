@@ -12,37 +12,25 @@ from itertools import chain
 import attrs
 
 from roadstead.config.entries import DeploymentEntry, FleetEntry
+from roadstead.config.finding import Finding
+from roadstead.config.gateway_checks import gateway_findings
 from roadstead.config.places import Places
 from roadstead.config.problems import Path, ProblemCode
 from roadstead.config.source import shown
 from roadstead.config.texts import alternatives, nearest
-from roadstead.model import Strategy
+from roadstead.model import Reach, Strategy
 from roadstead.spi.host import PluginError, PluginHost
 from roadstead.spi.records import PluginRecord, PolicyPlugin, RuntimePlugin
 
-__all__ = ["DEFAULT_OWNER", "Finding", "findings"]
+__all__ = ["DEFAULT_OWNER", "findings"]
 
 DEFAULT_OWNER = "default"
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """A problem before its place was looked up.
-
-    ``involving`` are the other values that it follows from. Where ``about_key``, the key is wrong and not its value.
-    """
-
-    code: ProblemCode
-    path: Path
-    what: str
-    hint: str
-    involving: tuple[Path, ...] = ()
-    about_key: bool = False
 
 
 def findings(fleet: FleetEntry, places: Places, host: PluginHost) -> Iterator[Finding]:
     """Yield everything that is wrong between the keys of ``fleet``."""
     runtimes = {one.record.name: one.record for one in host.all(RuntimePlugin)}
+    yield from gateway_findings(fleet)
     for name, deployment in fleet.deployments.items():
         here: Path = ("deployments", name)
         yield from chain(
@@ -52,6 +40,7 @@ def findings(fleet: FleetEntry, places: Places, host: PluginHost) -> Iterator[Fi
             _plugins(deployment, here, host),
             _runtime(deployment, here, runtimes),
             _rollout(deployment, here, places),
+            _reload(fleet, deployment, here, runtimes),
             _environment(deployment, here),
             _health(deployment, here),
         )
@@ -169,6 +158,27 @@ def _rollout(deployment: DeploymentEntry, here: Path, places: Places) -> Iterato
                 yield Finding(
                     code=ProblemCode.COMBINATION, path=key, what=what, hint="take it out, or use strategy rolling"
                 )
+
+
+def _reload(
+    fleet: FleetEntry, deployment: DeploymentEntry, here: Path, runtimes: Mapping[str, RuntimePlugin]
+) -> Iterator[Finding]:
+    if deployment.rollout.strategy is not Strategy.RELOAD:
+        return
+    path = (*here, "rollout", "strategy")
+    runtime = runtimes.get(deployment.runtime.name)
+    engine = deployment.runtime.engine or (runtime.engines[0] if runtime is not None else None)
+    if runtime is not None and engine in runtime.engines and engine not in runtime.reloads:
+        what = f"engine {engine!r} of runtime {runtime.name!r} cannot load another version in place"
+        hint = f"use strategy auto{f', or engine {alternatives(runtime.reloads)}' if runtime.reloads else ''}"
+        involving = ((*here, "runtime", "name"), (*here, "runtime", "engine"))
+        yield Finding(code=ProblemCode.COMBINATION, path=path, what=what, hint=hint, involving=involving)
+    for cluster in deployment.chosen_of(fleet.clusters):
+        if cluster in fleet.clusters and fleet.clusters[cluster].reach is Reach.NONE:
+            what = f"replicas on cluster {cluster!r} cannot be connected to, and so not be told to load another version"
+            hint = f"use strategy auto, or a cluster that has not `reach: {Reach.NONE.value}`"
+            involving = (("clusters", cluster, "reach"), (*here, "clusters"))
+            yield Finding(code=ProblemCode.COMBINATION, path=path, what=what, hint=hint, involving=involving)
 
 
 def _environment(deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:

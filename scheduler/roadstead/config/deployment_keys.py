@@ -8,6 +8,7 @@ import attrs
 
 from roadstead.config.amounts import DURATION, duration
 from roadstead.config.entries import DeploymentEntry
+from roadstead.config.gateway_keys import VIA
 from roadstead.config.plugins import Backends
 from roadstead.config.shapes import (
     ByKind,
@@ -25,14 +26,8 @@ from roadstead.config.shapes import (
     table,
 )
 from roadstead.config.template_keys import template_keys
-from roadstead.config.texts import (
-    OWNER_NAME,
-)
-from roadstead.model import (
-    MAX_REPLICAS,
-    RolloutSpec,
-    Strategy,
-)
+from roadstead.config.texts import OWNER_NAME
+from roadstead.model import MAX_REPLICAS, RolloutSpec, Strategy
 from roadstead.units import Duration
 
 __all__ = ["deployment_table"]
@@ -53,9 +48,9 @@ _ROLLOUT: Final = table(
                 Value(word="recreate", value=Strategy.RECREATE, doc="all old replicas go, then the new ones come"),
                 Value(
                     word="reload",
-                    value=None,
-                    doc="the same replicas load the new version",
-                    unbuilt="reloading in place is not in this version",
+                    value=Strategy.RELOAD,
+                    doc="the same replicas load the new version, as long as only model.version and model.digest "
+                    "change; anything else goes as with auto",
                 ),
             )
         ),
@@ -164,9 +159,9 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName)
         ),
         Key(
             name="gateway",
-            shape=Later("gateways are not in this version", "clients follow `roadstead endpoints`"),
-            doc="",
-            field=None,
+            shape=Maybe(VIA),
+            doc="the gateway that clients connect to: its name, or a mapping; null: they follow `roadstead endpoints`",
+            default_doc="the only gateway declared, else null",
         ),
         Key(name="adopt", shape=Later("adopting what already runs is not in this version"), doc="", field=None),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -24,9 +25,22 @@ from roadstead.model import (
     StopSpec,
     Target,
     Template,
+    Tls,
+    Via,
 )
 
-__all__ = ["ClusterEntry", "DeploymentEntry", "FleetEntry", "ModelEntry", "RuntimeEntry", "SecretEntry"]
+__all__ = [
+    "ClusterEntry",
+    "DeploymentEntry",
+    "FleetEntry",
+    "GatewayEntry",
+    "ModelEntry",
+    "PortRange",
+    "RuntimeEntry",
+    "SecretEntry",
+    "Unsaid",
+    "ViaEntry",
+]
 
 # Defaults stand in the model's values and nowhere else.
 _MODEL = ModelSpec(name="", source="")
@@ -71,6 +85,56 @@ class SecretEntry:
 _NO_SECRETS: Mapping[str, SecretEntry] = MappingProxyType({})
 
 
+@attrs.frozen
+class PortRange:
+    """The ports from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def meets(self, other: PortRange) -> bool:
+        """Return whether a port is in both."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@attrs.frozen(kw_only=True)
+class GatewayEntry:
+    """One gateway; ``options`` is an instance of its plugin's options class."""
+
+    kind: str = ""
+    address: str = "127.0.0.1"
+    ports: PortRange = PortRange(18000, 18099)
+    tls: Tls | None = None
+    options: object = None
+
+
+@attrs.frozen(kw_only=True)
+class ViaEntry:
+    """A deployment's ``gateway`` as a mapping; without ``name`` it is the only one declared."""
+
+    name: str | None = None
+    port: int | None = None
+
+
+@enum.unique
+class Unsaid(enum.Enum):
+    """What stands for a key that was left out, where that is something else than null."""
+
+    UNSAID = "unsaid"
+
+
+_NO_GATEWAYS: Mapping[str, GatewayEntry] = MappingProxyType({})
+
+
 @attrs.frozen(kw_only=True)
 class DeploymentEntry:
     """One deployment; ``clusters`` is ``None`` where the file does not say."""
@@ -90,6 +154,7 @@ class DeploymentEntry:
     clusters: str | tuple[str, ...] | None = None
     replicas: int = _DEPLOYMENT.replicas
     rollout: RolloutSpec = _DEPLOYMENT.rollout
+    gateway: str | ViaEntry | Unsaid | None = Unsaid.UNSAID
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -103,6 +168,16 @@ class DeploymentEntry:
         if self.clusters is None:
             return tuple(declared) if len(declared) == 1 else ()
         return self.chosen
+
+    def via_of(self, declared: Mapping[str, GatewayEntry]) -> Via | None:
+        """The gateway that its clients connect to: the one that it names, or the only one declared."""
+        if self.gateway is None:
+            return None
+        said = ViaEntry(name=self.gateway) if isinstance(self.gateway, str) else self.gateway
+        name, port = (None, None) if isinstance(said, Unsaid) else (said.name, said.port)
+        if name is None and len(declared) == 1:
+            name = next(iter(declared))
+        return Via(gateway=name, port=port) if name is not None else None
 
 
 @attrs.frozen(kw_only=True)
@@ -128,6 +203,7 @@ class FleetEntry:
     version: int = 1
     fleet: str = ""
     clusters: Mapping[str, ClusterEntry] = _NO_CLUSTERS
+    gateways: Mapping[str, GatewayEntry] = _NO_GATEWAYS
     quotas: Mapping[str, Quota] = _NO_QUOTAS
     deployments: Mapping[str, DeploymentEntry] = _NO_DEPLOYMENTS
     daemon: DaemonSpec = _DAEMON

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import attrs
 
-from roadstead.config.building import cluster_spec, daemon_spec, deployment_of
+from roadstead.config.building import cluster_spec, daemon_spec, deployment_of, gateway_spec
 from roadstead.config.checks import findings
 from roadstead.config.entries import FleetEntry
 from roadstead.config.keys import fleet_table
@@ -144,15 +144,16 @@ def _fleet(written: FleetEntry, base: Path, host: PluginHost, places: Places, pr
     runtimes = {one.record.name: one.record for one in host.all(RuntimePlugin)}
     deployments: dict[str, Deployment] = {}
     sound_defaults = problems.sound(("defaults",)) and problems.sound(("clusters",))
-    for name, entry in written.deployments.items():
+    for name in written.deployments:
         if sound_defaults and problems.sound(("deployments", name)):
-            deployments[name] = deployment_of(name, entry, written.clusters, runtimes, base)
+            deployments[name] = deployment_of(name, written, runtimes, base)
     _ask_runtimes(deployments, runtimes, places, problems)
     return Fleet(
         name=written.fleet,
         clusters={name: cluster_spec(name, entry, base) for name, entry in written.clusters.items()},
         deployments=deployments,
         quotas=written.quotas,
+        gateways={name: gateway_spec(name, entry, base) for name, entry in written.gateways.items()},
         daemon=daemon_spec(written.daemon, base),
     )
 

@@ -14,9 +14,18 @@ import attrs
 from roadstead.config.amounts import CPU, GPUS, MEMORY, duration
 from roadstead.config.deployment_keys import deployment_table
 from roadstead.config.entries import ClusterEntry, FleetEntry
-from roadstead.config.plugins import Backends, backends, placement_policies, runtimes
+from roadstead.config.gateway_keys import gateway_table
+from roadstead.config.plugins import Backends, backends, gateways, placement_policies, runtimes
 from roadstead.config.shapes import ByKind, Choice, Key, Later, Maybe, Named, Options, Table, Value, Whole, table
-from roadstead.config.texts import ADDRESS, CLUSTER_NAME, DEPLOYMENT_NAME, FILE_PATH, FLEET_NAME, OWNER_NAME
+from roadstead.config.texts import (
+    ADDRESS,
+    CLUSTER_NAME,
+    DEPLOYMENT_NAME,
+    FILE_PATH,
+    FLEET_NAME,
+    GATEWAY_NAME,
+    OWNER_NAME,
+)
 from roadstead.model import ClusterState, DaemonSpec, OnChange, Quota, Reach, Scheduling
 from roadstead.spi.host import PluginHost
 from roadstead.units import Cpus
@@ -163,9 +172,8 @@ def fleet_table(host: PluginHost) -> Table:
         ),
         Key(
             name="gateways",
-            shape=Later("gateways are not in this version", "clients follow `roadstead endpoints`"),
-            doc="",
-            field=None,
+            shape=Named(item=gateway_table(gateways(host)), names=GATEWAY_NAME, label="GATEWAY", most=100),
+            doc="the data path: one stable address for each deployment, wherever its replicas are",
         ),
         Key(
             name="quotas",

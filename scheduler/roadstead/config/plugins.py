@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
 from roadstead.config.options import options_table
 from roadstead.config.shapes import PluginName, Table
 from roadstead.spi.host import PluginError, PluginHost
-from roadstead.spi.records import BackendPlugin, PolicyKind, PolicyPlugin, RuntimePlugin
+from roadstead.spi.records import BackendPlugin, GatewayPlugin, PluginRecord, PolicyKind, PolicyPlugin, RuntimePlugin
 
-__all__ = ["PLANNED_BACKENDS", "Backends", "backends", "placement_policies", "runtimes"]
+__all__ = ["PLANNED_BACKENDS", "Backends", "Gateways", "backends", "gateways", "placement_policies", "runtimes"]
+
+D = TypeVar("D")
+P = TypeVar("P", bound=PluginRecord)
 
 PLANNED_BACKENDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -32,29 +35,55 @@ class Backends:
     deployment_options: Mapping[str, Table]
 
 
+@attrs.frozen(kw_only=True)
+class Gateways:
+    """The kinds of gateway: their name as a shape, and by name what a gateway can say to each."""
+
+    kind: PluginName
+    options: Mapping[str, Table]
+
+
 def backends(host: PluginHost) -> Backends:
     """Return what the host knows of backends; one whose options cannot be described is as good as missing."""
-    options: dict[str, Table] = {}
-    deployment_options: dict[str, Table] = {}
+
+    def tables(record: BackendPlugin) -> tuple[Table, Table]:
+        plugin = f"backend {record.name}"
+        return options_table(record.options, plugin), options_table(record.deployment_options, plugin)
+
+    known, find = _described(host, BackendPlugin, tables)
+    return Backends(
+        name=PluginName(kind="backend", names=tuple(known), find=find, planned=PLANNED_BACKENDS),
+        options={name: cluster for name, (cluster, _) in known.items()},
+        deployment_options={name: deployment for name, (_, deployment) in known.items()},
+    )
+
+
+def gateways(host: PluginHost) -> Gateways:
+    """Return what the host knows of gateways; one whose options cannot be described is as good as missing."""
+    known, find = _described(host, GatewayPlugin, lambda one: options_table(one.options, f"gateway {one.name}"))
+    return Gateways(kind=PluginName(kind="kind of gateway", names=tuple(known), find=find), options=known)
+
+
+def _described(
+    host: PluginHost, kind: type[P], describe: Callable[[P], D]
+) -> tuple[Mapping[str, D], Callable[[str], P]]:
+    """Return by name what ``describe`` makes of each plugin, and how one is looked up."""
+    known: dict[str, D] = {}
     broken: dict[str, str] = {}
-    for registered in host.all(BackendPlugin):
-        record = registered.record
+    for registered in host.all(kind):
+        name = registered.record.name
         try:
-            cluster, deployment = (
-                options_table(kind, f"backend {record.name}") for kind in (record.options, record.deployment_options)
-            )
+            known[name] = describe(registered.record)
         except (TypeError, NameError, AttributeError) as error:
-            broken[record.name] = f"{registered.provenance}: its options cannot be read: {error}"
-            continue
-        options[record.name], deployment_options[record.name] = cluster, deployment
+            broken[name] = f"{registered.provenance}: its options cannot be read: {error}"
 
-    def find(name: str) -> BackendPlugin:
+    def find(name: str) -> P:
         if name in broken:
-            raise PluginError(f"backend {name!r} is broken", hint=f"this is an error of the plugin: {broken[name]}")
-        return host.get(BackendPlugin, name)
+            hint = f"this is an error of the plugin: {broken[name]}"
+            raise PluginError(f"{kind.kind} {name!r} is broken", hint=hint)
+        return host.get(kind, name)
 
-    name = PluginName(kind="backend", names=tuple(options), find=find, planned=PLANNED_BACKENDS)
-    return Backends(name=name, options=options, deployment_options=deployment_options)
+    return known, find
 
 
 def runtimes(host: PluginHost) -> PluginName:

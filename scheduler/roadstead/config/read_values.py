@@ -30,13 +30,10 @@ _CONTROL_OR_BREAK: Final = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 @read.register
 def _text(shape: Text, node: Node, place: Place) -> object:
     if not isinstance(node, Scalar):
-        return wrong_kind(node, shape.noun, place)
+        return wrong_kind(node, shape.noun, place, f"write {shape.noun}: {shape.rule}" if shape.rule else "")
     text = node.text
     if meaning(node).kind is not Kind.TEXT:
-        quoted = f'put it in quotes: "{text}"' if len(text) <= 64 else ""
-        if not text:
-            quoted = 'write "" for empty text, or take the key out' if shape.controls else ""
-        return wrong_kind(node, shape.noun, place, quoted)
+        return wrong_kind(node, shape.noun, place, _text_hint(shape, text))
     if len(text) > shape.most:
         what = f"this is {len(text)} characters long, {shape.noun} has at most {shape.most}"
         return place.refuse(ProblemCode.RANGE, node, what, "shorten it")
@@ -49,6 +46,21 @@ def _text(shape: Text, node: Node, place: Place) -> object:
         return shape.parse(text)
     except Refused as error:
         return place.refuse(error.code or shape.code, node, str(error), error.hint)
+
+
+def _text_hint(shape: Text, text: str) -> str:
+    """Return the hint for a scalar that is no text: quotes, if it would do with them."""
+    if not text:
+        return 'write "" for empty text, or take the key out' if shape.controls else ""
+    if len(text) > 64:
+        return ""
+    if shape.pattern is not None and not re.fullmatch(shape.pattern, text):
+        return f"write {shape.noun}: {shape.rule}"
+    try:
+        shape.parse(text)
+    except Refused as error:
+        return error.hint
+    return f'put it in quotes: "{text}"'
 
 
 def _rule_hint(shape: Text, text: str) -> str:

@@ -177,7 +177,8 @@ def _key(key: Key, context: _Context) -> Schema:
         doc = "; ".join(part for part in (doc, described(key.shape)) if part)
     if key.unbuilt:
         doc = f"{doc}; {key.unbuilt}: only the default"
-    default = default_value(key.default) if key.default is not ABSENT and not key.default_doc else ABSENT
+    has_default = not (key.default is ABSENT or key.default_doc or key.required)
+    default = default_value(key.default) if has_default else ABSENT
     described_key: Schema = {"description": doc} if doc else {}
     return {**described_key, **made, **({} if default is ABSENT else {"default": default})}
 

@@ -27,6 +27,7 @@ __all__ = [
     "DIGEST",
     "FILE_PATH",
     "FLEET_NAME",
+    "GATEWAY_NAME",
     "MODEL_NAME",
     "OWNER_NAME",
     "PATTERN",
@@ -170,6 +171,7 @@ FLEET_NAME: Final = Text(
 )
 DEPLOYMENT_NAME: Final = Text(noun="a deployment's name", pattern=_LABEL, rule=_LABEL_RULE, code=ProblemCode.NAME)
 CLUSTER_NAME: Final = Text(noun="a cluster's name", pattern=_LABEL, rule=_LABEL_RULE, code=ProblemCode.NAME)
+GATEWAY_NAME: Final = Text(noun="a gateway's name", pattern=_LABEL, rule=_LABEL_RULE, code=ProblemCode.NAME)
 OWNER_NAME: Final = Text(
     noun="an owner's name",
     pattern="[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?",

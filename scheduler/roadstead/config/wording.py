@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import singledispatch
 from pathlib import Path
 
+from roadstead.config.entries import PortRange
 from roadstead.config.shapes import (
     ABSENT,
     Amount,
@@ -41,7 +42,7 @@ def default_value(default: object) -> object:
     match default:
         case None | bool() | int() | str():
             return default
-        case Cpus() | Memory() | Duration() | GpuShare():
+        case Cpus() | Memory() | Duration() | GpuShare() | PortRange():
             return str(default)
         case Path():
             return default.as_posix()

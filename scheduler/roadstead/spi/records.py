@@ -69,13 +69,18 @@ class BackendPlugin(PluginRecord):
 
 @attrs.frozen(kw_only=True)
 class RuntimePlugin(PluginRecord):
-    """A serving engine; ``engines`` are the values that ``runtime.engine`` may have, the first one is the default."""
+    """A serving engine.
+
+    ``engines`` are the values that ``runtime.engine`` may have, the first one is the default. ``reloads`` are those of
+    them whose servers can load another version in place (:meth:`roadstead.spi.runtime.Runtime.reload`).
+    """
 
     kind: ClassVar[str] = "runtime"
 
     factory: Callable[[], Runtime] | str
     engines: tuple[str, ...]
     formats: tuple[str, ...]
+    reloads: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

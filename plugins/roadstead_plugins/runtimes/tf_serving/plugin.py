@@ -19,5 +19,6 @@ def roadstead_runtimes() -> Iterable[RuntimePlugin]:
         factory="roadstead_plugins.runtimes.tf_serving.runtime:TfServing",
         engines=ENGINES,
         formats=FORMATS,
+        reloads=ENGINES,
         summary="TensorFlow Serving's API: our embedded server, or tensorflow_model_server",
     )
