@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from roadstead.errors import RoadsteadError
 from roadstead.model import Template
+from roadstead.spi.load import Caller, Destination, NotConnected, Wire, Work
 from roadstead.spi.runtime import Launch, Server
 from roadstead.units import Duration
 from roadstead.world import ModelState, ModelStatus
@@ -116,6 +117,20 @@ class TfServing:
                     hint=f"is there a folder {model.source}/{version} with a SavedModel in it?",
                 )
             time.sleep(min(_POLL, left))
+
+    def caller(self, destination: Destination, work: Work) -> Caller:
+        """Return what puts servers under load."""
+        # Both deferred on purpose: they are for one command, and numpy and gRPC are more than a daemon may need.
+        try:
+            if destination.wire is Wire.REST:
+                from roadstead_plugins.runtimes.tf_serving.load.rest_caller import RestCaller  # noqa: PLC0415
+
+                return RestCaller(destination, work)
+            from roadstead_plugins.runtimes.tf_serving.load.grpc_caller import GrpcCaller  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            missing = f"package {error.name} is not installed, and answers cannot be read without it"
+            raise NotConnected(missing, hint="install roadstead[tf-serving]") from error
+        return GrpcCaller(destination, work)
 
     def close(self) -> None:
         """Close every connection."""
