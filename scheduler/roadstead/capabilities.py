@@ -48,7 +48,8 @@ class Capabilities:
     """What one cluster can do, as data: the planner knows what cannot be honoured without asking.
 
     ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced
-    while our daemon is dead. ``restarts``: one replica can be restarted in place. ``metadata_restarts``: writing
+    while our daemon is dead. ``restarts``: one replica can be restarted in place. ``reloads``: a replica can
+    be given another model version to load, and is started with that one the next time. ``metadata_restarts``: writing
     metadata to a group restarts replicas. ``schemes``: the model sources it can read, ``file`` for a path, which must
     then lie under one of ``roots`` where there are any. ``secrets``: the kinds of secret references it can resolve.
     ``notes`` are sentences for a person.
@@ -59,6 +60,7 @@ class Capabilities:
     heals_alone: bool
     binds_devices: bool = False
     restarts: bool = False
+    reloads: bool = False
     metadata_restarts: bool = False
     gpu: frozenset[GpuKind] = frozenset()
     cpu_limit: Limit = Limit.NONE

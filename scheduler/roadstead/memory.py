@@ -31,6 +31,8 @@ class GroupMemory:
     ``ready_ms`` is ``None`` while it is not. ``restarts`` is the sum of its replicas' restart counts when it began.
     ``best`` is the largest number of them that were ready at once: reaching a new best is progress, and starts
     ``trying_ms`` again. ``why`` is what was last said of a replica of it that did not get ready, and outlives them.
+
+    Where replicas reload, all of this is about one ``version``, and the verdicts about others are kept beside it.
     """
 
     ready_ms: int | None = None
@@ -40,6 +42,32 @@ class GroupMemory:
     proven: bool = False
     failed: bool = False
     why: str = ""
+    version: int | None = None
+    proven_versions: tuple[int, ...] = ()
+    failed_versions: tuple[int, ...] = ()
+
+    def has_proven(self, version: int) -> bool:
+        """Return whether the replicas were seen to serve ``version`` well."""
+        return version in self.proven_versions or (self.proven and self.version == version)
+
+    def has_failed(self, version: int) -> bool:
+        """Return whether ``version`` was tried in vain."""
+        return version in self.failed_versions or (self.failed and self.version == version)
+
+    def about(self, version: int) -> GroupMemory:
+        """Return what to go on from when the replicas are to load ``version``: the verdicts, and else nothing."""
+        if version == self.version:
+            return self
+        versions = {self.version} if self.version is not None else set()
+        proven = {*self.proven_versions, *(versions if self.proven else ())}
+        failed = {*self.failed_versions, *(versions if self.failed else ())}
+        return GroupMemory(
+            version=version,
+            proven=version in proven,
+            failed=version in failed,
+            proven_versions=tuple(sorted(proven - {version})),
+            failed_versions=tuple(sorted(failed - {version})),
+        )
 
 
 @attrs.frozen(kw_only=True)

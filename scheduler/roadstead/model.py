@@ -34,11 +34,13 @@ __all__ = [
     "HealthSpec",
     "Intents",
     "ModelSpec",
+    "ModelVersion",
     "OnChange",
     "Operator",
     "PlacementSpec",
     "Quota",
     "Reach",
+    "Reloading",
     "RemoveIntent",
     "Resources",
     "RolloutSpec",
@@ -132,6 +134,29 @@ class ModelSpec:
     format: str = "tf_saved_model"
     version: int = 1
     digest: str | None = None
+
+    @property
+    def wanted(self) -> ModelVersion:
+        """The version by itself."""
+        return ModelVersion(self.version, self.digest)
+
+
+@attrs.frozen
+class ModelVersion:
+    """One version of a model, with the digest of its files where that is checked."""
+
+    version: int
+    digest: str | None = None
+
+
+@attrs.frozen
+class Reloading:
+    """That the replicas of a group change what they serve by loading another version in place.
+
+    ``beside`` are the versions that a replica may go on serving until it has loaded the wanted one.
+    """
+
+    beside: tuple[ModelVersion, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -12,12 +12,25 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.memory import PlanMemory
-from roadstead.model import Template
+from roadstead.model import Reloading, Template
 from roadstead.reasons import Reason
 from roadstead.units import Duration
-from roadstead.world import GroupKey, Listed
+from roadstead.world import Endpoint, GroupKey, Listed
 
-__all__ = ["Bind", "Delete", "Grow", "Held", "Plan", "Restart", "Shrink", "Standing", "Step", "Table"]
+__all__ = [
+    "Bind",
+    "Delete",
+    "Grow",
+    "Held",
+    "Plan",
+    "Reload",
+    "Restart",
+    "Shrink",
+    "Standing",
+    "Step",
+    "Table",
+    "deployment_of",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +46,8 @@ class Standing:
 class Grow:
     """Create a group, or raise or restore its count to ``target``.
 
-    ``version`` is ``None`` when the group must not exist yet.
+    ``version`` is ``None`` when the group must not exist yet. With ``reloading``, an existing group is also told the
+    version to load.
     """
 
     cluster: str
@@ -43,6 +57,7 @@ class Grow:
     template: Template
     target: int
     was: int
+    reloading: Reloading | None = None
     version: str | None
     because: str
 
@@ -134,7 +149,31 @@ class Restart:
         return self.replica
 
 
-Step = Grow | Bind | Restart | Shrink | Delete
+@attrs.frozen(kw_only=True)
+class Reload:
+    """Have one replica load the model version of ``template`` beside what it serves, and serve that from then on."""
+
+    cluster: str
+    deployment: str
+    replica: str
+    incarnation: str
+    endpoint: Endpoint
+    template: Template
+    standing: tuple[Standing, ...]
+    because: str
+
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return self.replica
+
+
+Step = Grow | Bind | Reload | Restart | Shrink | Delete
+
+
+def deployment_of(step: Step) -> str:
+    """Return the deployment that ``step`` is for."""
+    return step.deployment if isinstance(step, Reload | Restart) else step.group.deployment
 
 
 @attrs.frozen(kw_only=True)

@@ -17,7 +17,7 @@ import attrs
 
 from roadstead.capabilities import Capabilities
 from roadstead.holdings import Holdings, Placed, Use, use_of
-from roadstead.model import Quota, Template
+from roadstead.model import Quota, Reloading, Template
 from roadstead.reasons import Reason
 from roadstead.traffic import NO_DATA_PATH, DataPath, Endpoint, Passage
 from roadstead.units import Cpus, Memory
@@ -156,7 +156,8 @@ class Group:
     """The replicas of one revision on one cluster, with all that is needed to make it again.
 
     ``version`` is the backend's opaque token for compare-and-set: it changes with every change of what is stored about
-    the group or of the set of its replicas. ``target`` is how many replicas it was last asked for.
+    the group or of the set of its replicas. ``target`` is how many replicas it was last asked for. Where the group is
+    ``reloading``, the template's model version is one too: what its replicas are to load.
     """
 
     key: GroupKey
@@ -165,6 +166,7 @@ class Group:
     generation: int
     target: int
     template: Template
+    reloading: Reloading | None = None
     version: str = ""
     replicas: tuple[Replica, ...] = ()
     reason: Reason | None = None
@@ -324,12 +326,19 @@ class Member:
             return False
         if self.replica.ready is not None:
             return self.replica.ready
-        return (
-            self.model is not None
-            and self.model.incarnation == self.replica.incarnation
-            and self.model.status is ModelStatus.AVAILABLE
-            and self.group.template.model.version in self.model.versions
-        )
+        model, reloading = self.model, self.group.reloading
+        if model is None or model.incarnation != self.replica.incarnation:
+            return False
+        if reloading is not None and any(other.version in model.versions for other in reloading.beside):
+            return True
+        return model.status is ModelStatus.AVAILABLE and self.group.template.model.version in model.versions
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is ready with the very version that is wanted, and not with one that it may serve until then."""
+        if not self.ready or self.group.reloading is None or self.model is None:
+            return self.ready
+        return self.group.template.model.version in self.model.versions
 
     @property
     def serving(self) -> bool:

@@ -31,7 +31,7 @@ from roadstead.model import (
     StopSpec,
     Template,
 )
-from roadstead.plans import Plan, Restart, Step
+from roadstead.plans import Plan, Reload, Restart, Step
 from roadstead.reasons import ReasonCode
 from roadstead.template import target
 from roadstead.testing.driving import Died, Drive
@@ -44,7 +44,7 @@ from roadstead.testing.oracles import (
     unguarded,
 )
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import ClusterView, Member, ModelState, Node, Reachable, Replica, World
+from roadstead.world import ClusterView, Member, ModelState, Node, Reachable, Replica, Usage, World
 from roadstead_backends.simulated.clock import VirtualClock
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.network import Network, SimulatedRuntime
@@ -149,6 +149,7 @@ class Scene:
         self.thorough = thorough
         self._random = Random(seed)  # noqa: S311  # repeatable on purpose
         self.decided: Plan | None = None
+        self.use: dict[str, Usage] = {}
         network = Network()
         self.clusters = {
             name: SimulatedCluster(
@@ -169,6 +170,7 @@ class Scene:
             runtimes={"simulated": SimulatedRuntime(network)},
             policies={"spread": Spread(), "binpack": BinPack()},
             now=self.clock.now,
+            usage=self._usage,
             watch=self._watch,
             judge=self._judge,
         )
@@ -333,11 +335,17 @@ class Scene:
                 if alone != mine:
                     yield f"asked for {name} only: {alone} instead of {mine}"
 
+    def _usage(self) -> Mapping[str, Usage]:
+        """Return what every replica uses: what was set for it, or half of what it may."""
+        measured = {replica: use for cluster in self.clusters.values() for replica, use in cluster.usage().items()}
+        return {**measured, **self.use}
+
     def _shuffled(self, world: World) -> World:
         """Return the same world, put together from observations in another order."""
         views = {name: self._shuffled_view(world.clusters[name]) for name in _mixed(world.clusters, self._random)}
         models = {name: world.models[name] for name in _mixed(world.models, self._random)}
-        return assemble(None, views, models, outcomes=tuple(_mixed(world.outcomes, self._random)))
+        outcomes = tuple(_mixed(world.outcomes, self._random))
+        return assemble(None, views, models, usage=world.usage, outcomes=outcomes)
 
     def _shuffled_view(self, view: ClusterView) -> ClusterView:
         if view.snapshot is None:
@@ -381,4 +389,4 @@ def _shuffled_fleet(fleet: Fleet, random: Random) -> Fleet:
 
 
 def _deployment_of(step: Step) -> str:
-    return step.deployment if isinstance(step, Restart) else step.group.deployment
+    return step.deployment if isinstance(step, Restart | Reload) else step.group.deployment

@@ -18,7 +18,9 @@ import attrs
 
 from roadstead.capabilities import Capabilities
 from roadstead.errors import Conflict, Forbidden, OutOfCapacity, Rejected, Retryable, Unreachable
+from roadstead.model import Template
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
+from roadstead.spi.digest import DigestError
 from roadstead.template import canonical, from_canonical
 from roadstead.units import Duration
 from roadstead.world import Group, GroupKey, Node, Phase, Replica, Snapshot, Usage
@@ -150,6 +152,18 @@ class LocalBackend:
                 raise Conflict("it does not run here", cluster=self._cluster, subject=replica, hint="observe again")
             self._keeper.restart(replica, grace, reason)
 
+    def check_model(self, template: Template) -> None:
+        """Return if the model's version is there and is what its digest says; reads files and nothing of ours."""
+        model = template.model
+        try:
+            self._host.check_model(model)
+        except (DigestError, ValueError, OSError) as error:
+            raise Rejected(
+                f"version {model.version} of {model.name} cannot be loaded: {error}",
+                cluster=self._cluster,
+                hint=f"see what is in {model.source}, and `roadstead model digest`",
+            ) from error
+
     def usage(self) -> Mapping[str, Usage]:
         """Return the use of every replica that can be measured now; of the processor, since the last call."""
         with self._guard:
@@ -193,7 +207,10 @@ class LocalBackend:
 
     def _save(self, record: GroupRecord) -> None:
         self._store.save_group(record)
+        before = self._groups.get(record.key)
         self._groups[record.key] = record
+        if before is not None and before.launch != record.launch:
+            self._keeper.start_with(record)
 
     def _ordered(self, known: GroupRecord | None, order: GroupOrder, target: int) -> GroupRecord:
         """Return the record as ordered: an existing group keeps its template and rendering."""
@@ -207,9 +224,14 @@ class LocalBackend:
                 target=target,
                 template=canonical(order.template),
                 launch=order.launch,
+                reloading=order.reloading,
                 birth=secrets.token_hex(4),
             )
         wanted = attrs.evolve(known, owner=order.owner, generation=order.generation, target=target)
+        if order.reloading is not None:
+            wanted = attrs.evolve(
+                wanted, template=canonical(order.template), launch=order.launch, reloading=order.reloading
+            )
         return known if wanted == known else attrs.evolve(wanted, serial=known.serial + 1)
 
     def _converge(self, group: GroupRecord, retire: tuple[str, ...]) -> None:
@@ -263,6 +285,7 @@ class LocalBackend:
             generation=record.generation,
             target=record.target,
             template=from_canonical(record.template),
+            reloading=record.reloading,
             version=version,
             replicas=replicas,
         )

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import roadstead
 from roadstead.capabilities import Capabilities, GpuKind, Limit
-from roadstead.model import Scheduling, Template
+from roadstead.model import ModelSpec, Scheduling, Template
 from roadstead.shim.cgroup import ReplicaCgroup
 from roadstead.shim.secret import KINDS
 from roadstead.shim.spec import ShimSpec
+from roadstead.spi.digest import DigestError, version_digest
 from roadstead.spi.runtime import ConfigFile, Launch, Program
 from roadstead.units import Cpus, Memory
 from roadstead.world import Device, Node
@@ -69,6 +70,7 @@ class Host:
             heals_alone=True,
             binds_devices=True,
             restarts=True,
+            reloads=True,
             gpu=frozenset({GpuKind.WHOLE, GpuKind.SHARE}) if has_devices else frozenset(),
             cpu_limit=Limit.AFFINITY if place.cpu is None else Limit.CFS,
             memory_limit=Limit.WATCHDOG if place.memory is None else Limit.CGROUP,
@@ -122,6 +124,15 @@ class Host:
         if self._place.cpu is not None:
             return ()
         return choose_cpus(self._machine.cpus, taken, template.resources.cpu.milli)
+
+    def check_model(self, model: ModelSpec) -> None:
+        """Return if the model's version is there and is what its digest says; raises ``ValueError`` or ``OSError``."""
+        folder = confine_model(model.source, model.version, self._roots) / str(model.version)
+        if not folder.is_dir():
+            raise DigestError(f"{folder} is not there")
+        found = version_digest(folder) if model.digest is not None else None
+        if found != model.digest:
+            raise DigestError(f"{folder} has digest {found}, the fleet file says {model.digest}")
 
     def render(
         self, record: ReplicaRecord, template: Template, launch: Launch, folder: Path, wake: Path

@@ -76,6 +76,12 @@ class Keeper:
             group=self._host.group_of(record.id),
         )
 
+    def start_with(self, group: GroupRecord) -> None:
+        """Start the group's replicas from now on as its record says; what runs is left as it is."""
+        for record in self.of_group(group.key):
+            kept = self._kept[record.id]
+            self._kept[record.id] = attrs.evolve(kept, template=from_canonical(group.template), launch=group.launch)
+
     def records(self) -> Iterator[ReplicaRecord]:
         """Yield every replica and slot, ordered by id."""
         for _, kept in sorted(self._kept.items()):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import attrs
 
+from roadstead.model import Reloading
 from roadstead.spi.runtime import Launch
 from roadstead.units import Duration
 from roadstead.world import GroupKey
@@ -35,7 +36,8 @@ class ClusterRecord:
 class GroupRecord:
     """A group as it was created, and how many replicas it was last asked for.
 
-    ``template`` is the canonical text, ``launch`` the runtime's rendering of it; neither ever changes. ``serial``
+    ``template`` is the canonical text, ``launch`` the runtime's rendering of it; neither ever changes, but for the
+    model's version where the group is ``reloading``. ``serial``
     rises with every change, ``birth`` tells it from an earlier group of the same key. A ``condemned`` group goes when
     its last replica has gone.
     """
@@ -48,6 +50,7 @@ class GroupRecord:
     target: int
     template: str
     launch: Launch
+    reloading: Reloading | None = None
     birth: str
     serial: int = 1
     condemned: bool = False

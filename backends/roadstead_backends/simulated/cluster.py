@@ -47,6 +47,7 @@ def capabilities(scheduling: Scheduling, *, exact_retire: bool = True, shares: b
         heals_alone=scheduling is Scheduling.NATIVE,
         binds_devices=scheduling is Scheduling.DIRECTED,
         restarts=True,
+        reloads=True,
         gpu=frozenset({GpuKind.WHOLE, GpuKind.SHARE}) if shares else frozenset({GpuKind.WHOLE}),
         cpu_limit=Limit.NONE,
         memory_limit=Limit.NONE,
@@ -126,16 +127,22 @@ class SimulatedCluster:
                     generation=order.generation,
                     target=target,
                     template=order.template,
+                    reloading=order.reloading,
                     version=0,
                 )
                 self._groups.create(group)
             elif group.condemned:
                 raise self._conflict(order.key, "it is being deleted")
-            stored = (group.target, group.owner, group.generation)
+            stored = (group.target, group.owner, group.generation, group.template, group.reloading)
             group.target, group.owner, group.generation = target, order.owner, order.generation
-            if stored != (target, order.owner, order.generation):
+            if order.reloading is not None:
+                group.template, group.reloading = order.template, order.reloading
+            if stored != (group.target, group.owner, group.generation, group.template, group.reloading):
                 self._groups.touch(group, stored=True)
             self._converge(group, retire)
+
+    def check_model(self, template: Template) -> None:
+        """Return: whatever a simulated model is like shows when it is loaded."""
 
     def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
         """Remove the group and stop what is left of it."""
@@ -212,8 +219,12 @@ class SimulatedCluster:
         """Return what every running server would say of its model, by replica id."""
         with self._lock:
             self._catch_up()
-            running = (server for server in self._groups.servers() if server.phase is Phase.RUNNING)
-            return {server.id: self._groups.model_state(server) for server in running}
+            return {
+                server.id: self._groups.model_state(server, group.template.model.version)
+                for group in self._groups.by_key.values()
+                for server in group.servers.values()
+                if server.phase is Phase.RUNNING
+            }
 
     def crash(self, replica: str, *, out_of_memory: bool = False) -> None:
         """End a server's process as an error of its own, or the kernel, would."""
@@ -362,6 +373,7 @@ class SimulatedCluster:
                 generation=group.generation,
                 target=group.target,
                 template=group.template,
+                reloading=group.reloading,
                 version=str(group.version),
                 replicas=tuple(one.seen(reports_ready=self._reports_ready) for one in group.servers.values()),
             )
@@ -369,13 +381,18 @@ class SimulatedCluster:
 
     def _listen(self, server: Server) -> Endpoint:
         endpoint = self._network.address()
-        self._network.listen(endpoint, partial(self._answer, server))
+        self._network.listen(endpoint, partial(self._answer, server), partial(self._load, server))
         return endpoint
 
-    def _answer(self, server: Server) -> ModelState:
+    def _answer(self, server: Server, version: int) -> ModelState:
         with self._lock:
             self._catch_up()
-            return self._groups.model_state(server)
+            return self._groups.model_state(server, version)
+
+    def _load(self, server: Server, version: int) -> None:
+        with self._lock:
+            self._catch_up()
+            self._groups.load(server, version, self._clock.now())
 
 
 def _half(server: Server) -> Usage:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from roadstead.errors import Rejected
 from roadstead.model import Template
 from roadstead.spi.runtime import Launch, Program, Server
 from roadstead.units import Duration
@@ -22,7 +21,8 @@ class Network:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # An address is kept as long as its server, which is gone with its group or its cluster.
-        self._answering: dict[Endpoint, Callable[[], ModelState]] = {}
+        self._answering: dict[Endpoint, Callable[[int], ModelState]] = {}
+        self._loading: dict[Endpoint, Callable[[int], None]] = {}
         self._given = 0
 
     def address(self) -> Endpoint:
@@ -33,16 +33,24 @@ class Network:
             host = f"198.{18 + (last >> 16)}.{last >> 8 & 255}.{last & 255}"
             return Endpoint(host=host, grpc=8500 + (self._given >> 17), rest=8501 + (self._given >> 17))
 
-    def listen(self, endpoint: Endpoint, answer: Callable[[], ModelState]) -> None:
-        """Let ``answer`` speak for an address."""
+    def listen(self, endpoint: Endpoint, answer: Callable[[int], ModelState], load: Callable[[int], None]) -> None:
+        """Let ``answer`` speak for an address, and ``load`` be told which version to load there."""
         with self._lock:
             self._answering[endpoint] = answer
+            self._loading[endpoint] = load
 
-    def ask(self, endpoint: Endpoint) -> ModelState | None:
-        """Return what the server at an address says, ``None`` where nobody answers."""
+    def ask(self, endpoint: Endpoint, version: int) -> ModelState | None:
+        """Return what the server at an address says of a version, ``None`` where nobody answers."""
         with self._lock:
             answer = self._answering.get(endpoint)
-        return answer() if answer is not None else None
+        return answer(version) if answer is not None else None
+
+    def tell(self, endpoint: Endpoint, version: int) -> None:
+        """Tell the server at an address to load ``version``; where nobody answers, nobody hears it."""
+        with self._lock:
+            load = self._loading.get(endpoint)
+        if load is not None:
+            load(version)
 
 
 _SHARED = Network()
@@ -72,14 +80,14 @@ class SimulatedRuntime:
 
     def probe(self, server: Server, *, timeout: Duration) -> ModelState:  # noqa: ARG002  # answers are immediate here
         """Ask the server for its model's state."""
-        state = self._network.ask(server.endpoint)
+        state = self._network.ask(server.endpoint, server.template.model.version)
         if state is None:
             return ModelState(status=ModelStatus.UNKNOWN, incarnation=server.incarnation, error="no route to host")
         return state
 
     def reload(self, server: Server, version: int, *, timeout: Duration) -> None:  # noqa: ARG002  # nothing is waited for
-        """Refuse: a simulated server serves the version it was started with."""
-        raise Rejected("a simulated server cannot load another version", cluster=_NAME, subject=server.incarnation)
+        """Tell the server to load ``version`` beside what it serves, and to serve that from then on."""
+        self._network.tell(server.endpoint, version)
 
     def close(self) -> None:
         """Release nothing."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
-from roadstead.model import Template
+from roadstead.model import Reloading, Template
 from roadstead.reasons import Reason, ReasonCode
 from roadstead.units import Duration
 from roadstead.world import Endpoint, Exit, GroupKey, ModelState, ModelStatus, Phase, Replica
@@ -53,7 +53,8 @@ class Server:
     process: int = 0
     restarts: int = 0
     started_at: int | None = None
-    loaded: bool = False
+    serves: int | None = None
+    loading: int | None = None
     reason: Reason | None = None
     last_exit: Exit | None = None
     due: int | None = None
@@ -62,6 +63,11 @@ class Server:
     def incarnation(self) -> str:
         """Which process this is, empty before the first."""
         return f"{self.id}#{self.process}" if self.process else ""
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it serves any version of its model."""
+        return self.serves is not None
 
     @property
     def holds(self) -> bool:
@@ -101,6 +107,7 @@ class StoredGroup:
     target: int
     template: Template
     version: int
+    reloading: Reloading | None = None
     condemned: bool = False
     servers: dict[str, Server] = attrs.field(factory=dict)
 
@@ -151,18 +158,21 @@ class Groups:
         touched, self._touched = self._touched, set()
         return touched
 
-    def model_state(self, server: Server) -> ModelState:
-        """Return what a server would say of its model."""
-        fault = self._models.get(server.template.model.source)
+    def model_state(self, server: Server, wanted: int) -> ModelState:
+        """Return what a server would say of version ``wanted`` of its model."""
         if server.phase is not Phase.RUNNING:
             return ModelState(status=ModelStatus.UNKNOWN, incarnation=server.incarnation, error="connection refused")
-        if server.loaded:
-            version = server.template.model.version
-            return ModelState(status=ModelStatus.AVAILABLE, incarnation=server.incarnation, versions=(version,))
-        if fault is ModelFault.FAILS:
+        versions = () if server.serves is None else (server.serves,)
+        if server.loading == wanted and self._fault(server) is ModelFault.FAILS:
             error = "NOT_FOUND: Could not find SavedModel .pb"
-            return ModelState(status=ModelStatus.FAILED, incarnation=server.incarnation, error=error)
-        return ModelState(status=ModelStatus.LOADING, incarnation=server.incarnation)
+            return ModelState(status=ModelStatus.FAILED, incarnation=server.incarnation, versions=versions, error=error)
+        status = ModelStatus.AVAILABLE if wanted in versions else ModelStatus.LOADING
+        return ModelState(status=status, incarnation=server.incarnation, versions=versions)
+
+    def _fault(self, server: Server) -> ModelFault | None:
+        """Return what is wrong with what a server loads: with that version, or with all of the model."""
+        source = server.template.model.source
+        return self._models.get(f"{source}/{server.loading}") or self._models.get(source)
 
     # ---- orders ----
 
@@ -229,6 +239,12 @@ class Groups:
         self._end_process(server, Exit(at=now, signal=_SIGTERM))
         self._await(server, now + min(self._timings.stop.ms, grace.ms) + self._timings.start.ms)
 
+    def load(self, server: Server, version: int, now: int) -> None:
+        """Have a running server load ``version`` beside what it serves."""
+        if server.phase is Phase.RUNNING and version not in (server.serves, server.loading):
+            server.loading = version
+            self._await(server, now + self._timings.load.ms)
+
     # ---- what happens by itself or by fault ----
 
     def crash(self, server: Server, now: int, *, out_of_memory: bool = False) -> None:
@@ -247,7 +263,7 @@ class Groups:
         if server.phase is Phase.STOPPING:
             self.remove(server)
             return
-        server.phase, server.endpoint, server.loaded, server.due = Phase.LOST, None, False, None
+        server.phase, server.endpoint, server.serves, server.due = Phase.LOST, None, None, None
         server.reason = Reason(code=ReasonCode.LOST, detail=f"it was on {server.node} and is gone", count=1, total=1)
         self.touch(self.by_key[server.key], stored=True)
 
@@ -268,6 +284,7 @@ class Groups:
         elif server.phase is Phase.STARTING:
             server.phase, server.process, server.started_at = Phase.RUNNING, server.process + 1, at
             server.endpoint, server.reason = server.endpoint or self._listen(server), None
+            server.loading = server.template.model.version
             self._await(server, at + self._timings.load.ms)
         elif server.phase is Phase.RUNNING:
             self._load(server, at)
@@ -282,16 +299,17 @@ class Groups:
             self.touch(self.by_key[server.key], stored=False)
 
     def _load(self, server: Server, at: int) -> None:
-        fault = self._models.get(server.template.model.source)
+        fault = self._fault(server)
         if fault in (ModelFault.CRASHES, ModelFault.EATS_MEMORY):
             self.crash(server, at, out_of_memory=fault is ModelFault.EATS_MEMORY)
         elif fault is None:
-            server.loaded = True
+            server.serves, server.loading = server.loading, None
         else:
             self._await(server, at + self._timings.load.ms)
 
     def _end_process(self, server: Server, how: Exit) -> None:
-        server.phase, server.loaded, server.last_exit = Phase.STARTING, False, how
+        server.phase, server.serves, server.loading, server.last_exit = Phase.STARTING, None, None, how
+        server.template = self.by_key[server.key].template
         server.restarts += 1
 
     def _await(self, server: Server, due: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from roadstead.act.reloads import Reloads
 from roadstead.errors import (
     BackendError,
     Conflict,
@@ -15,7 +16,7 @@ from roadstead.errors import (
     RoadsteadError,
 )
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Delete, Grow, Restart, Shrink, Step
+from roadstead.plans import Bind, Delete, Grow, Reload, Restart, Shrink, Step
 from roadstead.spi.backend import Backend, Binds, Expect, GroupOrder, Restarts
 from roadstead.spi.runtime import Runtime
 from roadstead.world import Outcome, OutcomeKind
@@ -25,8 +26,8 @@ __all__ = ["call", "done", "failed"]
 _LOG = logging.getLogger(__name__)
 
 
-def call(step: Step, backend: Backend, fleet: Fleet, runtimes: Mapping[str, Runtime]) -> None:
-    """Ask ``backend`` for ``step``.
+def call(step: Step, backend: Backend, fleet: Fleet, runtimes: Mapping[str, Runtime], reloads: Reloads) -> bool:
+    """Ask ``backend`` for ``step``, or a replica of it to reload; return whether that was not on its way already.
 
     Raises what the backend raises, and :class:`Rejected` for what it cannot be asked.
     """
@@ -46,6 +47,9 @@ def call(step: Step, backend: Backend, fleet: Fleet, runtimes: Mapping[str, Runt
             if not isinstance(backend, Restarts):
                 raise _unable(step, "cannot restart a replica in place")
             backend.restart(step.replica, grace=step.grace, reason=step.because)
+        case Reload():
+            return reloads.ask(step, backend, _runtime(step, runtimes))
+    return True
 
 
 def done(step: Step, turn: int) -> Outcome:
@@ -88,11 +92,6 @@ def _kind(error: Exception) -> OutcomeKind:
 
 
 def _order(step: Grow | Shrink, fleet: Fleet, runtimes: Mapping[str, Runtime]) -> GroupOrder:
-    name = step.template.runtime.name
-    runtime = runtimes.get(name)
-    if runtime is None:
-        hint = f"installed: {', '.join(sorted(runtimes)) or 'none'}"
-        raise Rejected(f"runtime {name!r} is not installed", cluster=step.cluster, subject=step.subject, hint=hint)
     return GroupOrder(
         key=step.group,
         fleet=fleet.name,
@@ -100,8 +99,18 @@ def _order(step: Grow | Shrink, fleet: Fleet, runtimes: Mapping[str, Runtime]) -
         owner_id=fleet.owner_id,
         generation=step.generation,
         template=step.template,
-        launch=runtime.launch(step.template),
+        launch=_runtime(step, runtimes).launch(step.template),
+        reloading=step.reloading if isinstance(step, Grow) else None,
     )
+
+
+def _runtime(step: Grow | Shrink | Reload, runtimes: Mapping[str, Runtime]) -> Runtime:
+    name = step.template.runtime.name
+    runtime = runtimes.get(name)
+    if runtime is None:
+        hint = f"installed: {', '.join(sorted(runtimes)) or 'none'}"
+        raise Rejected(f"runtime {name!r} is not installed", cluster=step.cluster, subject=step.subject, hint=hint)
+    return runtime
 
 
 def _unable(step: Step, what: str) -> Rejected:

@@ -13,7 +13,7 @@ import attrs
 
 from roadstead.decide.merging import changed_shards
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Delete, Grow, Held, Plan, Restart, Shrink, Step
+from roadstead.plans import Bind, Delete, Grow, Held, Plan, Reload, Restart, Shrink, Step, deployment_of
 from roadstead.reasons import ReasonCode
 from roadstead.world import (
     Exit,
@@ -316,7 +316,7 @@ def _steps(turn: Turn) -> Iterator[Event]:
             kind=EventKind.STEP_DONE if done else EventKind.STEP_FAILED,
             text=f"{_told(step)}: {step.because}" if done else f"{_told(step)}, {_verdict(outcome)}: {outcome.text}",
             cluster=step.cluster,
-            deployment=step.deployment if isinstance(step, Restart) else step.group.deployment,
+            deployment=deployment_of(step),
             subject=step.subject,
             reason=outcome.code,
         )
@@ -332,6 +332,8 @@ def _told(step: Step) -> str:
             return f"put {step.replica} on {step.node}"
         case Restart():
             return f"restart {step.replica}"
+        case Reload():
+            return f"load version {step.template.model.version} in {step.replica}"
         case Delete():
             return f"delete {step.group}"
 

@@ -19,12 +19,13 @@ from roadstead.act.clock import Clock
 from roadstead.act.cluster import Cluster
 from roadstead.act.observer import Observer
 from roadstead.act.preconditions import Destructive, Now, concerned, objection
+from roadstead.act.reloads import Reloads
 from roadstead.errors import Conflict, OutcomeUnknown, Retryable, Unreachable
 from roadstead.model import Fleet
 from roadstead.plans import Bind, Grow, Plan, Step, Table
 from roadstead.spi.runtime import Runtime
 from roadstead.units import Duration
-from roadstead.world import Outcome
+from roadstead.world import Outcome, World
 
 __all__ = ["FRESH", "Allowance", "Executor"]
 
@@ -60,19 +61,20 @@ class Executor:
         runtimes: Mapping[str, Runtime],
         clock: Clock,
         *,
-        publish: Callable[[Table], None] = lambda _: None,
+        publish: Callable[[Fleet, World, Table], None] = lambda *_: None,
         chance: Callable[[], float] = random.random,
         allowance: Allowance | None = None,
     ) -> None:
         self.observer = observer
         self.runtimes = runtimes
         self.clock = clock
+        self.reloads = Reloads()
         self.publish = publish
         self.chance = chance
         self.allowance = allowance or Allowance()
 
-    def carry_out(self, fleet: Fleet, plan: Plan) -> tuple[Outcome, ...]:
-        """Do what ``plan`` says, and return what became of each step that was tried.
+    def carry_out(self, fleet: Fleet, world: World, plan: Plan) -> tuple[Outcome, ...]:
+        """Do what ``plan`` says, made for ``fleet`` and ``world``, and return what became of each step that was tried.
 
         Where a cluster stopped answering, the steps after that have no outcome: nothing speaks against them.
         """
@@ -83,7 +85,7 @@ class Executor:
         }
         adding = [step for step in plan.steps if isinstance(step, Grow | Bind)]
         self._side_by_side(parts, adding, fresh_until=None)
-        self.publish(plan.table)
+        self.publish(fleet, world, plan.table)
         self._take(parts, [step for step in plan.steps if not isinstance(step, Grow | Bind)])
         return tuple(outcome for part in parts.values() for outcome in part.outcomes)
 
@@ -91,8 +93,10 @@ class Executor:
         """Take destructive steps, each on the word of an observation that is not older than :data:`FRESH`."""
         while steps:
             views = self.observer.views(frozenset().union(*(concerned(step) for step in steps)), anew=True)
+            # Last, for nobody compares and sets in a gateway; it may have accepted what was just published, or not yet.
+            data_path = self.observer.data_path(anew=True)
             fresh_until = self.clock.monotonic() + FRESH.seconds
-            now = Now(views=views, models=self.observer.models())
+            now = Now(views=views, models=self.observer.models(), data_path=data_path)
             allowed: list[Step] = []
             for step in steps:
                 against = objection(step, now)
@@ -181,15 +185,18 @@ class _Part:
             if run.fresh_until is not None and position > 0 and now >= run.fresh_until:
                 return run.steps[position:]
             run.current = step
-            run.outcomes.append(self._try(step, run))
+            outcome = self._try(step, run)
+            if outcome is not None:
+                run.outcomes.append(outcome)
         return []
 
-    def _try(self, step: Step, run: _Run) -> Outcome:
+    def _try(self, step: Step, run: _Run) -> Outcome | None:
+        """Return what became of ``step``, or ``None`` where it had been begun before and is on its way."""
         executor = self._executor
         allowance = executor.allowance
         for attempt in range(1, allowance.tries + 1):
             try:
-                call(step, self._cluster.backend, self._fleet, executor.runtimes)
+                begun = call(step, self._cluster.backend, self._fleet, executor.runtimes, executor.reloads)
             except Retryable as error:
                 pause = self._pause(error, attempt)
                 if attempt == allowance.tries or pause > run.patience or run.fresh_until is not None:
@@ -200,7 +207,7 @@ class _Part:
                 run.silent = isinstance(error, Unreachable)
                 return failed(step, self._turn, error)
             else:
-                return done(step, self._turn)
+                return done(step, self._turn) if begun else None
         raise AssertionError("the last try returns")
 
     def _pause(self, error: Retryable, attempt: int) -> float:

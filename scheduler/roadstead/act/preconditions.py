@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import attrs
 
 from roadstead.decide.rollout import may_stop_at_once
-from roadstead.plans import Delete, Restart, Shrink, Standing
+from roadstead.plans import Delete, Reload, Restart, Shrink, Standing
 from roadstead.traffic import NO_DATA_PATH, DataPath
 from roadstead.world import ClusterView, Group, Member, ModelState, Reachable, Replica
 
 __all__ = ["Destructive", "Now", "concerned", "objection"]
 
-Destructive = Shrink | Delete | Restart
+Destructive = Shrink | Delete | Restart | Reload
 
 
 def concerned(step: Destructive) -> frozenset[str]:
@@ -56,6 +56,8 @@ def objection(step: Destructive, now: Now) -> str | None:
         return f"{step.cluster} does not answer"
     if isinstance(step, Restart):
         return _changed_replica(step, view, now)
+    if isinstance(step, Reload):
+        return _changed_process(step, view)
     group = next((group for group in view.snapshot.groups if group.key == step.group), None)
     if group is None:
         return f"{step.group} is gone" if isinstance(step, Shrink) else None
@@ -113,6 +115,13 @@ def _changed_replica(step: Restart, view: Reachable, now: Now) -> str | None:
     if not now.member(step.cluster, group, replica).is_out:
         return f"the gateway may send requests to {step.replica}"
     return _serving_after_all(step, group, now)
+
+
+def _changed_process(step: Reload, view: Reachable) -> str | None:
+    found = _find(view, step.replica)
+    if found is None:
+        return f"{step.replica} is gone"
+    return None if found[1].incarnation == step.incarnation else f"{step.replica} was restarted"
 
 
 def _find(view: Reachable, replica_id: str) -> tuple[Group, Replica] | None:

@@ -76,6 +76,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         wanted=case.wanted,
         floor=floor_of(case.wanted, case.spec),
         going=case.going,
+        usage=case.world.usage,
     )
     stepped = steps_of(order, case.memory, ledger)
     seated = seating(case, shaped.rows, victims, ledger, policies)

@@ -19,11 +19,11 @@ from roadstead.decide.ledger import Ledger
 from roadstead.decide.rollout import floor_of
 from roadstead.decide.scaling import is_removed, wanted
 from roadstead.memory import DeploymentMemory, PlanMemory, place
-from roadstead.model import ClusterState, Deployment, Fleet, RolloutSpec, Strategy
+from roadstead.model import ClusterState, Deployment, Fleet, Reloading, RolloutSpec, Strategy, Target
 from roadstead.plans import Held, Plan, Step, Table
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.spi.policies import PlacementPolicy
-from roadstead.world import Listed, Shard, Unreachable, World
+from roadstead.world import Group, Listed, Shard, Unreachable, World
 
 __all__ = ["plan"]
 
@@ -61,6 +61,12 @@ def _order(fleet: Fleet, world: World, only: frozenset[str] | None) -> Iterable[
         declared = sorted(only & fleet.deployments.keys(), key=lambda name: (-fleet.deployments[name].priority, name))
         return (*declared, *sorted((only & world.shards.keys()) - fleet.deployments.keys()))
     return (*fleet.order, *sorted(world.shards.keys() - fleet.deployments.keys()))
+
+
+def _has_reloaded(group: Group, target: Target, shard: Shard) -> bool:
+    """Return whether every replica serves the version that the file wants, and none may serve another."""
+    stored = (group.template.model.wanted, group.reloading) == (target.template.model.wanted, Reloading())
+    return stored and all(member.is_current for member in shard.members)
 
 
 class _Turn:
@@ -146,6 +152,8 @@ class _Turn:
             if cluster == target.cluster and group.key.revision == target.revision:
                 known_group = known.groups.get(place(cluster, group.key))
                 if group.target != count or known_group is None or not (known_group.proven or count == 0):
+                    return False
+                if group.reloading is not None and not _has_reloaded(group, target, shard):
                     return False
                 current += 1
             elif group.target or group.replicas:

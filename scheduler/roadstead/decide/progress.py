@@ -25,7 +25,17 @@ def recalled(shard: Shard) -> Mapping[str, GroupMemory]:
     """
     alive = sorted({(member.group.generation, member.cluster, member.group.key) for member in shard.ready})
     believed = alive if len(alive) == 1 else alive[:-1]
-    return MappingProxyType({place(cluster, key): GroupMemory(proven=True) for _, cluster, key in believed})
+    versions = {
+        (cluster, group.key): group.template.model.version
+        for cluster, group in shard.groups
+        if group.reloading is not None
+    }
+    return MappingProxyType(
+        {
+            place(cluster, key): GroupMemory(proven=True, version=versions.get((cluster, key)))
+            for _, cluster, key in believed
+        }
+    )
 
 
 def learnt(
@@ -35,19 +45,22 @@ def learnt(
 
     Proven: all the replicas that it was asked for, at least one, stayed ready without a restart for ``health.every *
     failures``. Failed: it is the ``current`` one and, with replicas that started and are not ready, made no progress
-    for ``progress_deadline``. A group that waits for room only is neither. Why it is not ready is kept from when it
+    for ``progress_deadline``. Where replicas reload, ready is who serves the wanted version, and the verdict is about
+    that. A group that waits for room only is neither. Why it is not ready is kept from when it
     was last said: at the deadline a server may just have been started again, with nothing to say.
     """
+    if group.reloading is not None:
+        known = known.about(group.template.model.version)
     if known.proven:
-        return GroupMemory(proven=True)
-    ready = sum(member.ready for member in members)
+        return _proven(known)
+    ready = sum(member.is_current for member in members)
     restarts = sum(member.replica.restarts for member in members)
     steady = 0 < group.target == ready == len(members) and restarts == known.restarts
     ready_ms = _advanced(known.ready_ms, elapsed_ms) if steady else None
     if ready_ms is not None and ready_ms >= group.template.health.proven_after.ms:
-        return GroupMemory(proven=True)
+        return _proven(known)
     trying = current and any(
-        not member.ready and member.replica.phase in {Phase.STARTING, Phase.RUNNING} for member in members
+        not member.is_current and member.replica.phase in {Phase.STARTING, Phase.RUNNING} for member in members
     )
     progressed = ready > known.best
     trying_ms = 0 if progressed else known.trying_ms + (elapsed_ms if trying and not known.failed else 0)
@@ -65,9 +78,19 @@ def learnt(
     )
 
 
+def _proven(known: GroupMemory) -> GroupMemory:
+    """Return that it is proven, with the verdicts on other versions and nothing else."""
+    return GroupMemory(
+        proven=True,
+        version=known.version,
+        proven_versions=known.proven_versions,
+        failed_versions=known.failed_versions,
+    )
+
+
 def _said(members: tuple[Member, ...]) -> str:
     """Return why the first of ``members`` that has a cause to tell is not ready, or nothing; to start is no cause."""
-    return next((text for member in members if not member.ready and (text := _cause(member))), "")
+    return next((text for member in members if not member.is_current and (text := _cause(member))), "")
 
 
 def _cause(member: Member) -> str:

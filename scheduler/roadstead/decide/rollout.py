@@ -207,7 +207,7 @@ class _Retirement:
     def _lowest(self, spec: RolloutSpec) -> int:
         """Return the floor, or all that is wanted as long as surging gets on without going below it."""
         surging = self.growth.surged or self.growth.total - self._unplaced() > self.wanted
-        if spec.strategy is Strategy.AUTO and surging:
+        if spec.strategy in {Strategy.AUTO, Strategy.RELOAD} and surging:
             return self.wanted
         return floor_of(self.wanted, spec)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import attrs
 
-from roadstead.model import Template
+from roadstead.model import Reloading, Template
 from roadstead.world import Group, GroupKey, Member, Phase
 
 __all__ = ["Row", "RowKey"]
@@ -32,12 +32,14 @@ class Row:
     before. ``aim`` is how many it should end with; ``current`` says that it is
     of the revision that should run there, even if none should. ``promised`` are replicas
     that the cluster itself will make and that are not there yet. ``writable``: the cluster can be written to now, and
-    is ours to write to. ``restarts``: one replica can be restarted in place there.
+    is ours to write to. ``restarts``: one replica can be restarted in place there. ``reloading`` is what is to be
+    stored of that; the version to load is then that of ``template``.
     """
 
     key: RowKey
     deployment: str
     template: Template
+    reloading: Reloading | None = None
     generation: int
     group: Group | None
     members: tuple[Member, ...]

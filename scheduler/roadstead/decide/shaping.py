@@ -10,10 +10,11 @@ from roadstead.decide.case import Case
 from roadstead.decide.eligibility import shortfalls
 from roadstead.decide.fit import Fit, fit, is_directed
 from roadstead.decide.ledger import Ledger
+from roadstead.decide.reloading import VersionToLoad, version_to_load
 from roadstead.decide.rows import Row, RowKey
 from roadstead.decide.spread import Option, assign
 from roadstead.memory import GroupMemory, place
-from roadstead.model import ClusterState, Deployment, Fleet, Target, Template
+from roadstead.model import ClusterState, Deployment, Fleet, Reloading, Strategy, Target, Template
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.world import Group, Phase, Reachable, Shard, Unreachable, World
@@ -37,6 +38,7 @@ class _Aim:
     revision: str
     template: Template
     declared: bool
+    reloading: Reloading | None = None
 
     @property
     def key(self) -> RowKey:
@@ -70,7 +72,7 @@ def _aims(case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], h
     refused = []
     found = False
     for target in declared.targets:
-        reason = _unusable(case.fleet, case.world, target)
+        reason = _unusable(case.fleet, case.world, target, declared.rollout.strategy)
         if reason is not None:
             refused.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
             continue
@@ -85,7 +87,7 @@ def _aims(case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], h
         held.extend(refused)
 
 
-def _unusable(fleet: Fleet, world: World, target: Target) -> Reason | None:
+def _unusable(fleet: Fleet, world: World, target: Target, strategy: Strategy) -> Reason | None:
     spec = fleet.clusters[target.cluster]
     if spec.state is not ClusterState.ACTIVE:
         return Reason(code=ReasonCode.DISABLED, detail=f"cluster {target.cluster} is {spec.state.value}")
@@ -105,6 +107,8 @@ def _unusable(fleet: Fleet, world: World, target: Target) -> Reason | None:
             ),
         )
     missing = shortfalls(target.template, view.snapshot.capabilities)
+    if strategy is Strategy.RELOAD and not view.snapshot.capabilities.reloads:
+        missing = (*missing, "replicas there cannot load another version in place (rollout.strategy: reload)")
     if missing:
         change = Change(ChangeKind.FIX_INPUT, "change the template, or name another cluster")
         return Reason(code=ReasonCode.UNSUPPORTED, detail=f"{target.cluster}: {'; '.join(missing)}", change=change)
@@ -115,13 +119,36 @@ def _aim(
     declared: Deployment, target: Target, shard: Shard, groups: Mapping[str, GroupMemory], held: list[Held]
 ) -> _Aim:
     known = groups.get(place(target.cluster, f"{declared.name}-{target.revision}"), GroupMemory())
+    template, reloading = target.template, None
+    if declared.rollout.strategy is Strategy.RELOAD:
+        version = _version(declared, target, shard, known)
+        template, reloading = version.template, version.reloading
+        if version.refused is not None:
+            held.append(Held(deployment=declared.name, cluster=target.cluster, reason=version.refused))
+            known = attrs.evolve(known, failed=False)
     fallback = _last_proven(target.cluster, shard, groups) if known.failed else None
     if known.failed:
         reason = _failed(declared, target, fallback, known.why)
         held.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
     if fallback is None or not declared.rollout.auto_rollback:
-        return _Aim(cluster=target.cluster, revision=target.revision, template=target.template, declared=True)
-    return _Aim(cluster=target.cluster, revision=fallback.key.revision, template=fallback.template, declared=False)
+        return _Aim(
+            cluster=target.cluster, revision=target.revision, template=template, declared=True, reloading=reloading
+        )
+    return _Aim(
+        cluster=target.cluster,
+        revision=fallback.key.revision,
+        template=fallback.template,
+        declared=False,
+        reloading=fallback.reloading,
+    )
+
+
+def _version(declared: Deployment, target: Target, shard: Shard, known: GroupMemory) -> VersionToLoad:
+    """Return what the replicas of a deployment that reloads are to load on one cluster."""
+    place_of = (target.cluster, target.revision)
+    group = next((one for cluster, one in shard.groups if (cluster, one.key.revision) == place_of), None)
+    members = [one for one in shard.members if (one.cluster, one.group.key.revision) == place_of]
+    return version_to_load(declared, target, group, members, known)
 
 
 def _last_proven(cluster: str, shard: Shard, groups: Mapping[str, GroupMemory]) -> Group | None:
@@ -190,17 +217,18 @@ def _existing(
             continue
         aim = by_key.get(RowKey(cluster, group.key.revision))
         renewed = aim is not None and aim.declared and group.generation < passed
-        yield _row(
+        row = _row(
             case,
             cluster,
             group,
             groups[place(cluster, group.key)],
             generation=newest + 1 if renewed else group.generation,
-            aim=counts[cluster] if aim is not None else None,
+            aim=aim,
         )
+        yield attrs.evolve(row, aim=counts[cluster]) if aim is not None else row
 
 
-def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generation: int, aim: int | None) -> Row:
+def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generation: int, aim: _Aim | None) -> Row:
     view = case.world.clusters[cluster]
     snapshot = view.snapshot
     writable = isinstance(view, Reachable) and not view.snapshot.foreign_owners
@@ -215,14 +243,14 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
     return Row(
         key=RowKey(cluster, group.key.revision),
         deployment=case.name,
-        template=group.template,
+        template=aim.template if aim is not None and aim.reloading is not None else group.template,
+        reloading=aim.reloading if aim is not None else group.reloading,
         generation=generation,
         group=group,
         members=members,
         leaving=frozenset(
             member.replica.id for member in members if place(cluster, member.replica.id) in known_leaving
         ),
-        aim=aim or 0,
         current=aim is not None,
         promised=max(0, group.target - standing) if heals and writable else 0,
         proven=known.proven,
@@ -239,6 +267,7 @@ def _missing(case: Case, aim: _Aim, generation: int, count: int, groups: Mapping
         key=aim.key,
         deployment=case.name,
         template=aim.template,
+        reloading=aim.reloading,
         generation=generation,
         group=None,
         members=(),

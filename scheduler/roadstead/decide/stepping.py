@@ -9,12 +9,13 @@ import attrs
 from roadstead.decide.back_off import waiting
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.limits import admit
+from roadstead.decide.reloading import is_stored, next_to_reload, obstacle
 from roadstead.decide.rows import Row, RowKey
 from roadstead.memory import GroupMemory, PlanMemory, place
 from roadstead.model import RolloutSpec
-from roadstead.plans import Delete, Grow, Held, Restart, Shrink, Standing, Step
+from roadstead.plans import Delete, Grow, Held, Reload, Restart, Shrink, Standing, Step
 from roadstead.reasons import Reason
-from roadstead.world import Member
+from roadstead.world import Member, Usage
 
 __all__ = ["Drained", "Order", "Stepped", "steps_of"]
 
@@ -43,6 +44,7 @@ class Order:
     wanted: int
     floor: int
     going: bool
+    usage: Mapping[str, Usage]
 
 
 @attrs.frozen
@@ -60,6 +62,7 @@ def steps_of(order: Order, memory: PlanMemory, ledger: Ledger) -> Stepped:
     for row in order.rows:
         if row.writable:
             made.converge(row)
+    made.reload()
     made.restart()
     made.clear_away()
     return Stepped(tuple(made.grow), tuple(made.shrink), tuple(made.held))
@@ -93,6 +96,8 @@ class _Steps:
             self._grow(row, target, f"its owner is {self.order.owner} now")
         elif group.generation != row.generation:
             self._grow(row, target, "it is the newest revision again")
+        elif not is_stored(row):
+            self._grow(row, target, f"version {row.template.model.version} is wanted")
 
     def _grow(self, row: Row, target: int, because: str) -> None:
         group = row.group
@@ -104,6 +109,7 @@ class _Steps:
             template=row.template,
             target=target,
             was=group.target if group is not None else 0,
+            reloading=row.reloading,
             version=group.version if group is not None else None,
             because=because,
         )
@@ -142,6 +148,31 @@ class _Steps:
         )
         if not self._waits(step):
             self.shrink.append(step)
+
+    def reload(self) -> None:
+        """Have replicas load the version that is wanted, beside the one that they serve."""
+        for row in self.order.rows:
+            for member in next_to_reload(row) if row.writable else ():
+                endpoint = member.replica.endpoint
+                if endpoint is None or place(member.cluster, member.replica.id) in self.order.victims:
+                    continue
+                reason = obstacle(row, member, self.order.usage)
+                if reason is not None:
+                    self._hold(member.cluster, reason)
+                    continue
+                others = tuple(one for one in self.standing if one.replica != member.replica.id)
+                step = Reload(
+                    cluster=member.cluster,
+                    deployment=self.order.deployment,
+                    replica=member.replica.id,
+                    incarnation=member.replica.incarnation,
+                    endpoint=endpoint,
+                    template=row.template,
+                    standing=others if member.ready else (),
+                    because=f"version {row.template.model.version} is wanted",
+                )
+                if not self._waits(step):
+                    self.shrink.append(step)
 
     def restart(self) -> None:
         """Restart servers that run and have not been ready for longer than they may take to start."""

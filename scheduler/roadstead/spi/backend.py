@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.model import Scheduling, Template
+from roadstead.model import Reloading, Scheduling, Template
 from roadstead.spi.runtime import Launch
 from roadstead.units import Duration
 from roadstead.world import GroupKey, Snapshot, Usage
@@ -27,6 +27,7 @@ __all__ = [
     "Backend",
     "BackendContext",
     "Binds",
+    "ChecksModels",
     "Expect",
     "GroupOrder",
     "KeepsLogs",
@@ -54,7 +55,8 @@ ABSENT = Expect(None)
 class GroupOrder:
     """All that is needed to create a group; an existing one keeps what it was created from.
 
-    ``launch`` is the runtime's rendering of ``template``.
+    ``launch`` is the runtime's rendering of ``template``. Where ``reloading`` is given, an existing group takes that
+    over, and the model version, digest and launch for replicas that it starts from now on.
     """
 
     key: GroupKey
@@ -64,6 +66,7 @@ class GroupOrder:
     generation: int
     template: Template
     launch: Launch
+    reloading: Reloading | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +104,7 @@ class Backend(Protocol):
 
         Lost replicas are replaced. When replicas must go, those in ``retire`` go first (exactly those where
         ``exact_retire``), then slots, then what is not running. An existing group gets the count, ``owner`` and
-        ``generation``, never another template.
+        ``generation``, never another template (but see :attr:`GroupOrder.reloading`).
         """
 
     def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
@@ -132,6 +135,17 @@ class Restarts(Protocol):
 
     def restart(self, replica: str, *, grace: Duration, reason: str) -> None:
         """Ask the server to stop, kill it after ``grace``, and start it again on the same node."""
+
+
+@runtime_checkable
+class ChecksModels(Protocol):
+    """A cluster where running replicas can be given another model version to load."""
+
+    def check_model(self, template: Template) -> None:
+        """Return if replicas may load the model version of ``template``: it is there, and what its digest says.
+
+        Called from any thread; may take as long as reading all its files. Raises ``Rejected``.
+        """
 
 
 @runtime_checkable

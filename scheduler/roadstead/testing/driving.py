@@ -7,13 +7,15 @@ killed before any of its effects, with or without what it had saved, and goes on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import MappingProxyType
 
 import attrs
 
 from roadstead.act.calls import call, done, failed
 from roadstead.act.preconditions import Destructive, Now, objection
+from roadstead.act.reloads import Reloads, at_once
+from roadstead.act.routing import Checks, Routing, routing
 from roadstead.assembly import assemble
 from roadstead.decide.planner import plan
 from roadstead.errors import BackendError, Conflict, Unreachable
@@ -21,10 +23,22 @@ from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
 from roadstead.plans import Bind, Grow, Plan, Step
 from roadstead.spi.backend import Backend
+from roadstead.spi.gateway import Gateway, RouteTable
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.spi.runtime import Runtime, Server
+from roadstead.traffic import DataPath, GatewayState, Seen, Unseen
 from roadstead.units import Duration
-from roadstead.world import ClusterView, ModelState, Outcome, Phase, Reachable, Replica, World
+from roadstead.world import (
+    NO_USAGE,
+    ClusterView,
+    ModelState,
+    Outcome,
+    Phase,
+    Reachable,
+    Replica,
+    Usage,
+    World,
+)
 from roadstead.world import Unreachable as Unanswered
 
 __all__ = ["Died", "Drive"]
@@ -42,7 +56,7 @@ def _unwatched(_: Step) -> AbstractContextManager[None]:
 
 @attrs.define(kw_only=True)
 class Drive:
-    """A loop over these clusters for this fleet.
+    """A loop over these clusters and gateways for this fleet.
 
     ``now`` is in milliseconds since the epoch. ``judge`` sees every plan and the world that it was made for, ``watch``
     gives a context around each call to a cluster, ``meanwhile`` is called between the decision and the first call.
@@ -54,15 +68,21 @@ class Drive:
     runtimes: Mapping[str, Runtime]
     policies: Mapping[str, PlacementPolicy]
     now: Callable[[], int]
+    gateways: Mapping[str, Gateway] = MappingProxyType({})
+    usage: Callable[[], Mapping[str, Usage]] = lambda: NO_USAGE
     watch: Callable[[Step], AbstractContextManager[None]] = _unwatched
     meanwhile: Callable[[], None] = lambda: None
     judge: Callable[[World, Plan], None] = lambda _world, _plan: None
     lives: int | None = None
     effects: int = 0
     saved: PlanMemory = attrs.field(factory=PlanMemory)
+    reloads: Reloads = attrs.field(factory=lambda: Reloads(at_once), init=False)
     _world: World | None = attrs.field(default=None, init=False)
     _views: Mapping[str, ClusterView] = attrs.field(default=MappingProxyType({}), init=False)
     _outcomes: tuple[Outcome, ...] = attrs.field(default=(), init=False)
+    _states: Mapping[str, GatewayState] = attrs.field(default=MappingProxyType({}), init=False)
+    _routing: Routing = attrs.field(factory=Routing, init=False)
+    _offered: dict[str, RouteTable] = attrs.field(factory=dict, init=False)
 
     # ---- one turn ----
 
@@ -80,7 +100,14 @@ class Drive:
     def observe(self) -> World:
         """Return what everything looks like now, to this loop."""
         views = self._look(self.clusters)
-        self._world = assemble(self._world, views, self._probe(views), outcomes=self._outcomes)
+        self._world = assemble(
+            self._world,
+            views,
+            self._probe(views),
+            data_path=self._data_path(),
+            usage=self.usage(),
+            outcomes=self._outcomes,
+        )
         return self._world
 
     def decide(self, world: World) -> Plan:
@@ -90,6 +117,7 @@ class Drive:
     def start_again(self, *, forget: bool = False) -> None:
         """Go on as a new process: with what was saved, or without where that was lost too."""
         self._world, self._views, self._outcomes = None, MappingProxyType({}), ()
+        self._states, self._routing, self._offered = MappingProxyType({}), Routing(), {}
         self.lives = None
         if forget:
             self.saved = PlanMemory()
@@ -121,6 +149,21 @@ class Drive:
         kept = {name: before[name] if before and before.get(name) == state else state for name, state in states.items()}
         return MappingProxyType(kept)
 
+    def _data_path(self) -> DataPath:
+        self._states = {name: self._state(name) for name in self.gateways}
+        return DataPath(
+            gateways=self._states,
+            via={name: address.gateway for name, address in self.fleet.addresses.items()},
+        )
+
+    def _state(self, name: str) -> GatewayState:
+        try:
+            return Seen(self.gateways[name].view())
+        except BackendError as error:
+            before = self._states.get(name)
+            since = before.since if isinstance(before, Unseen) else self.now()
+            return Unseen(since=since, error=str(error), view=before.view if before is not None else None)
+
     # ---- carrying out ----
 
     def _carry_out(self, decided: Plan) -> Iterator[Outcome]:
@@ -130,12 +173,26 @@ class Drive:
         turn = decided.memory.turn
         for grown in adding:
             yield from self._call(grown, turn, silent)
+        self._offer(decided)
         if not taking:
             return
         views = self._look(self.clusters)
-        now = Now(views=views, models=self._probe(views))
+        now = Now(views=views, models=self._probe(views), data_path=self._data_path())
         for taken in taking:
             yield from self._take(taken, turn, silent, now)
+
+    def _offer(self, decided: Plan) -> None:
+        """Offer each gateway its table; what became of that is seen at the next look."""
+        assert self._world is not None
+        self._routing = routing(
+            self._routing, self.fleet, self._world, decided.table, Checks(self.runtimes), inherited=self.gateways.keys()
+        )
+        for name, table in self._routing.tables.items():
+            if table is not self._offered.get(name):
+                self._effect()
+            self._offered[name] = table
+            with suppress(BackendError):
+                self.gateways[name].route(table)
 
     def _take(self, step: Destructive, turn: int, silent: set[str], now: Now) -> Iterator[Outcome]:
         against = objection(step, now)
@@ -150,7 +207,7 @@ class Drive:
         self._effect()
         try:
             with self.watch(step):
-                call(step, self.clusters[step.cluster], self.fleet, self.runtimes)
+                call(step, self.clusters[step.cluster], self.fleet, self.runtimes, self.reloads)
         except BackendError as error:
             if isinstance(error, Unreachable):
                 silent.add(step.cluster)

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from roadstead.model import Constraint, Fleet, GpuPart, GpuPartition, Operator, Resources, Template, WholeGpus
-from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Step
+from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Step, deployment_of
 from roadstead.world import Group, Node, Phase, Reachable, Shard, World
 
 __all__ = ["crowding", "floor_broken", "last_proven_deleted", "quota_broken", "trespasses", "unguarded", "used"]
@@ -213,7 +213,7 @@ def _wrong_with(step: Step, view: object, fleet: Fleet, going: set[str], decided
         yield "it does not answer"
     elif view.snapshot.foreign_owners:
         yield "somebody else's objects have our names there"
-    name = step.deployment if isinstance(step, Restart) else step.group.deployment
+    name = deployment_of(step)
     if name not in fleet.deployments and name not in going:
         yield f"{name} is nobody's to change"
     if name not in decided.wanted:
