@@ -1,0 +1,26 @@
+"""What the whole of one gateway's configuration has in common."""
+
+from __future__ import annotations
+
+import attrs
+
+from roadstead.model import Tls
+
+__all__ = ["Settings"]
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What does not come from a route table.
+
+    ``folder`` is where the configuration files are, absolute. ``max_request`` is in bytes.
+    """
+
+    name: str
+    fleet: str
+    address: str
+    folder: str
+    tls: Tls | None
+    max_connections: int
+    max_request: int
+    access_log: bool
