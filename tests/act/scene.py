@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from roadstead.act.pacing import Bell
 from roadstead.act.session import Session
+from roadstead.capabilities import Capabilities
 from roadstead.model import (
     ClusterSpec,
     DaemonSpec,
@@ -17,6 +18,7 @@ from roadstead.model import (
     Resources,
     RolloutSpec,
     RuntimeSpec,
+    Scheduling,
     StopSpec,
     Template,
 )
@@ -26,6 +28,7 @@ from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.options import SimulatedOptions
 
 PATIENCE = 20.0
+ABLE = Capabilities(scheduling=frozenset({Scheduling.DIRECTED}), exact_retire=True, heals_alone=False)
 
 
 def template(*, version: int = 1, drain: int = 0, every: int = 200) -> Template:

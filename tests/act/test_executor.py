@@ -25,19 +25,18 @@ from roadstead.errors import (
     Unreachable,
 )
 from roadstead.memory import PlanMemory
-from roadstead.model import ClusterSpec, Scheduling
+from roadstead.model import ClusterSpec
 from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Standing, Step, Table
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.spi.records import NoOptions
 from roadstead.template import revision
 from roadstead.units import Duration
-from roadstead.world import Group, GroupKey, Outcome, OutcomeKind, Phase, Reachable, Replica, Snapshot
+from roadstead.world import Group, GroupKey, Outcome, OutcomeKind, Phase, Reachable, Replica, Snapshot, World
 from roadstead.world import Unreachable as Away
 from roadstead_backends.simulated.network import SimulatedRuntime
-from tests.act.scene import fleet, template
+from tests.act.scene import ABLE, fleet, template
 
 KEY = GroupKey("minilm", revision(template()))
-ABLE = Capabilities(scheduling=frozenset({Scheduling.DIRECTED}), exact_retire=True, heals_alone=False)
 QUICK = Allowance(first=Duration(1), total=Duration(50), deadline=Duration(10_000))
 
 
@@ -104,7 +103,7 @@ class Stage:
 
     def carry_out(self, *steps: Step) -> tuple[Outcome, ...]:
         """Carry out these steps as turn 4."""
-        return self.executor.carry_out(fleet(), _plan(*steps))
+        return self.executor.carry_out(fleet(), World(clusters={}), _plan(*steps))
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         observer,
         {"simulated": SimulatedRuntime()},
         clock,
-        publish=published.append,
+        publish=lambda _fleet, _world, table: published.append(table),
         chance=lambda: 1.0,
         allowance=allowance,
     )
@@ -235,7 +234,7 @@ def test_what_adds_comes_first_on_every_cluster_then_the_table_then_what_takes_a
     order: list[str] = []
     stage.there.answers = [lambda: order.append("grow there")]
     stage.here.answers = [lambda: order.append("shrink here")]
-    stage.executor.publish = lambda _: order.append("table")
+    stage.executor.publish = lambda *_: order.append("table")
 
     stage.carry_out(_shrink(), _grow("there"))
 

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.act.documents import read_document, write_document
-from roadstead.act.identity import IdentityStore
+from roadstead.act.identity import Identity, IdentityStore, KeptGateway
 from roadstead.act.lock import StateLock
 from roadstead.act.memory import MemoryStore, Remembered
 from roadstead.act.state import SOCKET_PATH_LIMIT, StateDirectory, default_directory
 from roadstead.errors import StateError
 from roadstead.memory import BackOff, Claim, DeploymentMemory, GroupMemory, PlanMemory
-from roadstead.model import Intents, RemoveIntent, Resources, ScaleIntent
+from roadstead.model import Address, Intents, RemoveIntent, Resources, ScaleIntent, Tls
 from roadstead.testing.strategies import names
 from roadstead.units import Cpus, Memory
 
@@ -422,9 +422,36 @@ def test_intents_outlive_the_process(tmp_path: Path) -> None:
     intents = Intents(
         scale=(ScaleIntent(deployment="a", replicas=3, declared=1),), remove=(RemoveIntent(deployment="b"),)
     )
-    IdentityStore.open(tmp_path / "identity.json", "shop").keep(intents)
+    store = IdentityStore.open(tmp_path / "identity.json", "shop")
+    store.keep(attrs.evolve(store.current, intents=intents))
 
     assert intents == IdentityStore.open(tmp_path / "identity.json", "shop").current.intents
+
+
+def test_addresses_and_gateways_outlive_the_process(tmp_path: Path) -> None:
+    """Where clients connect, and what it takes to drive a gateway, are there after a restart."""
+    store = IdentityStore.open(tmp_path / "identity.json", "shop")
+    tls = Tls(certificate="/tls/cert.pem", key="/tls/key.pem")
+    kept = attrs.evolve(
+        store.current,
+        addresses={"minilm": Address(gateway="edge", host="127.0.0.1", port=18000)},
+        gateways={
+            "edge": KeptGateway(
+                kind="envoy", address="127.0.0.1", first_port=18000, last_port=18099, tls=tls, options="{}"
+            )
+        },
+    )
+    store.keep(kept)
+
+    assert kept == IdentityStore.open(tmp_path / "identity.json", "shop").current
+
+
+def test_an_identity_from_before_there_were_gateways_is_read(tmp_path: Path) -> None:
+    """It has no addresses; what it has is kept."""
+    path = tmp_path / "identity.json"
+    path.write_text('{"format_version": 1, "identity": {"fleet": "shop", "owner_id": "ff"}}')
+
+    assert Identity(fleet="shop", owner_id="ff") == IdentityStore.open(path, "shop").current
 
 
 def test_a_disk_that_takes_no_intent_leaves_the_old_ones(tmp_path: Path) -> None:
@@ -433,7 +460,7 @@ def test_a_disk_that_takes_no_intent_leaves_the_old_ones(tmp_path: Path) -> None
     (tmp_path / ".identity.json.new").mkdir()
 
     with pytest.raises(StateError, match="cannot be written"):
-        store.keep(Intents(remove=(RemoveIntent(deployment="b"),)))
+        store.keep(attrs.evolve(store.current, intents=Intents(remove=(RemoveIntent(deployment="b"),))))
     assert Intents() == store.current.intents
 
 

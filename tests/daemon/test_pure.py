@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from roadstead.act.events import Turn
 from roadstead.capabilities import Capabilities
-from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted
+from roadstead.daemon.changes import difference, longest_stop, nearest, nothing_wanted
 from roadstead.daemon.following import STILL_FOR, Settling, Stamp
 from roadstead.daemon.view import View
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet, Intents, ScaleIntent
 from roadstead.plans import Plan, Table
 from roadstead.testing.strategies import fleets
+from roadstead.traffic import DataPath, GatewayState, GatewayView, RouteView, Seen, Unseen
 from roadstead.world import Reachable, Snapshot, Unreachable, World
 from tests.act.scene import deployment, fleet, template
 
@@ -121,11 +122,28 @@ def test_a_cluster_that_does_not_answer_is_among_what_does_not_work() -> None:
     assert () == attrs.evolve(view, turn=None, problems=()).wrong
 
 
-def test_identity_and_intents_are_not_of_the_file() -> None:
-    """Two reads of one file are equal, whatever was asked by command in between."""
-    declared = fleet(deployment())
+def test_what_is_wrong_with_gateways_is_among_what_does_not_work() -> None:
+    """One that does not answer, one that refuses its table, and an address that clients cannot use."""
+    routes = {
+        "minilm": RouteView(port=18000, passages={}, problem="process 7 has it"),
+        "other": RouteView(port=18001, passages={}),
+    }
+    states: dict[str, GatewayState] = {
+        "back": Unseen(since=5, error="connection refused"),
+        "edge": Seen(GatewayView(settled=False, problem="no such field", routes=routes)),
+        "front": Seen(GatewayView(settled=True, problem="its disk is full")),
+        "well": Seen(GatewayView(settled=True)),
+    }
+    world = World(clusters={}, data_path=DataPath(gateways=states))
+    plan = Plan(steps=(), held=(), table=Table(), memory=PlanMemory(), wanted={}, floor={})
+    turn = Turn(number=1, at=5, fleet=fleet(), world=world, plan=plan)
 
-    assert declared == as_in_file(attrs.evolve(declared, owner_id="us"))
+    assert (
+        "gateway back does not answer: connection refused",
+        "gateway edge does not use the newest table: no such field",
+        "clients cannot use port 18000 of gateway edge for minilm: process 7 has it",
+        "gateway front reports a problem: its disk is full",
+    ) == View(fleet=turn.fleet, table=plan.table, turn=turn).wrong
 
 
 def test_the_longest_stop_is_drain_and_kill_of_the_slowest() -> None:

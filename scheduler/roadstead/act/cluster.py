@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
 from roadstead.act.clock import Clock
+from roadstead.act.worker import Worker
 from roadstead.errors import BackendError, Unreachable
 from roadstead.model import ClusterSpec
 from roadstead.spi.backend import Backend, MeasuresUsage, Watches
@@ -37,13 +36,11 @@ class Cluster:
         self.spec = spec
         self.backend = backend
         self._clock = clock
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._worker = Worker(f"cluster-{spec.name}")
         self._observing: Future[Snapshot] | None = None
         self._view: ClusterView = Away(since=clock.now(), error="it has not been observed yet")
         self._usage: dict[str, Usage] = {}
         self._measured_at: float | None = None
-        self._thread = threading.Thread(target=self._work, name=f"cluster-{spec.name}", daemon=True)
-        self._thread.start()
 
     @property
     def name(self) -> str:
@@ -62,18 +59,7 @@ class Cluster:
 
     def submit(self, call: Callable[[], R]) -> Future[R]:
         """Have ``call`` made on the cluster's thread, after those before it."""
-        future: Future[R] = Future()
-
-        def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(call())
-            except BaseException as error:  # noqa: BLE001  # whoever asked gets it, whatever it is
-                future.set_exception(error)
-
-        self._calls.put(run)
-        return future
+        return self._worker.submit(call)
 
     def observe(self, *, anew: bool = False) -> Future[Snapshot]:
         """Ask for a snapshot; while one is under way, or came too late for whoever asked, that one is it.
@@ -115,7 +101,7 @@ class Cluster:
     def close(self) -> None:
         """Close the backend once its calls are done; does not wait for one that hangs."""
         closed = self.submit(self.backend.close)
-        self._calls.put(None)
+        self._worker.end()
         try:
             closed.result(timeout=5.0)
         except TimeoutError:
@@ -150,7 +136,3 @@ class Cluster:
     def _keep(self, view: ClusterView) -> ClusterView:
         self._view = view
         return view
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()

@@ -1,4 +1,4 @@
-"""Who this fleet is: the owner id on everything that it creates, and what commands asked for on top of the file.
+"""Who this fleet is: the owner id on all that it creates, what commands asked for, and where its clients connect.
 
 Losing it would mean not knowing our own replicas, so a file that is there and cannot be read is an error for a
 person, never a reason to make a new identity.
@@ -7,20 +7,21 @@ person, never a reason to make a new identity.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 
 from roadstead.act.documents import DocumentError, read_document, write_document
 from roadstead.errors import StateError
-from roadstead.model import Intents
+from roadstead.model import Address, Intents, Tls
 from roadstead.wire import from_wire, to_wire
 
-__all__ = ["IDENTITY_VERSION", "Identity", "IdentityStore", "new_owner_id"]
+__all__ = ["IDENTITY_VERSION", "Identity", "IdentityStore", "KeptGateway", "new_owner_id"]
 
-IDENTITY_VERSION = 1
-_NO_INTENTS = Intents()
+IDENTITY_VERSION = 2
+"""2 came with addresses and gateways; a file of version 1 has neither."""
 
 
 def new_owner_id() -> str:
@@ -29,12 +30,37 @@ def new_owner_id() -> str:
 
 
 @attrs.frozen(kw_only=True)
+class KeptGateway:
+    """What it takes to drive a gateway again that its file no longer names.
+
+    ``options`` is the JSON of the plugin's own options. The rest is as in :class:`~roadstead.model.GatewaySpec`.
+    """
+
+    kind: str
+    address: str
+    first_port: int
+    last_port: int
+    tls: Tls | None = None
+    options: str
+
+
+_NO_INTENTS = Intents()
+_NO_ADDRESSES: Mapping[str, Address] = MappingProxyType({})
+_NO_GATEWAYS: Mapping[str, KeptGateway] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
 class Identity:
-    """One fleet's identity and the intents that outlive a daemon."""
+    """One fleet's identity, and all else that outlives a daemon and is not in the file.
+
+    ``addresses`` are by deployment, ``gateways`` are those that were ever driven and not taken down, by name.
+    """
 
     fleet: str
     owner_id: str
     intents: Intents = _NO_INTENTS
+    addresses: Mapping[str, Address] = _NO_ADDRESSES
+    gateways: Mapping[str, KeptGateway] = _NO_GATEWAYS
 
 
 class IdentityStore:
@@ -73,12 +99,11 @@ class IdentityStore:
         store._write(identity)
         return store
 
-    def keep(self, intents: Intents) -> None:
-        """Make ``intents`` durable; nothing is written when they are what is already kept."""
-        if intents != self.current.intents:
-            changed = attrs.evolve(self.current, intents=intents)
-            self._write(changed)
-            self.current = changed
+    def keep(self, identity: Identity) -> None:
+        """Make ``identity`` durable; nothing is written when it is what is already kept."""
+        if identity != self.current:
+            self._write(identity)
+            self.current = identity
 
     def _write(self, identity: Identity) -> None:
         write_document(self._path, IDENTITY_VERSION, {"identity": to_wire(identity)})

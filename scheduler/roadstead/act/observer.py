@@ -1,4 +1,4 @@
-"""Observing: what every cluster, every server and every meter says now, put together as one world."""
+"""Observing: what every cluster, server, gateway and meter says now, put together as one world."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import attrs
 
 from roadstead.act.clock import Clock
 from roadstead.act.cluster import Cluster
+from roadstead.act.gateways import Gateways
 from roadstead.act.prober import Probes
 from roadstead.act.probing import Asked
 from roadstead.assembly import assemble
 from roadstead.model import ClusterSpec, ClusterState, Reach
 from roadstead.spi.runtime import Server
+from roadstead.traffic import NO_DATA_PATH, DataPath
 from roadstead.units import Duration
 from roadstead.world import ClusterView, Group, ModelState, Outcome, Phase, Usage, World
 
@@ -31,8 +33,11 @@ One that was not waited for is asked no second time until it has answered.
 class Observer:
     """Looks at all clusters at once; the world that it returns shares with the last one what did not change."""
 
-    def __init__(self, probes: Probes, clock: Clock, patience: Duration = PATIENCE) -> None:
+    def __init__(
+        self, probes: Probes, clock: Clock, patience: Duration = PATIENCE, *, gateways: Gateways | None = None
+    ) -> None:
         self._probes = probes
+        self._gateways = gateways
         self._clock = clock
         self._patience = patience
         self._clusters: Mapping[str, Cluster] = MappingProxyType({})
@@ -59,7 +64,14 @@ class Observer:
             # Servers that run already are not unready just because nobody has asked them yet.
             self._probes.settle()
         self._usage = self._usage.now(tuple(cluster.usage for cluster in self._clusters.values()))
-        self._world = assemble(self._world, views, self._probes.states, usage=self._usage.together, outcomes=outcomes)
+        self._world = assemble(
+            self._world,
+            views,
+            self._probes.states,
+            data_path=self.data_path(),
+            usage=self._usage.together,
+            outcomes=outcomes,
+        )
         return self._world
 
     def views(self, names: frozenset[str], *, anew: bool = False) -> Mapping[str, ClusterView]:
@@ -76,6 +88,10 @@ class Observer:
             views[cluster.name] = cluster.view(future, wait)
             (self._late.discard if future.done() else self._late.add)(cluster.name)
         return MappingProxyType(views)
+
+    def data_path(self, *, anew: bool = False) -> DataPath:
+        """Return what the gateways last showed; with ``anew``, what they show now."""
+        return self._gateways.data_path(anew=anew) if self._gateways is not None else NO_DATA_PATH
 
     def models(self) -> Mapping[str, ModelState]:
         """Return the newest word about each model, without asking anybody."""

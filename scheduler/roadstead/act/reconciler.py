@@ -132,7 +132,7 @@ class Reconciler:
         self._remember(made)
         before, self._memory = self._memory, made.memory
         self._show(made)
-        self._outcomes = self._executor.carry_out(fleet, made)
+        self._outcomes = self._executor.carry_out(fleet, world, made)
         timing = Timing(observe=observed - started, plan=planned - observed, act=clock.monotonic() - planned)
         number, outcomes = made.memory.turn, self._outcomes
         turn = Turn(number=number, at=at, fleet=fleet, world=world, plan=made, outcomes=outcomes, timing=timing)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import attrs
 
+from roadstead.act.addresses import assigned, spent
 from roadstead.act.clock import Clock, SystemClock
 from roadstead.act.cluster import Cluster
 from roadstead.act.events import Turn
 from roadstead.act.executor import Executor
+from roadstead.act.gateways import Gateways
+from roadstead.act.holding import AwayGateway, Strange, as_kept, as_spec
 from roadstead.act.identity import IdentityStore
 from roadstead.act.intents import still_held
 from roadstead.act.journal import Journal
@@ -25,13 +28,16 @@ from roadstead.act.memory import MemoryStore
 from roadstead.act.observer import Observer
 from roadstead.act.prober import Prober
 from roadstead.act.reconciler import Look, Reconciler
+from roadstead.act.routing import Checks, Routing, routing
 from roadstead.act.state import StateDirectory
 from roadstead.errors import RoadsteadError
-from roadstead.model import ClusterSpec, ClusterState, Fleet, Intents
+from roadstead.model import Address, ClusterSpec, ClusterState, Fleet, GatewaySpec, Intents, OnChange
 from roadstead.plans import Table
 from roadstead.spi.backend import Backend, BackendContext
+from roadstead.spi.gateway import Gateway, GatewayContext
 from roadstead.spi.host import PluginHost, resolve
-from roadstead.spi.records import BackendPlugin
+from roadstead.spi.records import BackendPlugin, GatewayPlugin
+from roadstead.world import World
 
 __all__ = ["Session"]
 
@@ -44,8 +50,9 @@ class Session:
     """One fleet in our hands and in nobody else's: its state directory is locked until :meth:`close`.
 
     Everything here is called from one thread; ``wake`` is called from any, when something changed that a turn should
-    see. ``fleet`` is what the file says, with our identity and the intents that still hold. ``table`` is where each
-    deployment answers, as last published. ``lost`` says what was wrong with a memory that had to be set aside.
+    see. ``declared`` is what the file says, ``fleet`` is that with our identity, the intents that still hold, the
+    addresses that were given, and the gateways that its file no longer names. ``table`` is where each deployment
+    answers, as last published. ``lost`` says what was wrong with a memory that had to be set aside.
     """
 
     def __init__(
@@ -63,7 +70,14 @@ class Session:
         self._wake = wake
         self._clock = clock or SystemClock()
         self._clusters: dict[str, Cluster] = {}
+        self._held: Mapping[str, GatewaySpec] = MappingProxyType({})
+        self._stuck: Mapping[str, str] = MappingProxyType({})
+        self._unaddressed: Mapping[str, str] = MappingProxyType({})
+        self._inherited: set[str] = set()
+        self._routing = Routing()
         self._closing = contextlib.ExitStack()
+        self.gateways = Gateways(self._connect_gateway, wake, self._clock)
+        self.declared: Fleet | None = None
         self.fleet: Fleet
         self.identity: IdentityStore
         self.journal: Journal
@@ -106,8 +120,10 @@ class Session:
         for runtime in runtimes.values():
             self._closing.callback(runtime.close)
         probes = Prober(runtimes, self._wake, self._clock)
-        observer = Observer(probes, self._clock)
+        observer = Observer(probes, self._clock, gateways=self.gateways)
+        self._checks = Checks(runtimes)
         self._closing.callback(observer.close)
+        self._closing.callback(self.gateways.close)
         self._closing.callback(self._close_clusters)
         self.reconciler = Reconciler(
             executor=Executor(observer, runtimes, self._clock, publish=self._publish),
@@ -123,21 +139,65 @@ class Session:
 
     # ---- what is wanted ----
 
-    def adopt(self, fleet: Fleet) -> None:
+    def adopt(self, fleet: Fleet, *, confirm_removals: bool = False) -> None:
         """Make ``fleet``, as the file says it, what turns are for; intents that it supersedes end.
 
-        Raises :class:`RoadsteadError` where a cluster cannot be driven as the file says. The fleet is then as before.
+        A gateway that it no longer names is held as it is, with what it serves, until ``confirm_removals`` or the
+        fleet's ``on_removal`` says that it is to be taken down.
+
+        Raises :class:`RoadsteadError` where a cluster or a gateway cannot be driven as the file says, or what is given
+        cannot be made durable. The fleet is then as before.
         """
-        self._drive(fleet.clusters)
-        self._take(fleet, still_held(self.identity.current.intents, fleet))
+        before = self.declared
+        try:
+            self._follow(fleet, confirm_removals=confirm_removals)
+        except RoadsteadError:
+            if before is not None:
+                self._follow(before)
+            raise
 
     def intend(self, intents: Intents) -> None:
         """Make ``intents`` durable and part of the fleet; raises :class:`StateError` with nothing changed."""
-        self._take(self.fleet, intents)
+        self._take(self.fleet, intents, self.fleet.addresses)
 
-    def _take(self, fleet: Fleet, intents: Intents) -> None:
-        self.identity.keep(intents)
-        self.fleet = attrs.evolve(fleet, owner_id=self.identity.current.owner_id, intents=intents)
+    def give_back(self, world: World) -> None:
+        """Forget the addresses of deployments that nobody wants and of which ``world`` shows nothing left.
+
+        Raises :class:`StateError` with nothing changed.
+        """
+        gone = spent(self.fleet, world)
+        if gone:
+            kept = {name: address for name, address in self.fleet.addresses.items() if name not in gone}
+            self._take(self.fleet, self.fleet.intents, kept)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What of the fleet cannot be as its file says, and no plan shows, a sentence each."""
+        stuck = (f"gateway {name} cannot be taken down: {why}" for name, why in self._stuck.items())
+        return (*self._unaddressed.values(), *stuck)
+
+    def _follow(self, fleet: Fleet, *, confirm_removals: bool = False) -> None:
+        kept = self._drive_gateways(fleet, confirmed=confirm_removals or _is_confirmed(fleet))
+        self._drive(fleet.clusters)
+        whole = attrs.evolve(fleet, gateways=MappingProxyType({**fleet.gateways, **self._held}))
+        self._take(whole, still_held(self.identity.current.intents, fleet), kept)
+        self.declared = fleet
+
+    def _take(self, fleet: Fleet, intents: Intents, kept: Mapping[str, Address]) -> None:
+        """Make all that is not in the file durable, before anybody can know of it, and part of the fleet."""
+        fleet = attrs.evolve(fleet, owner_id=self.identity.current.owner_id, intents=intents)
+        given = assigned(fleet, kept, self._held)
+        self.identity.keep(
+            attrs.evolve(
+                self.identity.current,
+                intents=intents,
+                addresses=given.addresses,
+                gateways={name: as_kept(spec) for name, spec in fleet.gateways.items()},
+            )
+        )
+        self.fleet = attrs.evolve(fleet, addresses=given.addresses)
+        self.gateways.via = MappingProxyType({name: one.gateway for name, one in given.addresses.items()})
+        self._unaddressed = given.missing
 
     # ---- turns ----
 
@@ -157,8 +217,70 @@ class Session:
         """The clusters that are driven now."""
         return self._clusters
 
-    def _publish(self, table: Table) -> None:
+    def _publish(self, fleet: Fleet, world: World, table: Table) -> None:
         self.table = table
+        self._routing = routing(self._routing, fleet, world, table, self._checks, inherited=self._inherited)
+        self.gateways.offer(self._routing.tables)
+
+    # ---- gateways ----
+
+    def take_down_gateways(self) -> Mapping[str, str]:
+        """Take down every gateway through which no replica is reached any more; return why that did not work.
+
+        What they were is not forgotten: they come back at the same ports.
+        """
+        last = self.reconciler.last
+        shards = last.world.shards if last is not None else {}
+        used = {one.gateway for name, one in self.fleet.addresses.items() if name in shards and shards[name].members}
+        return self.gateways.take_down(name for name in self.fleet.gateways if name not in used)
+
+    def _drive_gateways(self, fleet: Fleet, *, confirmed: bool) -> Mapping[str, Address]:
+        """Open and close gateways until those of ``fleet`` and those that are held are driven.
+
+        Return the addresses that are known: those that we have kept, and, where we have lost them, those that a gateway
+        that was opened now has.
+        """
+        kept = self.identity.current
+        vanished = {
+            name: as_spec(name, one, self._host) for name, one in kept.gateways.items() if name not in fleet.gateways
+        }
+        self._held = MappingProxyType(vanished)
+        read = self.gateways.drive({**fleet.gateways, **vanished})
+        self._inherited |= {name for name, ports in read.items() if ports}
+        self._stuck = self.gateways.take_down(vanished) if confirmed else {}
+        if vanished and confirmed:
+            self._held = MappingProxyType({name: vanished[name] for name in self._stuck})
+            self.gateways.drive({**fleet.gateways, **self._held})
+        found = {
+            deployment: Address(gateway=name, host="", port=port)
+            for name, ports in read.items()
+            for deployment, port in ports.items()
+        }
+        return {**found, **kept.addresses}
+
+    def _connect_gateway(self, spec: GatewaySpec) -> Gateway:
+        if isinstance(spec.options, Strange):
+            return AwayGateway(spec.name, spec.options.why)
+        current = self.identity.current
+        try:
+            plugin = self._host.get(GatewayPlugin, spec.kind)
+            make = resolve(plugin.factory, f"gateway {spec.kind!r}")
+            gateway: Gateway = make(
+                GatewayContext(
+                    name=spec.name,
+                    fleet=current.fleet,
+                    owner_id=current.owner_id,
+                    address=spec.address,
+                    tls=spec.tls,
+                    options=spec.options,
+                    root=self.state.gateway(spec.name),
+                )
+            )
+        except RoadsteadError as error:
+            if spec.name in self._held:
+                return AwayGateway(spec.name, str(error))
+            raise
+        return gateway
 
     # ---- clusters ----
 
@@ -231,3 +353,8 @@ class Session:
 def _same_backend(one: ClusterSpec, other: ClusterSpec) -> bool:
     """Return whether a change from one to the other leaves the backend as it is."""
     return (one.backend, one.options, one.scheduling) == (other.backend, other.options, other.scheduling)
+
+
+def _is_confirmed(fleet: Fleet) -> bool:
+    """Return whether taking something out of the file is already the order to take it down."""
+    return fleet.daemon.on_removal is OnChange.APPLY

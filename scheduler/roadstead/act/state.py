@@ -89,14 +89,11 @@ class StateDirectory:
 
     def cluster(self, name: str) -> Path:
         """Return the root of one cluster's backend, made where it is missing; raises :class:`StateError`."""
-        root = self.path / "clusters" / name
-        try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StateError(
-                f"{root} cannot be made: {error.strerror or error}", hint="make the state directory writable"
-            ) from error
-        return root
+        return _made(self.path / "clusters" / name)
+
+    def gateway(self, name: str) -> Path:
+        """Return the root of one gateway, made where it is missing; raises :class:`StateError`."""
+        return _made(self.path / "gateways" / name)
 
     def usable_socket(self) -> Path:
         """Return :attr:`socket`, or raise :class:`StateError` where its path is too long to be bound."""
@@ -108,3 +105,13 @@ class StateDirectory:
                 hint="set daemon.state to a shorter path",
             )
         return self.socket
+
+
+def _made(root: Path) -> Path:
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"{root} cannot be made: {error.strerror or error}", hint="make the state directory writable"
+        ) from error
+    return root

@@ -7,15 +7,10 @@ from collections.abc import Iterable
 
 import attrs
 
-from roadstead.model import ClusterState, Fleet, Intents
+from roadstead.model import ClusterState, Fleet
 from roadstead.world import ClusterView, Unreachable, World
 
-__all__ = ["as_in_file", "difference", "longest_stop", "nearest", "nothing_wanted", "with_occupied"]
-
-
-def as_in_file(fleet: Fleet) -> Fleet:
-    """Return ``fleet`` without what does not come from its file."""
-    return attrs.evolve(fleet, owner_id="", intents=Intents())
+__all__ = ["difference", "longest_stop", "nearest", "nothing_wanted", "with_occupied"]
 
 
 def with_occupied(fleet: Fleet, before: Fleet, world: World | None) -> Fleet:
@@ -54,6 +49,8 @@ def difference(before: Fleet, after: Fleet) -> str:
     ]
     if (before.clusters, before.quotas, before.daemon) != (after.clusters, after.quotas, after.daemon):
         parts.append("clusters, quotas or daemon settings changed")
+    if before.gateways != after.gateways:
+        parts.append("gateways changed")
     return "; ".join(parts) or "nothing changed"
 
 

@@ -18,12 +18,13 @@ from roadstead.act.pacing import Bell, Pacing
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
 from roadstead.config import FleetFileError
-from roadstead.daemon.changes import as_in_file, difference, longest_stop, nearest, nothing_wanted, with_occupied
+from roadstead.daemon.changes import difference, longest_stop, nearest, nothing_wanted, with_occupied
 from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
 from roadstead.daemon.view import View
 from roadstead.errors import RoadsteadError, StateError
 from roadstead.model import MAX_REPLICAS, Fleet, OnChange
+from roadstead.reasons import ReasonCode
 from roadstead.units import Duration
 
 __all__ = ["FILE_EVERY", "Service"]
@@ -59,7 +60,7 @@ class Service:
         self._give_up_at = 0.0
         self._listeners: list[Callable[[View], None]] = []
         self.started_at = clock.now()
-        self._declared = as_in_file(session.fleet)
+        self._declared = session.declared or session.fleet
         self.view = View(fleet=session.fleet, table=session.table)
 
     # ---- from any thread ----
@@ -184,15 +185,15 @@ class Service:
 
     def _problems(self) -> tuple[str, ...]:
         problem = self.session.journal.problem
-        return (problem,) if problem is not None else ()
+        return (*self.session.problems, *((problem,) if problem is not None else ()))
 
     def _publish(self, view: View) -> None:
         self.view = attrs.evolve(view, fleet=self.session.fleet, table=self.session.table)
         for listener in self._listeners:
             listener(self.view)
 
-    def _told(self, kind: EventKind, text: str, *, deployment: str = "", reason: str = "") -> None:
-        subject = deployment or self.session.fleet.name
+    def _told(self, kind: EventKind, text: str, *, deployment: str = "", subject: str = "", reason: str = "") -> None:
+        subject = subject or deployment or self.session.fleet.name
         _LOG.info("%s", text)
         event = Event(at=self._clock.now(), kind=kind, text=text, deployment=deployment, subject=subject, reason=reason)
         self.session.reconciler.tell(event)
@@ -245,10 +246,10 @@ class Service:
         if is_new:
             self._told(EventKind.FLEET_STAGED, f"{self.file} changed and waits for `roadstead apply`")
 
-    def _adopt(self, fleet: Fleet) -> None:
+    def _adopt(self, fleet: Fleet, *, confirm_removals: bool = False) -> None:
         before, declared = self.session.fleet, self._declared
         try:
-            self.session.adopt(self._with_occupied(fleet))
+            self.session.adopt(self._with_occupied(fleet), confirm_removals=confirm_removals)
         except RoadsteadError as error:
             self._refuse(error)
             raise
@@ -256,7 +257,20 @@ class Service:
         self._pacing.interval = fleet.daemon.turn
         self._publish(attrs.evolve(self.view, staged=None))
         if fleet != declared:
-            self._told(EventKind.FLEET_CHANGED, f"{self.file} is in force: {difference(before, fleet)}")
+            self._told(EventKind.FLEET_CHANGED, f"{self.file} is in force: {difference(declared, fleet)}")
+        self._tell_of_gateways(before, declared, fleet)
+
+    def _tell_of_gateways(self, before: Fleet, declared: Fleet, fleet: Fleet) -> None:
+        """Say which gateways the file no longer names now, and which of those that it did not name are gone."""
+        held = self.session.fleet.gateways.keys() - fleet.gateways.keys()
+        for name in sorted(held - (before.gateways.keys() - declared.gateways.keys())):
+            text = (
+                f"gateway {name} is no longer in the fleet file and serves on until `roadstead apply` confirms its end"
+            )
+            self._told(EventKind.HELD, text, subject=name, reason=ReasonCode.ORPHANED.value)
+        for name in sorted(before.gateways.keys() - self.session.fleet.gateways.keys()):
+            text = f"gateway {name} was taken down, as the fleet file no longer names it"
+            self._told(EventKind.RELEASED, text, subject=name)
 
     def _with_occupied(self, fleet: Fleet) -> Fleet:
         last = self.session.reconciler.last
@@ -264,6 +278,7 @@ class Service:
 
     def _forget_removals(self, turn: Turn) -> None:
         """End the removals that are done, so that the same name can come back, and nobody is told of them for ever."""
+        self.session.give_back(turn.world)
         before = self.session.fleet.intents
         after = fulfilled(self.session.fleet, turn.world)
         if after is not before:
@@ -301,7 +316,7 @@ class Service:
 
     def _apply(self, *, confirm_removals: bool) -> int:
         last = self._last()
-        self._adopt(self._read_file())
+        self._adopt(self._read_file(), confirm_removals=confirm_removals)
         self._take_back_deletions()
         if confirm_removals:
             fleet = self.session.fleet
@@ -350,7 +365,7 @@ class Service:
         fleet = self.session.fleet
         if staged and self.view.staged is not None:
             waiting = self.view.staged
-            fleet = attrs.evolve(waiting, owner_id=fleet.owner_id, intents=fleet.intents)
+            fleet = attrs.evolve(waiting, owner_id=fleet.owner_id, intents=fleet.intents, addresses=fleet.addresses)
         look = self.session.reconciler.foresee(as_applied(fleet) if staged else fleet)
         assert look is not None
         return look
@@ -366,7 +381,10 @@ class Service:
         self._publish(attrs.evolve(self.view, stopping=True))
 
     def _is_down(self, turn: Turn) -> None:
-        """End the loop when nothing that the file declares has a replica, or when that takes too long."""
+        """End the loop when nothing that the file declares has a replica, or when that takes too long.
+
+        Gateways are taken down last: nobody is behind them any more.
+        """
         left = [
             member.replica.id
             for name, shard in turn.world.shards.items()
@@ -377,6 +395,7 @@ class Service:
             return
         if left:
             _LOG.warning("these replicas are still there: %s", ", ".join(sorted(left)))
+        self.session.take_down_gateways()
         self._stopping = True
 
 

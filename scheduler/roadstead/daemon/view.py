@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 from roadstead.act.events import Turn
 from roadstead.decide.report import Service as ServiceStatus
 from roadstead.model import Fleet
 from roadstead.plans import Table
+from roadstead.traffic import GatewayState, Unseen
 from roadstead.world import Unreachable
 
 __all__ = ["View"]
@@ -36,8 +39,9 @@ class View:
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """Everything that does not work, a sentence each: ours, the fleet file's, and the clusters'."""
+        """Everything that does not work, a sentence each: ours, the fleet file's, the clusters' and the gateways'."""
         clusters = self.turn.world.clusters if self.turn is not None else {}
+        gateways = self.turn.world.data_path.gateways if self.turn is not None else {}
         return (
             *self.problems,
             *(f"the fleet file as saved is not used: {problem}" for problem in self.bad_file),
@@ -46,6 +50,7 @@ class View:
                 for name, cluster in sorted(clusters.items())
                 if isinstance(cluster, Unreachable)
             ),
+            *(sentence for name, state in sorted(gateways.items()) for sentence in _wrong(name, state)),
         )
 
     def service(self, *, pid: int, started_at: int, file: str) -> ServiceStatus:
@@ -60,3 +65,15 @@ class View:
             failing_since=self.failing_since,
             problems=self.problems,
         )
+
+
+def _wrong(gateway: str, state: GatewayState) -> Iterator[str]:
+    if isinstance(state, Unseen):
+        yield f"gateway {gateway} does not answer: {state.error}"
+        return
+    if state.view.problem:
+        what = "reports a problem" if state.view.settled else "does not use the newest table"
+        yield f"gateway {gateway} {what}: {state.view.problem}"
+    for name, route in sorted(state.view.routes.items()):
+        if route.problem:
+            yield f"clients cannot use port {route.port} of gateway {gateway} for {name}: {route.problem}"
