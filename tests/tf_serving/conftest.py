@@ -109,6 +109,16 @@ class Running:
         finally:
             connection.close()
 
+    def text_at(self, path: str) -> tuple[int, str]:
+        """Get something over REST and return status and body, as they are."""
+        connection = http.client.HTTPConnection(self.host, 8501, timeout=20)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and return the exit code."""
         self.process.send_signal(number)

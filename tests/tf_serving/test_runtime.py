@@ -186,6 +186,24 @@ def test_rest_says_the_same_as_grpc(start: Start, tmp_path: Path) -> None:
     runtime.close()
 
 
+def test_what_a_gateway_asks_tells_whether_some_version_is_available(start: Start, tmp_path: Path) -> None:
+    """The check's path answers 200 whatever became of the versions, and the text it expects only while one serves."""
+    template = _template(tmp_path / "half", version=7)
+    half_plus(2, tmp_path / "half" / "1")
+    running, server = _launched(start, tmp_path, template)
+    check = TfServing().launch(template).check
+    assert check is not None
+    assert check == TfServing().launch(_template(tmp_path / "half", version=1)).check
+    running.wait_for({7: "END"}, "half")
+    status, body = running.text_at(check.path)
+    assert (200, False) == (status, check.expects in body)
+    runtime = TfServing()
+    runtime.reload(server, 1, timeout=LONG)
+    status, body = running.text_at(check.path)
+    assert (200, True) == (status, check.expects in body)
+    runtime.close()
+
+
 def test_a_version_without_a_folder_has_failed(start: Start, tmp_path: Path) -> None:
     """A server asked for a version that is not on disk says so, over gRPC and REST, instead of loading for ever."""
     half_plus(2, tmp_path / "half" / "1")

@@ -1,6 +1,6 @@
 """How a server of either engine is started for a template: flags, environment and configuration files. Pure.
 
-The variables of :mod:``roadstead.spi.runtime`` stand in arguments and in the contents of files.
+The variables of :mod:`roadstead.spi.runtime` stand in arguments and in the contents of files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from typing import Final
 
 from roadstead.model import BatchingSpec, GpuPart, Template
-from roadstead.spi.runtime import ConfigFile, Launch, Program
+from roadstead.spi.runtime import Check, ConfigFile, Launch, Program
 
 __all__ = ["EMBEDDED", "ENGINES", "FORMATS", "MODEL_SERVER", "launch", "problems", "threads"]
 
@@ -30,6 +30,8 @@ _OURS: Final = frozenset(
         *("host", "port", "rest_api_port", "grpc_channel_arguments", "grpc_socket_path"),
         *("model_name", "model_base_path", "model_config_file", "monitoring_config_file"),
         *("enable_batching", "batching_parameters_file"),
+        # A server that read its file again would undo a reload.
+        "model_config_file_poll_wait_seconds",
     }
 )
 """Flags that follow from the template, and that ``runtime.args`` may therefore not set."""
@@ -70,7 +72,7 @@ def _batching_problems(batching: BatchingSpec | None) -> tuple[str, ...]:
 
 
 def launch(template: Template) -> Launch:
-    """Return how to start a server for ``template``, which must have no :func:``problems``."""
+    """Return how to start a server for ``template``, which must have no :func:`problems`."""
     embedded = template.runtime.engine == EMBEDDED
     batching = template.runtime.batching
     files = [ConfigFile(_MODELS, model_config(template)), ConfigFile(_MONITORING, _MONITORING_TEXT)]
@@ -87,6 +89,9 @@ def launch(template: Template) -> Launch:
         rest_port=REST_PORT,
         image=template.runtime.image,
         rest_ready_path=f"/v1/models/{template.model.name}/versions/{template.model.version}",
+        # A version that is loading or has ended is answered with 200, too: only the body tells. No version stands here,
+        # so that a replica passes all through a reload.
+        check=Check(path=f"/v1/models/{template.model.name}", expects='"AVAILABLE"'),
     )
 
 

@@ -97,10 +97,13 @@ class GrpcCaller:
         await asyncio.gather(*(channel.close() for channel in self._channels))
 
     def _channel(self, address: str) -> grpc.aio.Channel:
-        if self._destination.authority is None:
+        encryption = self._destination.encryption
+        if encryption is None:
             return grpc.aio.insecure_channel(address, options=_OPTIONS)
-        credentials = grpc.ssl_channel_credentials(self._destination.authority)
-        return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+        name = encryption.server_name
+        named = (("grpc.ssl_target_name_override", name),) if name is not None else ()
+        credentials = grpc.ssl_channel_credentials(encryption.authority)
+        return grpc.aio.secure_channel(address, credentials, options=(*_OPTIONS, *named))
 
     async def _signatures(self, within: float) -> Signatures:
         """Return the model's signatures as the first server tells them that answers."""

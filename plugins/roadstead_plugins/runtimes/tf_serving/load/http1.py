@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import h11
 
-__all__ = ["Answer", "Broken", "Connection"]
+__all__ = ["Answer", "Broken", "Connection", "Peer"]
 
 _READY: Final = (h11.IDLE, h11.IDLE)
 
@@ -30,6 +30,16 @@ class Answer:
     body: bytes
 
 
+@attrs.frozen(kw_only=True)
+class Peer:
+    """Where to connect, and with TLS the name that must be in its certificate."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    server_name: str
+
+
 class Connection(asyncio.Protocol):
     """A connection; after an answer it takes the next request if :attr:`is_open`."""
 
@@ -41,10 +51,11 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
 
     @classmethod
-    async def to(cls, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+    async def to(cls, peer: Peer) -> Connection:
         """Return an open connection; raises ``OSError``."""
         loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(cls, host, port, ssl=tls, server_hostname=host if tls else None)
+        name = peer.server_name if peer.tls is not None else None
+        _, made = await loop.create_connection(cls, peer.host, peer.port, ssl=peer.tls, server_hostname=name)
         return made
 
     @property

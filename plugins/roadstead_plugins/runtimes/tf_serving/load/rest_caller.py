@@ -13,8 +13,8 @@ from urllib.parse import quote
 import attrs
 import h11
 
-from roadstead.spi.load import OK, Destination, Judgement, NotConnected, Reply, Unfit, Work
-from roadstead_plugins.runtimes.tf_serving.load.http1 import Answer, Broken, Connection
+from roadstead.spi.load import OK, Destination, Encryption, Judgement, NotConnected, Reply, Unfit, Work
+from roadstead_plugins.runtimes.tf_serving.load.http1 import Answer, Broken, Connection, Peer
 from roadstead_plugins.runtimes.tf_serving.load.outputs import outputs_of
 from roadstead_plugins.runtimes.tf_serving.load.references import References
 
@@ -28,14 +28,12 @@ class _Line:
     """A place for one connection to an address; it is opened again for the next request after it was lost."""
 
     address: str
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
+    peer: Peer
     connection: Connection | None = None
 
     async def open(self) -> Connection:
         if self.connection is None or not self.connection.is_open:
-            self.connection = await Connection.to(self.host, self.port, self.tls)
+            self.connection = await Connection.to(self.peer)
         return self.connection
 
     def close(self) -> None:
@@ -57,9 +55,9 @@ class RestCaller:
     def __init__(self, destination: Destination, work: Work) -> None:
         self._model = work.model
         self._references = References.of(work)
-        tls = ssl.create_default_context(cadata=destination.authority.decode()) if destination.authority else None
+        peers = {address: _peer(address, destination.encryption) for address in destination.addresses}
         addresses = itertools.islice(itertools.cycle(destination.addresses), destination.connections)
-        self._lines = [_line(address, tls) for address in addresses]
+        self._lines = [_Line(address, peers[address]) for address in addresses]
         self._free: asyncio.Queue[_Line] = asyncio.Queue()
         path = f"/v1/models/{quote(work.model, safe='')}"
         self._state = _request(destination.addresses, "GET", path, b"")
@@ -123,9 +121,14 @@ class RestCaller:
             return Reply(code="DEADLINE_EXCEEDED", detail=f"no complete answer within {within:g}s")
 
 
-def _line(address: str, tls: ssl.SSLContext | None) -> _Line:
+def _peer(address: str, encryption: Encryption | None) -> Peer:
     host, _, port = address.rpartition(":")
-    return _Line(address, host.strip("[]"), int(port), tls)
+    host = host.strip("[]")
+    if encryption is None:
+        return Peer(host=host, port=int(port), tls=None, server_name=host)
+    authority = encryption.authority.decode() if encryption.authority is not None else None
+    tls = ssl.create_default_context(cadata=authority)
+    return Peer(host=host, port=int(port), tls=tls, server_name=encryption.server_name or host)
 
 
 def _request(addresses: Iterable[str], method: str, path: str, body: bytes) -> _Request:

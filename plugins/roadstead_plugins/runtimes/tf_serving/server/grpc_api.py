@@ -21,9 +21,10 @@ from roadstead_plugins.runtimes.tf_serving.protos import (
 )
 from roadstead_plugins.runtimes.tf_serving.server.batching import Arrays
 from roadstead_plugins.runtimes.tf_serving.server.configs import models_of
+from roadstead_plugins.runtimes.tf_serving.server.door import Door
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.models import Models, VersionStatus
-from roadstead_plugins.runtimes.tf_serving.server.predict import InFlight, Predictor, Target
+from roadstead_plugins.runtimes.tf_serving.server.predict import Predictor, Target
 from roadstead_plugins.runtimes.tf_serving.server.status import Code, ServingError, invalid
 from roadstead_plugins.runtimes.tf_serving.tensors import TensorError, array_of, proto_of
 
@@ -55,7 +56,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     predictor: Predictor
     metrics: Metrics
-    in_flight: InFlight
+    door: Door
     as_content: bool
 
     async def Predict(  # noqa: N802  # the service's own name
@@ -65,7 +66,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         name = request.model_spec.name
         started = asyncio.get_running_loop().time()
         try:
-            with self.in_flight.call():
+            with self.door.call():
+                await self.door.admitted()
                 response = await self._predict(request)
         except ServingError as error:
             self.metrics.request(name, error.code)

@@ -1,9 +1,8 @@
 """One prediction, however it was asked for: the version, the signature, the checks, the run."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
@@ -38,31 +37,6 @@ class Answer:
     version: int
     signature: str
     outputs: Arrays
-
-
-class InFlight:
-    """How many calls are being answered, and when that was none."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Count a call while the block runs."""
-        self._count += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if self._count == 0:
-                self._idle.set()
-
-    async def none(self) -> None:
-        """Return once no call is being answered."""
-        await self._idle.wait()
 
 
 @attrs.frozen(kw_only=True)

@@ -10,16 +10,13 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Final
 
 import attrs
 import grpc
-import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from roadstead_plugins.runtimes.tf_serving.protos import (
@@ -37,11 +34,13 @@ from roadstead_plugins.runtimes.tf_serving.server.configs import (
     read_models,
     read_monitoring,
 )
+from roadstead_plugins.runtimes.tf_serving.server.door import Door
 from roadstead_plugins.runtimes.tf_serving.server.flags import Options, parse
 from roadstead_plugins.runtimes.tf_serving.server.grpc_api import ModelService, PredictionService
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.models import Loading, Models
-from roadstead_plugins.runtimes.tf_serving.server.predict import InFlight, Predictor
+from roadstead_plugins.runtimes.tf_serving.server.ports import GrpcPort, PortError, RestPort
+from roadstead_plugins.runtimes.tf_serving.server.predict import Predictor
 from roadstead_plugins.runtimes.tf_serving.server.rest_api import RestApi
 from roadstead_plugins.runtimes.tf_serving.server.scheduler import BatchScheduler
 from roadstead_plugins.runtimes.tf_serving.server.status import ServingError
@@ -53,13 +52,6 @@ EXIT_NO_ENGINE: Final = 69
 EXIT_PORT: Final = 71
 EXIT_CONFIG: Final = 78
 
-DRAIN: Final = 60.0
-"""Seconds for what is in flight when SIGTERM comes; a second SIGTERM ends the wait."""
-
-LAST_WORDS: Final = 0.5
-"""Seconds for answers that are on their way to the network when the last prediction is done."""
-
-MESSAGE_LIMIT: Final = 2**31 - 1
 _SERVICES: Final = tuple(
     file.services_by_name[name].full_name
     for file, name in (
@@ -98,6 +90,8 @@ def main(arguments: Sequence[str]) -> int:
         return _end(EXIT_CONFIG, error)
     except (ModuleNotFoundError, OSError) as error:
         return _end(EXIT_NO_ENGINE, error)
+    except PortError as error:
+        return _end(EXIT_PORT, error)
     except Fatal as error:
         return _end(error.code, error)
     return 0
@@ -126,15 +120,6 @@ def read_model_configs(options: Options) -> tuple[ModelConfig, ...]:
     return (ModelConfig(name=options.model_name, base_path=options.model_base_path),)
 
 
-class _Rest(uvicorn.Server):
-    """uvicorn without its own signal handling: the process has one."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
-
-
 class Process:
     """One server, from opening its ports to its end."""
 
@@ -144,7 +129,8 @@ class Process:
         self._metrics = Metrics()
         self._stop = asyncio.Event()
         self._config_from_file = True
-        self._in_flight = InFlight()
+        self._grpc_door = Door()
+        self._rest_door = Door()
         self._health = health.aio.HealthServicer()
         self._executor = ThreadPoolExecutor(max_workers=_workers(options, settings.batching), thread_name_prefix="run")
         self._models = Models(
@@ -172,19 +158,19 @@ class Process:
         return BatchScheduler(batching=self._settings.batching, executor=self._executor, metrics=self._metrics)
 
     async def run(self) -> None:
-        """Serve until told to stop. Raises ``Fatal``."""
+        """Serve until told to stop. Raises ``Fatal`` and ``PortError``."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop)
         await self._set_health()
-        grpc_server, rest = await self._start_grpc(), None
+        grpc_port, rest_port = await self._open_grpc(), None
         try:
-            rest = self._start_rest()
+            rest_port = self._open_rest()
             self._start_work()
             await self._until_stopped_or_broken()
         finally:  # also when something is broken: a gRPC server that outlives the loop ends in a traceback of its own
             self._stop.set()
-            await self._drain(grpc_server, rest)
+            await self._drain(grpc_port, rest_port)
 
     def _start_work(self) -> None:
         """Begin to load what is configured, and to follow the configuration."""
@@ -214,21 +200,22 @@ class Process:
 
     # ---- ports ----
 
-    async def _start_grpc(self) -> grpc.aio.Server | None:
+    async def _open_grpc(self) -> GrpcPort | None:
         if not self._options.grpc_port:
             return None
-        # Two servers that may share a port answer in turn, whatever they serve: off, unless a flag says otherwise.
-        arguments: dict[str, int | str] = {
-            "grpc.so_reuseport": 0,
-            "grpc.max_send_message_length": MESSAGE_LIMIT,
-            "grpc.max_receive_message_length": MESSAGE_LIMIT,
-            **dict(self._options.channel_arguments),
-        }
-        server = grpc.aio.server(options=tuple(arguments.items()))
+        return await GrpcPort.open(
+            host=self._options.host,
+            port=self._options.grpc_port,
+            arguments=self._options.channel_arguments,
+            door=self._grpc_door,
+            register=self._add_services,
+        )
+
+    def _add_services(self, server: grpc.aio.Server) -> None:
         prediction = PredictionService(
             predictor=self._predictor,
             metrics=self._metrics,
-            in_flight=self._in_flight,
+            door=self._grpc_door,
             as_content=self._options.answer_as_content,
         )
         model = ModelService(
@@ -240,42 +227,18 @@ class Process:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(model, server)
         if self._options.health_service:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        address = f"{_bracketed(self._options.host)}:{self._options.grpc_port}"
-        _probe_port(self._options.host, self._options.grpc_port, "--port")
-        try:
-            server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise Fatal(EXIT_PORT, f"cannot listen on {address} for gRPC: {error}; is the port in use?") from error
-        await server.start()
-        log.info("gRPC at %s", address)
-        return server
 
-    def _start_rest(self) -> "tuple[_Rest, asyncio.Task[None]] | None":
+    def _open_rest(self) -> RestPort | None:
         if not self._options.rest_port:
             return None
-        listening = _listen(self._options.host, self._options.rest_port, "--rest_api_port")
         api = RestApi(
             predictor=self._predictor,
             metrics=self._metrics,
+            door=self._rest_door,
             metrics_path=self._settings.metrics_path,
             timeout=self._options.rest_timeout,
         )
-        config = uvicorn.Config(
-            api,
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=int(DRAIN),
-        )
-        server = _Rest(config)
-        serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
-        log.info("REST at %s:%s", _bracketed(self._options.host), self._options.rest_port)
-        return server, serving
+        return RestPort(api, host=self._options.host, port=self._options.rest_port, door=self._rest_door)
 
     # ---- what changes ----
 
@@ -321,30 +284,14 @@ class Process:
         log.info("draining: finishing what is in flight")
         self._stop.set()
 
-    async def _drain(
-        self, grpc_server: grpc.aio.Server | None, rest: "tuple[_Rest, asyncio.Task[None]] | None"
-    ) -> None:
+    async def _drain(self, *ports: GrpcPort | RestPort | None) -> None:
         """Take no more, finish what is in flight, end."""
         await self._set_health()
-        if rest is not None:
-            rest[0].should_exit = True
-        if grpc_server is not None:
-            await self._drain_grpc(grpc_server)
-        if rest is not None:
-            await rest[1]
+        await asyncio.gather(*(port.close() for port in ports if port is not None))
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         log.info("drained")
-
-    async def _drain_grpc(self, server: grpc.aio.Server) -> None:
-        """End when the last prediction is answered: who watches the health service would never hang up by himself."""
-        closing = asyncio.get_running_loop().create_task(server.stop(grace=DRAIN))
-        idle = asyncio.get_running_loop().create_task(self._in_flight.none())
-        await asyncio.wait((closing, idle), timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        await server.stop(grace=LAST_WORDS)
-        await closing
 
 
 def _workers(options: Options, batching: Batching | None) -> int:
@@ -352,25 +299,3 @@ def _workers(options: Options, batching: Batching | None) -> int:
     if batching is not None:
         return batching.threads
     return options.session.threads.inter_op or len(os.sched_getaffinity(0))
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _probe_port(host: str, port: int, flag: str) -> None:
-    """Find out whether a port can be had before gRPC tries: it reports only that it could not."""
-    _listen(host, port, flag).close()
-
-
-def _listen(host: str, port: int, flag: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(1024)
-    except OSError as error:
-        listening.close()
-        raise Fatal(EXIT_PORT, f"cannot listen on {host}:{port} ({flag}): {error.strerror}") from error
-    return listening

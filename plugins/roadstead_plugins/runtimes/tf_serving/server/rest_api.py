@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from roadstead_plugins.runtimes.tf_serving.protos import get_model_metadata_pb2
 from roadstead_plugins.runtimes.tf_serving.server import json_tensors
+from roadstead_plugins.runtimes.tf_serving.server.door import Door
 from roadstead_plugins.runtimes.tf_serving.server.grpc_api import SIGNATURE_DEF, metadata, status_response
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.predict import Predictor, Target
@@ -52,23 +53,27 @@ class RestApi:
 
     predictor: Predictor
     metrics: Metrics
+    door: Door
     metrics_path: str | None
     timeout: float
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens with one of JSON."""
         assert scope["type"] == "http", scope["type"]  # uvicorn is told not to offer lifespan and web sockets
+        with self.door.call():
+            await _write(await self._reply(scope, receive), send, closing=self.door.closing)
+
+    async def _reply(self, scope: MutableMapping[str, Any], receive: Receive) -> Reply:
         raw_path: bytes = scope["raw_path"]
         path = raw_path.split(b"?")[0].decode("ascii", errors="replace")
         try:
             async with asyncio.timeout(self.timeout):
                 body = await _read(receive)
-                reply = await self._answer(scope["method"], path, body)
+                return await self._answer(scope["method"], path, body)
         except ServingError as error:
-            reply = Reply(body=_error(error.message), code=error.code)
+            return Reply(body=_error(error.message), code=error.code)
         except TimeoutError:
-            reply = Reply(body=_error(f"no answer within {self.timeout:g} s"), code=Code.DEADLINE_EXCEEDED)
-        await _write(reply, send)
+            return Reply(body=_error(f"no answer within {self.timeout:g} s"), code=Code.DEADLINE_EXCEEDED)
 
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
         if self.metrics_path is not None and path == self.metrics_path and method == "GET":
@@ -138,9 +143,11 @@ async def _read(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-async def _write(reply: Reply, send: Send) -> None:
+async def _write(reply: Reply, send: Send, *, closing: bool) -> None:
     body = reply.body.encode()
     headers = [(b"content-type", reply.content_type.encode()), (b"content-length", str(len(body)).encode())]
+    if closing:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": HTTP_STATUS[reply.code], "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
