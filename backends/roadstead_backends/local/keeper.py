@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import attrs
 from roadstead.model import Template
 from roadstead.shim import requests
 from roadstead.shim import state as phases
-from roadstead.shim.cgroup import ReplicaCgroup, memory_bytes, remove
+from roadstead.shim.cgroup import ReplicaCgroup, enter, memory_bytes, missing, remove
 from roadstead.shim.files import make_private_folder, write_json, write_whole
 from roadstead.shim.spec import SPEC_FILE, spec_to_json
 from roadstead.shim.state import ShimState
-from roadstead.shim.tree import resident_bytes, tree_of
+from roadstead.shim.tree import MarkedTree, resident_bytes, tree_of
 from roadstead.spi.runtime import Launch
 from roadstead.spi.shims import Shims, secrets_environment
 from roadstead.template import from_canonical
@@ -33,6 +34,8 @@ from roadstead_backends.local.translate import CONFIG_FOLDER
 from roadstead_backends.local.view import Seen, incarnation, replica_view
 
 __all__ = ["Keeper"]
+
+_LOG = logging.getLogger(__name__)
 
 _RAW_LINES = 10
 
@@ -213,10 +216,11 @@ class Keeper:
         if state is not None and state.phase == phases.STOPPED and kept.stopping:
             self._clear(kept)
             return
-        if self._shims.is_running(kept.record.id, state):
-            kept.trouble = None
-            return
         try:
+            if self._shims.is_running(kept.record.id, state):
+                self._restore_limits(kept)
+                kept.trouble = None
+                return
             if kept.group is not None:
                 self._host.limit(kept.group, kept.template)
             references = (secret.ref for secret in kept.template.secrets)
@@ -225,6 +229,19 @@ class Keeper:
             kept.trouble = str(error)
         except OSError as error:
             kept.trouble = f"the shim cannot be started: {error}"
+
+    def _restore_limits(self, kept: _Kept) -> None:
+        """Make a control group again that somebody removed, and put what runs back into it."""
+        if kept.group is None or kept.stopping or missing(kept.group) is None:
+            return
+        self._host.limit(kept.group, kept.template)
+        strays = MarkedTree(kept.record.id).members()
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                enter(kept.group, pid)
+        _LOG.warning(
+            "the control group of %s was gone; it was made again, with %d processes", kept.record.id, len(strays)
+        )
 
     def _clear(self, kept: _Kept) -> None:
         if kept.group is not None and kept.record.node is not None and not remove(kept.group):

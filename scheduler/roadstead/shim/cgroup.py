@@ -38,10 +38,19 @@ class ReplicaCgroup(NamedTuple):
         return tuple(sorted({path for path in (self.cpu, self.cpuacct, self.memory, self.pids) if path is not None}))
 
 
-def enter(group: ReplicaCgroup) -> None:
-    """Move the calling process into the group."""
+def enter(group: ReplicaCgroup, pid: int = 0) -> None:
+    """Move a process into the group, the calling one unless another is named; it must not be a zombie."""
     for folder in group.folders:
-        _write(f"{folder}/cgroup.procs", "0")
+        _write(f"{folder}/cgroup.procs", str(pid))
+
+
+def missing(group: ReplicaCgroup) -> str | None:
+    """Return a folder of the group that is not there, or None where all are.
+
+    The kernel lets nobody remove a group with processes in it, but they may be moved out first, and a group whose
+    server has just ended is empty.
+    """
+    return next((folder for folder in group.folders if not os.path.isdir(folder)), None)
 
 
 def processes(group: ReplicaCgroup) -> list[int]:

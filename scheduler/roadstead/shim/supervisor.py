@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from roadstead.shim import state as phases
 from roadstead.shim.backoff import crashes_in_a_row, wait_before
-from roadstead.shim.cgroup import allow_processes, oom_kills, remove
+from roadstead.shim.cgroup import allow_processes, missing, oom_kills, remove
 from roadstead.shim.children import Child, Ended, age, hold, let_go, reap
 from roadstead.shim.files import write_json
 from roadstead.shim.identity import identity_of
@@ -209,7 +209,7 @@ class Supervisor:
         steps = (*self._spec.prepare, self._spec.argv)
         step = self._state.step if self._state.step < len(steps) else 0
         is_server = step == len(steps) - 1
-        obstacle = self._obstacle() if is_server else None
+        obstacle = self._without_limits() or (self._address_taken() if is_server else None)
         if obstacle is not None:
             self._fail_to_start(obstacle, now)
             return
@@ -221,9 +221,15 @@ class Supervisor:
         except SecretError as error:
             self._fail_to_start(str(error), now)
         except OSError as error:
-            self._fail_to_start(f"cannot start {steps[step][0]}: {os.strerror(error.errno or 0).lower()}", now)
+            where = f" ({error.filename})" if error.filename else ""
+            self._fail_to_start(f"cannot start {steps[step][0]}: {os.strerror(error.errno or 0).lower()}{where}", now)
 
-    def _obstacle(self) -> str | None:
+    def _without_limits(self) -> str | None:
+        """Return why a process could not be held to its limits now, or None; making the group is the daemon's part."""
+        gone = missing(self._group) if self._group is not None else None
+        return f"control group {gone} is gone, and nothing is started without its limits" if gone is not None else None
+
+    def _address_taken(self) -> str | None:
         """Return why the server could not listen now, or None."""
         for address in self._spec.addresses:
             try:

@@ -11,7 +11,7 @@ import os
 import signal
 from typing import Protocol
 
-from roadstead.shim.cgroup import ReplicaCgroup, kill_everything, processes
+from roadstead.shim.cgroup import ReplicaCgroup, kill_everything, missing, processes
 from roadstead.shim.identity import is_zombie
 
 MARK = "ROADSTEAD_REPLICA"
@@ -29,25 +29,6 @@ class Tree(Protocol):
 
     def kill(self) -> None:
         """Send SIGKILL to all, without waiting for the deaths."""
-
-
-class GroupTree:
-    """The processes in a control group."""
-
-    def __init__(self, group: ReplicaCgroup) -> None:
-        self._group = group
-
-    def members(self) -> list[int]:
-        """Return the ids of all that run (no zombies)."""
-        return [pid for pid in processes(self._group) if not is_zombie(pid)]
-
-    def contains(self, pid: int) -> bool:
-        """Tell whether a process belongs to the replica."""
-        return pid in processes(self._group)
-
-    def kill(self) -> None:
-        """Send SIGKILL to all, without waiting for the deaths."""
-        kill_everything(self._group)
 
 
 class MarkedTree:
@@ -75,9 +56,32 @@ class MarkedTree:
         signal_all(self, signal.SIGKILL)
 
 
+class GroupTree:
+    """The processes in a control group; while the group is gone, those that carry the replica's mark."""
+
+    def __init__(self, group: ReplicaCgroup, replica: str) -> None:
+        self._group = group
+        self._marked = MarkedTree(replica)
+
+    def members(self) -> list[int]:
+        """Return the ids of all that run (no zombies)."""
+        found = [pid for pid in processes(self._group) if not is_zombie(pid)]
+        return self._marked.members() if not found and missing(self._group) is not None else found
+
+    def contains(self, pid: int) -> bool:
+        """Tell whether a process belongs to the replica."""
+        return pid in processes(self._group) or (missing(self._group) is not None and self._marked.contains(pid))
+
+    def kill(self) -> None:
+        """Send SIGKILL to all, without waiting for the deaths."""
+        kill_everything(self._group)
+        if missing(self._group) is not None:
+            self._marked.kill()
+
+
 def tree_of(replica: str, group: ReplicaCgroup | None) -> Tree:
     """Return the tree of a replica by the best means there is."""
-    return MarkedTree(replica) if group is None or not group.folders else GroupTree(group)
+    return MarkedTree(replica) if group is None or not group.folders else GroupTree(group, replica)
 
 
 def signal_all(tree: Tree, number: signal.Signals) -> None:
