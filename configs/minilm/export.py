@@ -2,7 +2,8 @@
 
     python -m configs.minilm.export models/minilm
 
-writes ``models/minilm/1``. Its only signature, ``serving_default``, takes ``input_ids`` and ``attention_mask`` (int32,
+writes ``models/minilm/1``; ``--version 2`` writes a version 2 beside it, to roll out and back, which answers otherwise
+(``weights.weights_of``). The only signature, ``serving_default``, takes ``input_ids`` and ``attention_mask`` (int32,
 [batch, sequence], at most 512 long) and answers ``embedding`` (float32, [batch, 384]): mean-pooled over the tokens,
 then L2-normalised.
 
@@ -22,18 +23,17 @@ from typing import Final
 
 from configs.minilm.weights import weights_file
 
-VERSION: Final = 1
 STAMP: Final = "assets.extra/exported-from"
 """What the version was made from, and the size of each file: so a second run knows that it has nothing to do."""
 
 
-def export(base: Path) -> bool:
-    """Write the SavedModel to ``base/1`` and say whether there was anything to do.
+def export(base: Path, version: int = 1) -> bool:
+    """Write the SavedModel to ``base/VERSION`` and say whether there was anything to do.
 
     Atomic: the version is written beside and renamed, so a server that polls ``base`` never sees half of one. A version
     that is there but not intact is replaced.
     """
-    target = base / str(VERSION)
+    target = base / str(version)
     source = fingerprint()
     if is_intact(target, source):
         return False
@@ -44,7 +44,7 @@ def export(base: Path) -> bool:
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=base) as scratch:
         written = Path(scratch) / "model"
-        write_saved_model(written)
+        write_saved_model(written, version)
         stamp(written, source)
         if target.exists():
             shutil.move(target, Path(scratch) / "replaced")
@@ -84,9 +84,10 @@ def main() -> int:
     """Export to the folder named on the command line."""
     parser = argparse.ArgumentParser(description="Export all-MiniLM-L6-v2 as a TensorFlow SavedModel.")
     parser.add_argument("base", type=Path, help="the model's folder, such as models/minilm; the version goes below it")
-    base: Path = parser.parse_args().base
-    written = export(base)
-    print(f"{base / str(VERSION)}: {'written' if written else 'already there'}")
+    parser.add_argument("--version", type=int, default=1, help="which one, from 1 on (default: %(default)s)")
+    given = parser.parse_args()
+    written = export(given.base, given.version)
+    print(f"{given.base / str(given.version)}: {'written' if written else 'already there'}")
     return 0
 
 

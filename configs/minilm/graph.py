@@ -6,27 +6,27 @@ from typing import Final
 
 import tensorflow as tf
 
-from configs.minilm.weights import HEADS, HIDDEN, LAYER_NORM_EPSILON, LAYERS, SEP, read_weights, weights_file
+from configs.minilm.weights import HEADS, HIDDEN, LAYER_NORM_EPSILON, LAYERS, SEP, Weights, weights_of
 
 Parameters = Mapping[str, tf.Variable]
 
 TOKENS: Final = tf.TensorSpec([None, None], tf.int32)
 
 
-def write_saved_model(path: Path) -> None:
-    """Build the graph on the package's weights and save it to ``path``, a folder that does not exist yet."""
-    encoder = Encoder()
+def write_saved_model(path: Path, version: int) -> None:
+    """Build the graph on the weights of a version and save it to ``path``, a folder that does not exist yet."""
+    encoder = Encoder(weights_of(version))
     tf.saved_model.save(encoder, str(path), signatures=encoder.embed)
 
 
 class Encoder(tf.Module):  # type: ignore[misc]  # tensorflow has no types
     """The weights as variables, and ``embed`` as the function to serve."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Weights) -> None:
         super().__init__()
         # A list, because a dictionary that TensorFlow tracks may have no dots in its keys. The pooler is another
         # head's.
-        named = {name: value for name, value in read_weights(weights_file()).items() if not name.startswith("pooler.")}
+        named = {name: value for name, value in weights.items() if not name.startswith("pooler.")}
         self.names = tuple(named)
         self.variables_in_order = [tf.Variable(value, trainable=False) for value in named.values()]
 
