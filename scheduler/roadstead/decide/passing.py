@@ -46,13 +46,18 @@ def held(case: Case, victims: Mapping[RowKey, tuple[Member, ...]], serving: Sequ
         detail = f"{len(stuck)} to be stopped may still get requests: {wrong.detail}"
         yield _held(case.name, Reason(code=ReasonCode.GATEWAY, detail=detail, raw=wrong.raw, change=wrong.change))
     if isinstance(state, Seen) and state.view.settled:
-        shunned = sum(member.passage is not None and not member.passage.serving for member in serving)
+        shunned = sum(_is_shunned(member.passage) for member in serving)
         if shunned:
             detail = f"gateway {gateway} sends nothing to ready replicas that it sees unhealthy"
             yield _held(
                 case.name,
                 Reason(code=ReasonCode.GATEWAY, detail=detail, count=shunned, total=len(serving), change=_REACH),
             )
+
+
+def _is_shunned(passage: Passage | None) -> bool:
+    """Return whether a gateway lists an endpoint and sends it nothing."""
+    return passage is not None and passage.listed and not passage.serving
 
 
 def of_route(world: World, name: str) -> Iterator[Held]:
