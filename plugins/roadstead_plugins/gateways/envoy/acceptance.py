@@ -23,6 +23,7 @@ class _Taken:
 @attrs.define
 class _Waiting:
     version: str
+    since: float
     next_try: float
     wait: float = _FIRST_WAIT_S
 
@@ -47,7 +48,7 @@ class Acceptance:
             else:
                 self._taken.pop(name, None)
                 if name not in self._waiting or self._waiting[name].version != file.version:
-                    self._waiting[name] = _Waiting(file.version, now + _FIRST_WAIT_S)
+                    self._waiting[name] = _Waiting(file.version, now, now + _FIRST_WAIT_S)
         for gone in [name for name in (*self._taken, *self._waiting) if name not in files]:
             self._taken.pop(gone, None)
             self._waiting.pop(gone, None)
@@ -70,6 +71,14 @@ class Acceptance:
                 waiting.next_try = now + waiting.wait
                 waiting.wait = min(2 * waiting.wait, _LONGEST_WAIT_S)
                 yield file
+
+    def late(self, now: float) -> tuple[str, ...]:
+        """Return the files that should have been taken by now."""
+        return tuple(sorted(name for name, one in self._waiting.items() if now - one.since >= _FIRST_WAIT_S))
+
+    def is_late(self, name: str, now: float) -> bool:
+        """Tell whether a file should have been taken by now."""
+        return name in self.late(now)
 
     def _is_taken(self, file: File) -> bool:
         taken = self._taken.get(file.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from roadstead_plugins.gateways.envoy.settings import Settings
-from roadstead_plugins.gateways.envoy.typed import file_source, typed
+from roadstead_plugins.gateways.envoy.typed import OURS, file_source, typed
 
 __all__ = ["ADMIN_SOCKET", "arguments", "bootstrap"]
 
@@ -20,12 +20,12 @@ _OWNER_ONLY = 0o600
 _HEAP_BYTES = 2 << 30
 
 
-def arguments(program: str, bootstrap_file: str, *, workers: int) -> tuple[str, ...]:
+def arguments(settings: Settings, bootstrap_path: str) -> tuple[str, ...]:
     """Return Envoy's command line."""
     return (
-        program,
-        *("--config-path", bootstrap_file),
-        *("--concurrency", str(workers)),
+        settings.program,
+        *("--config-path", bootstrap_path),
+        *("--concurrency", str(settings.workers)),
         "--use-dynamic-base-id",  # several on one machine
         "--reject-unknown-dynamic-fields",  # a limit that this Envoy does not know must not be left out in silence
         *("--log-level", "warning"),
@@ -35,12 +35,12 @@ def arguments(program: str, bootstrap_file: str, *, workers: int) -> tuple[str, 
     )
 
 
-def bootstrap(settings: Settings, lds_file: str, cds_file: str) -> dict[str, Any]:
-    """Return the configuration that Envoy reads once."""
+def bootstrap(settings: Settings, lds_path: str, cds_path: str, digest: str) -> dict[str, Any]:
+    """Return the configuration that Envoy reads once; it shows ``digest`` as what it was started with."""
     return {
-        "node": {"id": settings.name, "cluster": settings.fleet},
+        "node": {"id": settings.name, "cluster": settings.fleet, "metadata": {OURS: {"digest": digest}}},
         "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": _OWNER_ONLY}}},
-        "dynamic_resources": {"lds_config": file_source(lds_file), "cds_config": file_source(cds_file)},
+        "dynamic_resources": {"lds_config": file_source(lds_path), "cds_config": file_source(cds_path)},
         "stats_flush_interval": "1s",  # histograms are as fresh as this
         "overload_manager": _overload(settings.max_connections),
     }

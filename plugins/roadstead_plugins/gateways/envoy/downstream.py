@@ -36,9 +36,9 @@ _RETRIES: dict[str, Any] = {
 }
 
 
-def listener_name(route: Route) -> str:
+def listener_name(route: Route, address: str) -> str:
     """Return the name of a route's listener; another port makes another listener, so that ports can be swapped."""
-    return f"{route.deployment}:{route.port}"
+    return f"{route.deployment}@{address}:{route.port}"
 
 
 def listener_resource(route: Route, settings: Settings, routes_file: str, secrets_file: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def listener_resource(route: Route, settings: Settings, routes_file: str, secret
         chain["transport_socket"] = _tls(secrets_file)
     return typed(
         "envoy.config.listener.v3.Listener",
-        name=listener_name(route),
+        name=listener_name(route, settings.address),
         address={"socket_address": {"address": settings.address, "port_value": route.port}},
         enable_reuse_port=False,  # or a second program could take half of our connections without a word
         connection_balance_config={"exact_balance": {}},  # a client's few channels shall not all meet on one worker

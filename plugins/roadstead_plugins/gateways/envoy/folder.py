@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from roadstead.shim.files import make_private_folder, write_whole
-from roadstead_plugins.gateways.envoy.translate import BOOTSTRAP, TLS_FOLDER, File, version_in
+from roadstead_plugins.gateways.envoy.translate import TLS_FOLDER, File, version_in
 
 __all__ = ["Folder"]
 
@@ -53,7 +53,6 @@ def _read(path: Path) -> Iterator[File]:
     for found in sorted(path.rglob("*.json")):
         name = found.relative_to(path).as_posix()
         text = found.read_text(encoding="utf-8", errors="replace")
-        # The bootstrap has no version: it is read once, and what was read cannot be asked for.
         version = version_in(text)
-        if version or name == BOOTSTRAP:
+        if version:
             yield File(name=name, version=version, text=text)

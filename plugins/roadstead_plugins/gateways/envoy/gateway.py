@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
-import attrs
-
-from roadstead.errors import Rejected, Retryable, Unreachable
+from roadstead.errors import Rejected, Retryable
 from roadstead.shim.files import make_private_folder, read_json, remove_if_there, write_json
 from roadstead.spi.gateway import GatewayContext, RouteTable
-from roadstead.traffic import GatewayView, RouteView
+from roadstead.traffic import GatewayView, RouteLoad, RouteView
 from roadstead.wire import from_wire, to_wire
 from roadstead_plugins.gateways.envoy.acceptance import Acceptance
+from roadstead_plugins.gateways.envoy.access_log import link_log, unlink_log
+from roadstead_plugins.gateways.envoy.addresses import Obstacles, obstacles
 from roadstead_plugins.gateways.envoy.admin import Admin
-from roadstead_plugins.gateways.envoy.downstream import listener_name
+from roadstead_plugins.gateways.envoy.bootstrap import arguments
+from roadstead_plugins.gateways.envoy.certificate import Certificate
 from roadstead_plugins.gateways.envoy.folder import Folder
+from roadstead_plugins.gateways.envoy.loads import Meter, reading
+from roadstead_plugins.gateways.envoy.observer import Look, Observer
 from roadstead_plugins.gateways.envoy.offer import NO_OFFER, Offer, next_offer, without
 from roadstead_plugins.gateways.envoy.options import EnvoyOptions
-from roadstead_plugins.gateways.envoy.process import Process
-from roadstead_plugins.gateways.envoy.readings import (
-    CLUSTERS,
-    LISTENERS,
-    STATS,
-    Host,
-    ListenerState,
-    Stats,
-    hosts_by_cluster,
-    listeners_in_force,
-    read_stats,
-)
+from roadstead_plugins.gateways.envoy.process import Process, count_workers
 from roadstead_plugins.gateways.envoy.settings import Settings
 from roadstead_plugins.gateways.envoy.stages import Progress, drained, files_wanted, may_be_written
 from roadstead_plugins.gateways.envoy.translate import (
     BOOTSTRAP,
     LDS,
+    RENEWAL,
     bootstrap_file,
     clusters_named,
-    listener_digests,
     rds_name,
+    renewal_file,
 )
 from roadstead_plugins.gateways.envoy.view import Sight, passages
 
@@ -49,6 +44,8 @@ _CONFIG = "config"
 _OFFER = "offer.json"
 _QUIET_AFTER_S = 0.2
 _STOP_WITHIN_S = 10.0
+_LOOK_EVERY_S = 0.02
+_NO_OBSTACLES = Obstacles({}, gone=False)
 
 
 def connect(context: GatewayContext) -> EnvoyGateway:
@@ -58,59 +55,50 @@ def connect(context: GatewayContext) -> EnvoyGateway:
     return EnvoyGateway(context, context.options)
 
 
-@attrs.frozen(kw_only=True)
-class _Look:
-    """What Envoy showed at one moment."""
-
-    stats: Stats
-    hosts: Mapping[str, tuple[Host, ...]]
-    listeners: Mapping[str, ListenerState]
-
-
 class EnvoyGateway:
     """One Envoy. What it was offered lies on disk, so that the next object goes on where this one ends."""
 
     def __init__(self, context: GatewayContext, options: EnvoyOptions) -> None:
-        make_private_folder(str(context.root))
         self._name = context.name
-        self._offer_file = str(context.root / _OFFER)
-        self._folder = Folder(context.root / _CONFIG)
-        self._settings = Settings(
-            name=context.name,
-            fleet=context.fleet,
-            address=context.address,
-            folder=str(context.root / _CONFIG),
-            tls=context.tls,
-            max_connections=options.max_connections,
-            max_request=options.max_request.bytes,
-            access_log=options.access_log is not None,
-        )
-        self._process = Process(context.name, context.root, self._folder.path_of(BOOTSTRAP))
-        self._admin = Admin(context.name, context.root)
+        with _files_needed(context.name):
+            make_private_folder(str(context.root))
+            self._process = Process(context.name, context.root)
+            self._folder = Folder(context.root / _CONFIG)
+            self._offer_file = str(context.root / _OFFER)
+            self._offer = self._last_offer()
+        self._settings = _settings(context, options, self._process.program)
+        self._observer = Observer(context.name, Admin(context.name, context.root), self._process)
+        self._certificate = Certificate(context.tls) if context.tls is not None else None
+        self._access_log = options.access_log
         self._acceptance = Acceptance()
         self._progress = Progress()
         self._routed: dict[str, frozenset[str]] = {}
         self._routes: Mapping[str, RouteView] = {}
-        self._offer = self._last_offer()
+        self._meter = Meter()
 
     # ---- the protocol ----
 
     def route(self, table: RouteTable) -> None:
         """Offer ``table``, starting Envoy where it does not run."""
-        self._keep(next_offer(self._offer, table))
-        self._write()
-        self._process.start()
+        with _files_needed(self._name):
+            self._keep(next_offer(self._offer, table))
+            self._write()
+            self._process.start(arguments(self._settings, str(self._folder.path_of(BOOTSTRAP))))
 
     def view(self) -> GatewayView:
         """Return what Envoy does now; raises ``Unreachable``."""
         self._process.tend()
-        look = self._look()
+        look = self._observer.look()
         now = time.monotonic()
         self._take_in(look, now)
-        self._write()
-        for file in [*self._acceptance.overdue(self._folder.files, now)]:
-            self._folder.write(file)
-        return self._view(look, now)
+        held = self._obstacles(look)
+        trouble = self._go_on(look, held, now)
+        return GatewayView(
+            settled=self._is_settled(held),
+            routes=self._route_views(look, held, now),
+            loads=self._loads(look, now),
+            problem="; ".join([*trouble, *self._problems(look, held, now)]),
+        )
 
     def ports(self) -> Mapping[str, int]:
         """Return the ports of the last table offered, by deployment."""
@@ -118,19 +106,23 @@ class EnvoyGateway:
 
     def stop(self) -> None:
         """Take Envoy down, with its shim, and forget what it was offered; raises ``Retryable`` if that takes long."""
-        self._process.stop()
-        pause = threading.Event()
-        deadline = time.monotonic() + _STOP_WITHIN_S
-        while not self._process.is_gone():
-            if time.monotonic() > deadline:
-                raise Retryable("envoy has not ended yet", cluster=self._name)
-            pause.wait(0.02)
-            self._process.tend()
-        self._process.forget()
-        for name in tuple(self._folder.files):
-            self._folder.remove(name)
-        remove_if_there(self._offer_file)
+        with _files_needed(self._name):
+            self._process.stop()
+            pause = threading.Event()
+            deadline = time.monotonic() + _STOP_WITHIN_S
+            while not self._process.is_gone():
+                if time.monotonic() > deadline:
+                    raise Retryable("envoy has not ended yet", cluster=self._name)
+                pause.wait(_LOOK_EVERY_S)
+                self._process.tend()
+            self._process.forget()
+            for name in tuple(self._folder.files):
+                self._folder.remove(name)
+            remove_if_there(self._offer_file)
+        if self._access_log is not None:
+            unlink_log(self._access_log, self._process.log)
         self._offer, self._progress, self._acceptance = NO_OFFER, Progress(), Acceptance()
+        self._routed, self._routes, self._meter = {}, {}, Meter()
 
     def close(self) -> None:
         """Let go of Envoy; it serves on."""
@@ -140,7 +132,7 @@ class EnvoyGateway:
         """Call ``wake`` soon after Envoy was started or has ended."""
         self._process.watch(wake)
 
-    # ---- what was offered ----
+    # ---- what is offered ----
 
     def _last_offer(self) -> Offer:
         value = read_json(self._offer_file)
@@ -163,83 +155,136 @@ class EnvoyGateway:
 
     def _write(self) -> None:
         """Bring the files as near to the offer as may be now."""
-        files = (bootstrap_file(self._settings), *files_wanted(self._offer, self._settings))
+        files = [bootstrap_file(self._settings), *files_wanted(self._offer, self._settings)]
+        if self._certificate is not None:
+            self._certificate.refresh()
+            if self._certificate.digest:
+                files.append(renewal_file(self._certificate.digest))
         for file in [*may_be_written(self._offer, files, self._folder.files, self._progress)]:
             self._folder.write(file)
-        wanted = {file.name for file in files}
+        wanted = {RENEWAL, *(file.name for file in files)}
         for name in [name for name in self._folder.files if name not in wanted]:
             self._folder.remove(name)
 
+    def _go_on(self, look: Look, held: Obstacles, now: float) -> list[str]:
+        """Take the next step towards the offer, and return what keeps us from it: looking goes on with a full disk."""
+        try:
+            with _files_needed(self._name):
+                busy = {cluster for cluster, hosts in look.hosts.items() if any(host.in_flight for host in hosts)}
+                gone = drained(self._offer, self._folder.files, self._progress, busy)
+                self._keep(without(self._offer, gone))
+                self._write()
+                self._offer_again(held, now)
+        except Retryable as error:
+            return [str(error)]
+        return []
+
+    def _offer_again(self, held: Obstacles, now: float) -> None:
+        """Write files once more that Envoy did not take: what was in the way may be gone."""
+        again = {file.name: file for file in self._acceptance.overdue(self._folder.files, now)}
+        if held.gone and self._acceptance.is_late(LDS, now):
+            again[LDS] = self._folder.files[LDS]
+        for file in again.values():
+            self._folder.write(file)
+
     # ---- what is in force ----
 
-    def _look(self) -> _Look:
-        # Versions first: whatever is shown after them is theirs, or newer.
-        stats = read_stats(self._ask(STATS))
-        if not stats.live:
-            raise Unreachable("envoy is starting", cluster=self._name)
-        hosts = hosts_by_cluster(self._ask(CLUSTERS))
-        listeners = listeners_in_force(self._ask(LISTENERS))
-        return _Look(stats=stats, hosts=hosts, listeners=listeners)
-
-    def _ask(self, question: str) -> bytes:
-        try:
-            return self._admin.get(question)
-        except Unreachable as error:
-            trouble = self._process.trouble()
-            if trouble:
-                raise Unreachable(trouble, cluster=self._name) from error
-            raise
-
-    def _take_in(self, look: _Look, now: float) -> None:
-        self._acceptance.look(self._folder.files, look.stats.versions, now)
-        settled = self._acceptance.settled(self._folder.files)
-        quiet = self._acceptance.quiet(self._folder.files, now, after=_QUIET_AFTER_S)
-        self._progress = Progress(settled=settled, quiet=quiet, ready=look.hosts.keys())
+    def _take_in(self, look: Look, now: float) -> None:
+        files = self._folder.files
+        self._acceptance.look(files, look.stats.versions, now)
+        self._progress = Progress(
+            settled=self._acceptance.settled(files),
+            quiet=self._acceptance.quiet(files, now, after=_QUIET_AFTER_S),
+            ready=look.hosts.keys(),
+        )
         for deployment in self._offer.routes:
             name = rds_name(deployment)
-            if name in settled:
-                self._routed[deployment] = clusters_named(self._folder.files[name])
-        busy = {cluster for cluster, hosts in look.hosts.items() if any(host.in_flight for host in hosts)}
-        self._keep(without(self._offer, drained(self._offer, self._folder.files, self._progress, busy)))
+            if name in self._progress.settled:
+                self._routed[deployment] = clusters_named(files[name])
 
-    def _view(self, look: _Look, now: float) -> GatewayView:
+    def _obstacles(self, look: Look) -> Obstacles:
+        offered = self._folder.files.get(LDS)
+        if offered is None or (LDS in self._progress.settled and not look.stats.warming):
+            return _NO_OBSTACLES
+        return obstacles(self._offer.routes, self._settings.address, offered, self._observer.listeners())
+
+    def _is_settled(self, held: Obstacles) -> bool:
         files = self._folder.files
         settled = self._acceptance.settled(files)
+        wanted = files_wanted(self._offer, self._settings)
+        return not held.problems and all(
+            file.name in settled and files[file.name].version == file.version for file in wanted
+        )
+
+    def _route_views(self, look: Look, held: Obstacles, now: float) -> Mapping[str, RouteView]:
+        """Return every route; one that is as it was is the same object."""
+        files = self._folder.files
         sight = Sight(
             offer=self._offer,
             files=files,
-            settled=settled,
+            settled=self._acceptance.settled(files),
             quiet=self._acceptance.quiet(files, now, after=_QUIET_AFTER_S),
             hosts=look.hosts,
             routed=frozenset().union(*self._routed.values()),
         )
         routes = {}
         for deployment, found in passages(sight).items():
-            route = RouteView(
-                port=self._port(deployment), passages=found, problem=self._problem(deployment, look, settled)
-            )
+            problem = held.problems.get(deployment, "")
             known = self._routes.get(deployment)
+            port = self._offer.port_of(deployment) or (known.port if known is not None else 0)
+            route = RouteView(port=port, passages=found, problem=problem)
             routes[deployment] = known if known == route else route
         self._routes = routes
-        wanted = files_wanted(self._offer, self._settings)
-        return GatewayView(
-            settled=all(file.name in settled and files[file.name].version == file.version for file in wanted),
-            routes=routes,
-        )
+        return routes
 
-    def _port(self, deployment: str) -> int:
-        """Return a route's port; of one that nobody remembers, because our own record was lost, it is 0."""
-        route = self._offer.routes.get(deployment)
-        if route is not None:
-            return route.port
-        return next((one.port for one in self._offer.former if one.cluster.deployment == deployment), 0)
+    def _loads(self, look: Look, now: float) -> Mapping[str, RouteLoad]:
+        times = self._observer.times() if self._meter.is_due(now, look.incarnation) else {}
+        return self._meter.loads(reading(look.hosts, look.stats.refused, times, at=now, incarnation=look.incarnation))
 
-    def _problem(self, deployment: str, look: _Look, settled: Collection[str]) -> str:
-        route = self._offer.routes.get(deployment)
-        if route is None or LDS in settled:
-            return ""
-        name = listener_name(route)
-        state = look.listeners.get(name)
-        if state is not None and state.digest == listener_digests(self._folder.files[LDS]).get(name):
-            return ""
-        return state.error if state is not None else "envoy has not opened the port yet"
+    def _problems(self, look: Look, held: Obstacles, now: float) -> Iterator[str]:
+        """Yield what is wrong, each in a sentence."""
+        if self._certificate is not None and self._certificate.problem:
+            yield self._certificate.problem
+        for deployment, problem in held.problems.items():
+            yield f"{deployment}: {problem}"
+        late = [name for name in self._acceptance.late(now) if name != LDS or not held.problems]
+        if late:
+            yield f"envoy has not taken {', '.join(late)}: {self._process.last_refusal() or 'it does not say why'}"
+        if look.bootstrap != self._folder.files[BOOTSTRAP].version:
+            state = self._process.state()
+            shim = state.shim.pid if state is not None and state.shim is not None else 0
+            yield (
+                "max_connections, or the way envoy is started, is not what envoy was started with; that changes at its "
+                f"next start: `kill {shim}` starts it anew within seconds, and breaks what is in flight"
+            )
+        if self._access_log is not None and (problem := link_log(self._access_log, self._process.log)):
+            yield problem
+
+
+@contextlib.contextmanager
+def _files_needed(gateway: str) -> Iterator[None]:
+    """Say in the contract's words that a file cannot be used."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Retryable(
+            f"{where}{(error.strerror or str(error)).lower()}",
+            cluster=gateway,
+            hint="free the disk, or give the folder to the user that the daemon runs as",
+        ) from error
+
+
+def _settings(context: GatewayContext, options: EnvoyOptions, program: Path) -> Settings:
+    return Settings(
+        name=context.name,
+        fleet=context.fleet,
+        address=context.address,
+        folder=str(context.root / _CONFIG),
+        program=str(program),
+        workers=count_workers(),
+        tls=context.tls,
+        max_connections=options.max_connections,
+        max_request=options.max_request.bytes,
+        access_log=options.access_log is not None,
+    )

@@ -37,6 +37,13 @@ class Offer:
         """The clusters of each route, by deployment."""
         return {name: clusters_of(route) for name, route in sorted(self.routes.items())}
 
+    def port_of(self, deployment: str) -> int:
+        """Return where clients connect, or did last; 0 where nobody remembers, because our own record was lost."""
+        route = self.routes.get(deployment)
+        if route is not None:
+            return route.port
+        return next((one.port for one in self.former if one.cluster.deployment == deployment), 0)
+
 
 NO_OFFER = Offer()
 

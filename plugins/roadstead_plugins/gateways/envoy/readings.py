@@ -5,28 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 
 from roadstead.traffic import Endpoint
+from roadstead_plugins.gateways.envoy.histogram import Bucket, Histogram
 from roadstead_plugins.gateways.envoy.typed import OURS
 from roadstead_plugins.gateways.envoy.upstream import DRAINING, endpoint_from_hostname
 
 __all__ = [
     "CLUSTERS",
     "LISTENERS",
+    "SERVER",
     "STATS",
+    "TIMES",
     "Host",
     "ListenerState",
     "Stats",
+    "bootstrap_in_force",
     "hosts_by_cluster",
     "listeners_in_force",
     "read_stats",
+    "times_by_cluster",
 ]
 
-STATS = "/stats?format=json&filter=(version_text|upstream_cx_none_healthy|^server\\.state)$"
+_FILTER = r"(version_text|upstream_cx_none_healthy|^server\.state|total_listeners_warming)$"
+STATS = f"/stats?format=json&filter={quote(_FILTER)}"
 CLUSTERS = "/clusters?format=json"
+SERVER = "/server_info"
 LISTENERS = "/config_dump?resource=dynamic_listeners"
+_TIMES = r"^cluster\.[^.]*\.upstream_rq_time$"
+TIMES = f"/stats?format=json&histogram_buckets=detailed&filter={quote(_TIMES)}"
 
 _LIVE = 0
 _VERSION = ".version_text"
@@ -54,9 +64,14 @@ class Host:
 
 @attrs.frozen(kw_only=True)
 class Stats:
-    """Envoy's own state: ``versions`` by subscription, and by cluster the requests that found no replica."""
+    """Envoy's own state.
+
+    ``versions`` are by subscription, ``refused`` by cluster: requests that found no replica. ``warming`` counts the
+    listeners that wait for something before they are opened.
+    """
 
     live: bool
+    warming: int
     versions: Mapping[str, str]
     refused: Mapping[str, int]
 
@@ -65,7 +80,7 @@ def read_stats(answer: bytes) -> Stats:
     """Return what the answer to `STATS` says."""
     versions: dict[str, str] = {}
     refused: dict[str, int] = {}
-    live = False
+    live, warming = False, 0
     for stat in json.loads(answer)["stats"]:
         name, value = stat.get("name", ""), stat.get("value", 0)
         if name.endswith(_VERSION):
@@ -74,7 +89,9 @@ def read_stats(answer: bytes) -> Stats:
             refused[name.removesuffix(_NONE_HEALTHY).removeprefix("cluster.")] = int(value)
         elif name == "server.state":
             live = value == _LIVE
-    return Stats(live=live, versions=versions, refused=refused)
+        elif name == "listener_manager.total_listeners_warming":
+            warming = int(value)
+    return Stats(live=live, warming=warming, versions=versions, refused=refused)
 
 
 def hosts_by_cluster(answer: bytes) -> Mapping[str, tuple[Host, ...]]:
@@ -120,3 +137,20 @@ def listeners_in_force(answer: bytes) -> Mapping[str, ListenerState]:
                 error=said.get("error_state", {}).get("details", ""),
             )
     return states
+
+
+def times_by_cluster(answer: bytes) -> Mapping[str, Histogram]:
+    """Return how long each cluster's hosts took, since Envoy started, from the answer to `TIMES`."""
+    found: dict[str, Histogram] = {}
+    for stat in json.loads(answer)["stats"]:
+        for said in stat.get("histograms", {}).get("details", ()):
+            name = said["name"].removeprefix("cluster.").removesuffix(".upstream_rq_time")
+            buckets = {Bucket(one["lower_bound"], one["width"]): int(one["count"]) for one in said["totals"]}
+            found[name] = Histogram(buckets)
+    return found
+
+
+def bootstrap_in_force(answer: bytes) -> str:
+    """Return the digest of the bootstrap that Envoy was started with, from the answer to `SERVER`."""
+    metadata = json.loads(answer).get("node", {}).get("metadata", {})
+    return str(metadata.get(OURS, {}).get("digest", ""))

@@ -13,13 +13,16 @@ __all__ = ["Settings"]
 class Settings:
     """What does not come from a route table.
 
-    ``folder`` is where the configuration files are, absolute. ``max_request`` is in bytes.
+    ``folder`` is where the configuration files are, absolute, and ``program`` is Envoy. ``workers`` is the number of
+    threads that serve. ``max_request`` is in bytes.
     """
 
     name: str
     fleet: str
     address: str
     folder: str
+    program: str
+    workers: int
     tls: Tls | None
     max_connections: int
     max_request: int

@@ -15,7 +15,7 @@ import attrs
 
 from roadstead.spi.gateway import Route
 from roadstead.traffic import Endpoint
-from roadstead_plugins.gateways.envoy.bootstrap import bootstrap
+from roadstead_plugins.gateways.envoy.bootstrap import arguments, bootstrap
 from roadstead_plugins.gateways.envoy.downstream import listener_resource, routes_resource, secret_resource
 from roadstead_plugins.gateways.envoy.layout import Cluster
 from roadstead_plugins.gateways.envoy.settings import Settings
@@ -31,6 +31,7 @@ __all__ = [
     "BOOTSTRAP",
     "CDS",
     "LDS",
+    "RENEWAL",
     "SDS",
     "TLS_FOLDER",
     "File",
@@ -43,6 +44,7 @@ __all__ = [
     "listener_digests",
     "listeners_file",
     "rds_name",
+    "renewal_file",
     "routes_file",
     "secrets_file",
     "subscription_of",
@@ -54,6 +56,7 @@ LDS = "lds.json"
 CDS = "cds.json"
 SDS = "sds.json"
 TLS_FOLDER = "tls"
+RENEWAL = f"{TLS_FOLDER}/renewal.json"
 _SUBSCRIPTIONS = {LDS: "listener_manager.lds", CDS: "cluster_manager.cds", SDS: "sds.server"}
 
 
@@ -155,9 +158,16 @@ def secrets_file(settings: Settings) -> File:
 
 
 def bootstrap_file(settings: Settings) -> File:
-    """Return the file that Envoy is started with."""
-    value = bootstrap(settings, _path(settings, LDS), _path(settings, CDS))
-    return File(name=BOOTSTRAP, version=_digest(value), text=_text(value))
+    """Return the file that Envoy is started with; its version is that of the command line, too."""
+    sources = (_path(settings, LDS), _path(settings, CDS))
+    command = arguments(settings, _path(settings, BOOTSTRAP))
+    version = _digest([command, bootstrap(settings, *sources, digest="")])
+    return File(name=BOOTSTRAP, version=version, text=_text(bootstrap(settings, *sources, digest=version)))
+
+
+def renewal_file(digest: str) -> File:
+    """Return the file whose coming tells Envoy to read the certificate again; ``digest`` is of what it will find."""
+    return File(name=RENEWAL, version=digest, text=_text({"version_info": digest}))
 
 
 def version_in(text: str) -> str:
@@ -170,7 +180,10 @@ def version_in(text: str) -> str:
         value = json.loads(text)
     except ValueError:
         return ""
-    return str(value.get("version_info", "")) if isinstance(value, dict) else ""
+    if not isinstance(value, dict):
+        return ""
+    started_with = value.get("node", {}).get("metadata", {}).get(OURS, {}).get("digest", "")
+    return str(value.get("version_info", started_with))
 
 
 def _file(name: str, resources: Sequence[Mapping[str, Any]]) -> File:
