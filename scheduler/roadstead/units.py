@@ -51,7 +51,8 @@ def _exact(text: str | int | float, suffixes: Mapping[str, Fraction], what: str,
         raise UnitError(f"{text!r} is not {what}", f"write it like {examples}")
     number, suffix = match["number"], match["suffix"]
     if suffix not in suffixes:
-        raise UnitError(f"{text!r} has an unknown unit {suffix!r}", _suffix_hint(number, suffix, suffixes, examples))
+        lacks = f"has an unknown unit {suffix!r}" if suffix else "has no unit"
+        raise UnitError(f"{text!r} {lacks}", _suffix_hint(number, suffix, suffixes, examples))
     amount = Fraction(number) * suffixes[suffix]
     if amount.denominator != 1:
         raise UnitError(f"{text!r} is too fine for {what}", f"write it like {examples}")

@@ -11,7 +11,7 @@ import yaml
 
 from roadstead.config import FleetFileError, ProblemCode, read_fleet
 from roadstead.config.keys import fleet_table
-from roadstead.config.shapes import Later, Maybe, Named, Shape, Table
+from roadstead.config.shapes import ByKind, Later, Maybe, Named, Shape, Table
 from roadstead.model import (
     Constraint,
     Deployment,
@@ -26,7 +26,9 @@ from roadstead.model import (
     RolloutSpec,
     Strategy,
     Template,
+    Tls,
     Variable,
+    Via,
     WholeGpus,
 )
 from roadstead.template import target
@@ -125,6 +127,10 @@ def test_the_file_with_every_key_reads_as_it_says() -> None:
     )
     assert Quota(cpu=Cpus(64_000), memory=Memory(256 * 1024**3), gpu=8000) == fleet.quotas["search"]
     assert Quota() == fleet.quotas["free"]
+    assert Via(gateway="edge", port=20001) == deployment.via
+    edge = fleet.gateways["edge"]
+    assert ("envoy", "127.0.0.2", 20000, 20009) == (edge.kind, edge.address, edge.first_port, edge.last_port)
+    assert Tls(certificate=str(HERE / "good/tls/cert.pem"), key="/etc/tls/key.pem") == edge.tls
     assert (OnChange.STAGE, OnChange.APPLY, "[::1]:7071") == (
         fleet.daemon.on_change,
         fleet.daemon.on_removal,
@@ -136,14 +142,15 @@ def test_the_file_with_every_key_has_every_key() -> None:
     """No key that this version has is missing from the example, so that each is read by a test."""
     document = yaml.safe_load((HERE / "good/every-key.yaml").read_text(encoding="utf-8"))
     assert document.pop("defaults")
-    unused = [key for key in _unused(fleet_table(HOST), [document], ()) if not key.startswith("gateways.")]
-    assert ["defaults"] == unused
+    assert ["defaults"] == list(_unused(fleet_table(HOST), [document], ()))
 
 
 def _unused(shape: Shape, written: list[Any], path: tuple[str, ...]) -> Iterator[str]:
     """Yield the keys that stand in none of the ``written`` values of ``shape``."""
     mappings = [one for one in written if isinstance(one, dict)]
     match shape:
+        case ByKind() if mappings and shape.entries is not None:
+            yield from _unused(shape.entries, mappings, path)
         case Maybe():
             yield from _unused(shape.shape, written, path)
         case Named():

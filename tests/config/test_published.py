@@ -14,7 +14,8 @@ from roadstead.config import ProblemCode, fleet_schema, publish, read_fleet
 from tests.config.corpus import HERE, built_in
 
 ROOT = HERE.parent.parent
-GOOD = [ROOT / "configs/quickstart.yaml", *sorted((HERE / "good").glob("*.yaml"))]
+EXAMPLES = sorted((ROOT / "configs").glob("*.yaml"))
+GOOD = [*EXAMPLES, *sorted((HERE / "good").glob("*.yaml"))]
 
 
 def test_the_published_schema_is_that_of_the_program() -> None:
@@ -48,9 +49,10 @@ def test_a_good_file_is_read_and_fits_the_schema(path: Path) -> None:
     assert [] == [error.message for error in jsonschema.Draft7Validator(fleet_schema(built_in())).iter_errors(document)]
 
 
-def test_the_quickstart_names_the_schema_on_its_first_line() -> None:
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_names_the_schema_on_its_first_line(path: Path) -> None:
     """An editor finds the schema beside the file without being told."""
-    first = (ROOT / "configs/quickstart.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
     assert "# yaml-language-server: $schema=fleet.schema.json" == first
     assert (ROOT / "configs" / first.partition("$schema=")[2]).is_file()
 

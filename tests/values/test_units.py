@@ -101,7 +101,7 @@ def test_amounts_print_in_their_largest_exact_unit(amount: object, expected: str
         (GpuShare, "2", "is not a share of one GPU", "`count`"),
         (Duration, 30, "without a unit", "30s"),
         (Duration, 1.5, "without a unit", "1.5s"),
-        (Duration, "30", "unknown unit", "30s"),
+        (Duration, "30", "has no unit", "30s"),
         (Duration, "30sec", "unknown unit 'sec'", "30s"),
         (Duration, False, "is not a duration", "30s"),
     ],

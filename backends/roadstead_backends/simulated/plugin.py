@@ -30,5 +30,6 @@ def roadstead_runtimes() -> Iterator[RuntimePlugin]:
         factory="roadstead_backends.simulated.network:SimulatedRuntime",
         engines=("simulated",),
         formats=("tf_saved_model",),
+        reloads=("simulated",),
         summary="pretends to serve, on simulated clusters only",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,14 +88,14 @@ def _source(path: Path) -> Source:
         raise _unusable(
             Source(str(path), ""), ProblemCode.UNREADABLE, _START, f"cannot be read: {reason}", hint
         ) from error
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return Source(str(path), data.decode("utf-8-sig"))
+        return Source(str(path), data.decode("utf-8"))
     except UnicodeDecodeError as error:
         source = Source(str(path), data.decode("utf-8", errors="replace"))
         if data.startswith(_UTF_16):
             raise _unusable(source, ProblemCode.ENCODING, _START, "this is UTF-16", "save the file as UTF-8") from error
-        lines = data[: error.start].decode("utf-8").removeprefix("\ufeff")
-        spot = source.spot_at(len(lines))
+        spot = source.spot_at(len(data[: error.start].decode("utf-8")))
         what = f"the byte 0x{data[error.start]:02x} is not UTF-8"
         raise _unusable(source, ProblemCode.ENCODING, spot, what, "save the file as UTF-8") from error
 

@@ -184,7 +184,7 @@ def _enough(name: str, gateway: GatewayEntry, waiting: int, taken: Mapping[int, 
         for port, there in taken.items()
     )
     if waiting > len(gateway.ports) - by_hand:
-        given = f", of which {by_hand} are given by hand" if by_hand else ""
+        given = f", of which {by_hand} {'are' if by_hand > 1 else 'is'} given by hand" if by_hand else ""
         yield _combination(
             path=("gateways", name, "ports"),
             what=f"{waiting} deployments need a port from here, and there are {len(gateway.ports)}{given}",

@@ -37,6 +37,9 @@ def _ip_address(text: str) -> str:
         address = ipaddress.ip_address(text)
     except ValueError as error:
         hint = "write 127.0.0.1" if text == "localhost" else "write one of this machine's, such as 127.0.0.1 or ::1"
+        host, colon, port = text.rpartition(":")
+        if colon and port.isdigit():
+            hint = f"write {host.strip('[]')} alone: ports stand under `ports`"
         raise Refused(f"{shown(text)} is no IP address", hint) from error
     if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped):
         plain = address.ipv4_mapped or text.partition("%")[0]

@@ -30,7 +30,19 @@ MAX_VALUES: Final = 1_000_000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DIRECTIVE = re.compile("(?<![^\n\r\x85\u2028\u2029])%")
+_CONFLICT = re.compile("(?<![^\n\r\x85\u2028\u2029])(<{7}|>{7}) ")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+_HINTS: Final = (
+    ("mapping values are not allowed", "check the indentation; a text with a colon and a space in it needs quotes"),
+    ("end of stream", "what is opened here is not closed"),
+    ("escape", "in double quotes a backslash starts an escape: use single quotes, or write \\\\"),
+    ("could not find expected ':'", "a key is followed by a colon and a space"),
+    ("alphabetic or numeric", "put a value that starts with * or & in quotes"),
+    ("<document start>", "is this a fleet file? it starts with `version: 1`"),
+)
+_ANY_HINT: Final = "check the indentation, the quotes and the brackets here and on the line before"
 
 
 @attrs.frozen(eq=False)
@@ -115,7 +127,14 @@ def _refused_text(source: Source, problems: Problems) -> bool:
     if unprintable := _UNPRINTABLE.search(source.text):
         what = f"the character U+{ord(unprintable[0]):04X} is not allowed in YAML"
         hint = 'remove it, or write it as an escape in double quotes, such as "\\x07"'
+        if unprintable[0] == "\0":
+            hint = "this is UTF-16, or binary, or was cut off while it was written: save it again as UTF-8"
         problems.add(ProblemCode.ENCODING, (), source.spot_at(unprintable.start()), what, hint)
+        refused = True
+    if conflict := _CONFLICT.search(source.text):
+        what = "a merge of two versions of this file was not finished here"
+        hint = "keep one of the two versions, and remove the lines that start with <<<<<<<, ======= and >>>>>>>"
+        problems.add(ProblemCode.SYNTAX, (), source.spot_at(conflict.start()), what, hint)
         refused = True
     for found in _DIRECTIVE.finditer(source.text):
         what = "a line that starts with % is a YAML directive, which a fleet file may not have"
@@ -125,10 +144,8 @@ def _refused_text(source: Source, problems: Problems) -> bool:
 
 
 def _syntax(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> None:
-    unclosed = "end of stream" in str(error.problem)
-    mark = (error.context_mark if unclosed else error.problem_mark) or error.problem_mark or error.context_mark
-    spot = Spot(mark.line + 1, mark.column + 1) if mark else Spot(1, 1)
-    line = source.lines[spot.line - 1] if spot.line <= len(source.lines) else ""
+    spot, ended = _mistake(error, source)
+    line = source.lines[spot.line - 1]
     at = line[spot.column - 1 : spot.column]
     if at == "\t" or ("\t" in line[: spot.column] and not line[: spot.column].strip()):
         others = sum("\t" in other[: len(other) - len(other.lstrip())] for other in source.lines if other is not line)
@@ -138,24 +155,40 @@ def _syntax(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> 
         )
         return
     what = ": ".join(part for part in ("this is not YAML", error.context, error.problem) if part)
-    problems.add(ProblemCode.SYNTAX, (), spot, what, _syntax_hint(error, at))
+    hint = "is something still open, or the file not saved in full?" if ended else _syntax_hint(error, at, source)
+    problems.add(ProblemCode.SYNTAX, (), spot, what, hint)
 
 
-def _syntax_hint(error: yaml.MarkedYAMLError, at: str) -> str:
+def _mistake(error: yaml.MarkedYAMLError, source: Source) -> tuple[Spot, bool]:
+    """Return where to look for a mistake, and whether that is only the end of the text.
+
+    The parser names where it gave up and, mostly, where what it was reading starts. The start is the better place where
+    it gave up at the end, or behind what should have been a key.
+    """
+    gave_up, start = error.problem_mark or error.context_mark, error.context_mark
+    at_start = "expected ':'" in str(error.problem) or _is_end(gave_up, source)
+    mark = start if at_start and not _is_end(start, source) else gave_up
+    if mark is not None and mark.line < len(source.lines):
+        return Spot(mark.line + 1, mark.column + 1), _is_end(mark, source)
+    return Spot(len(source.lines), len(source.lines[-1]) + 1), True
+
+
+def _is_end(mark: Any, source: Source) -> bool:
+    """Return whether nothing stands in the text at ``mark`` or behind it."""
+    if mark is None or mark.line >= len(source.lines):
+        return True
+    return not any(map(str.strip, (source.lines[mark.line][mark.column :], *source.lines[mark.line + 1 :])))
+
+
+def _syntax_hint(error: yaml.MarkedYAMLError, at: str, source: Source) -> str:
     problem = str(error.problem)
-    if "mapping values are not allowed" in problem:
-        return "check the indentation; a text with a colon and a space in it needs quotes"
     if "cannot start any token" in problem:
         return f'put a value that starts with {at!r} in quotes: "{at}..."'
-    if "end of stream" in problem:
-        return "what is opened here is not closed"
     if "expected ',' or" in problem and error.context_mark:
-        return f"the bracket opened on line {error.context_mark.line + 1} is not closed, or a comma is missing"
-    if "escape" in problem:
-        return "in double quotes a backslash starts an escape: use single quotes, or write \\\\"
-    if "could not find expected ':'" in problem:
-        return "a key is followed by a colon and a space"
-    return "check the indentation, the quotes and the brackets here and on the line before"
+        number = error.context_mark.line
+        comment = ": behind a space, # starts a comment" if " #" in source.lines[number] else ", or a comma is missing"
+        return f"the bracket opened on line {number + 1} is not closed{comment}"
+    return next((hint for said, hint in _HINTS if said in problem), _ANY_HINT)
 
 
 class _Composer:
@@ -274,7 +307,8 @@ class _Composer:
         """Return the key that starts with ``event``, or ``None`` where it is none that a fleet file may have."""
         if not isinstance(event, yaml.ScalarEvent):
             what = "this key is an alias" if isinstance(event, yaml.AliasEvent) else "this key is a list or a mapping"
-            self._tell(ProblemCode.FEATURE, _spot(event), what, "a key is text: write it out")
+            hint = "a key is text: write it out; {{ }} is left of a template that was not filled in"
+            self._tell(ProblemCode.FEATURE, _spot(event), what, hint)
             self._node(event, depth=depth + 1)
             return None
         key, _ = self._node(event, depth=depth + 1)

@@ -41,7 +41,7 @@ _SIMPLE: Final[Mapping[object, Shape]] = {
     Memory: MEMORY,
     Duration: DURATION,
     GpuShare: GPU_SHARE,
-    Path: attrs.evolve(FILE_PATH, parse=Path),
+    Path: attrs.evolve(FILE_PATH, parse=lambda text: Path(str(FILE_PATH.parse(text)))),
 }
 
 

@@ -56,7 +56,8 @@ The file is UTF-8, with or without a byte order mark. Limits: {MAX_BYTES // 1024
 {MAX_VALUES:,} values (each use of an alias counts all that it stands for), {MAX_DEPLOYMENTS:,} deployments. After
 {MAX_PROBLEMS} problems reading stops.
 
-Paths are relative to the folder of the fleet file. `~` is not expanded: the daemon may have another home.
+Paths are relative to the folder of the fleet file. `~` is not expanded, because the daemon may have another home, and
+nothing is filled in: a path with `$NAME` or `${{NAME}}` in it is refused, and so is one of Windows.
 
 ## Defaults
 

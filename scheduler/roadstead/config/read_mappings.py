@@ -8,7 +8,7 @@ from roadstead.config.reading import Place, read, wrong_kind
 from roadstead.config.scalars import Kind, meaning
 from roadstead.config.sections import INVALID, NamedSection, Section, finished
 from roadstead.config.shapes import ABSENT, ByKind, Forms, Key, Later, ListOf, Maybe, Named, Options, Table
-from roadstead.config.source import shown
+from roadstead.config.source import invisible, shown
 from roadstead.config.texts import alternatives, nearest
 from roadstead.config.wording import default_value
 
@@ -36,6 +36,8 @@ def _maybe(shape: Maybe, node: Node, place: Place) -> object:
 def _list_of(shape: ListOf, node: Node, place: Place) -> object:
     if not isinstance(node, Items):
         hint = f"put it in brackets: [{node.text}]" if isinstance(node, Scalar) and 0 < len(node.text) <= 64 else ""
+        if isinstance(node, Scalar) and "\n" in node.text:
+            hint = "write each on a line of its own that starts with -, without |"
         return wrong_kind(node, f"a list of {shape.noun}", place, hint)
     if not shape.least <= len(node.items) <= shape.most:
         return _wrong_number(len(node.items), shape, node, place)
@@ -57,7 +59,9 @@ def _wrong_number(number: int, shape: ListOf | Named, node: Node, place: Place) 
 @read.register
 def _named(shape: Named, node: Node, place: Place) -> object:
     if not isinstance(node, Entries):
-        return wrong_kind(node, "a mapping", place, _empty_hint(node))
+        dashes = ", without dashes" if isinstance(node, Items) else ""
+        hint = _empty_hint(node) or f"write it as `{shape.label}: ...`{dashes}"
+        return wrong_kind(node, "a mapping", place, hint)
     if not shape.least <= len(node.entries) <= shape.most and not node.incomplete:
         return _wrong_number(len(node.entries), shape, node, place)
     values = {}
@@ -165,13 +169,14 @@ def _unknown(shape: Table, entry: Entry, place: Place) -> str | None:
     here = place.under(key.text, key.spot)
     if place.problems.known(ProblemCode.UNKNOWN_KEY, key.spot):
         return None
-    near = nearest(key.text, shape.by_name)
-    here.refuse(
-        ProblemCode.UNKNOWN_KEY,
-        key,
-        f"there is no key {shown(key.text)} in {shape.noun}",
-        f"did you mean {near}?" if near else _where_it_stands(shape, key.text),
-    )
+    name, colon, value = key.text.partition(":")
+    near = nearest(name, shape.by_name)
+    hint = f"did you mean {near}?" if near else _where_it_stands(shape, key.text)
+    if colon and near == name:
+        hint = f"write a space behind the colon: `{name}: {value}`"
+    elif unseen := invisible(key.text):
+        hint = f"the character {unseen} in it cannot be seen: type it anew, and indent with plain spaces"
+    here.refuse(ProblemCode.UNKNOWN_KEY, key, f"there is no key {shown(key.text)} in {shape.noun}", hint)
     return near
 
 

@@ -9,11 +9,11 @@ from typing import Final
 
 from roadstead.config.nodes import Broken, Entries, Items, Node, Scalar
 from roadstead.config.problems import ProblemCode
-from roadstead.config.reading import Place, read, wrong_kind
+from roadstead.config.reading import Place, misread, read, wrong_kind
 from roadstead.config.scalars import Kind, meaning, said
 from roadstead.config.sections import INVALID
 from roadstead.config.shapes import Amount, Choice, Flag, Json, PluginName, Refused, Text, Whole
-from roadstead.config.source import shown
+from roadstead.config.source import invisible, shown
 from roadstead.config.texts import alternatives, nearest
 from roadstead.config.wording import described
 from roadstead.errors import RoadsteadError
@@ -23,6 +23,7 @@ __all__: list[str] = []
 
 _WHOLE: Final = re.compile("-?(0|[1-9][0-9]{0,18})")
 _LONGEST_AMOUNT: Final = 40
+_TYPOGRAPHIC: Final = frozenset("\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL_OR_BREAK: Final = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
@@ -34,12 +35,16 @@ def _text(shape: Text, node: Node, place: Place) -> object:
     text = node.text
     if meaning(node).kind is not Kind.TEXT:
         return wrong_kind(node, shape.noun, place, _text_hint(shape, text))
+    if node.plain and not shape.controls and {text[0], text[-1]} <= _TYPOGRAPHIC:
+        what = f"{shown(text)} stands in typographic quotes, and they are a part of the text"
+        return place.refuse(ProblemCode.FORM, node, what, "use the quotes of a keyboard, \" or '")
     if len(text) > shape.most:
         what = f"this is {len(text)} characters long, {shape.noun} has at most {shape.most}"
         return place.refuse(ProblemCode.RANGE, node, what, "shorten it")
     if control := (_CONTROL if shape.controls else _CONTROL_OR_BREAK).search(text):
         what = f"{shown(text)} has the control character U+{ord(control[0]):04X}"
-        return place.refuse(ProblemCode.FORM, node, what, "remove it")
+        hint = "write it on one line, without | or >" if control[0] == "\n" else "remove it"
+        return place.refuse(ProblemCode.FORM, node, what, hint)
     if shape.pattern is not None and not re.fullmatch(shape.pattern, text):
         return place.refuse(shape.code, node, f"{shown(text)} is not {shape.noun}", _rule_hint(shape, text))
     try:
@@ -65,6 +70,8 @@ def _text_hint(shape: Text, text: str) -> str:
 
 def _rule_hint(shape: Text, text: str) -> str:
     """Return the rule, and where a small change satisfies it, the text changed like that."""
+    if unseen := invisible(text):
+        return f"the character {unseen} in it cannot be seen: type it anew"
     if shape.pattern is None or shape.code is not ProblemCode.NAME:
         return shape.rule
     joint = next((one for one in "-_" if re.fullmatch(shape.pattern, f"a{one}b")), "")
@@ -82,7 +89,7 @@ def _whole(shape: Whole, node: Node, place: Place) -> object:
         return wrong_kind(node, shape.noun, place, f"write it without quotes: {text}" if unquoted else "")
     if "." in text:
         what = f"{said(node)} has a fraction, {shape.noun} is wanted"
-        return place.refuse(ProblemCode.TYPE, node, what, f"write {shape.noun}")
+        return place.refuse(ProblemCode.TYPE, node, what, f"write {described(shape)}")
     if not _WHOLE.fullmatch(text) or not shape.least <= int(text) <= shape.most:
         hint = f"only {shape.least} is known here" if shape.least == shape.most else f"write {described(shape)}"
         return place.refuse(ProblemCode.RANGE, node, f"{said(node)} is out of range", hint)
@@ -114,10 +121,14 @@ def _amount(shape: Amount, node: Node, place: Place) -> object:
     if len(node.text) > _LONGEST_AMOUNT:
         what = f"{shown(node.text)} is too long for {shape.noun}"
         return place.refuse(ProblemCode.AMOUNT, node, what, f"write it like {shape.examples}")
+    if node.text != node.text.strip():
+        what = f"{shown(node.text)} has white space around it"
+        return place.refuse(ProblemCode.AMOUNT, node, what, f"write {node.text.strip()}")
     try:
         value = shape.parse(int(node.text) if _WHOLE.fullmatch(node.text) else node.text)
     except UnitError as error:
-        return place.refuse(ProblemCode.AMOUNT, node, str(error), error.hint or f"write it like {shape.examples}")
+        hint = misread(node, place) or error.hint or f"write it like {shape.examples}"
+        return place.refuse(ProblemCode.AMOUNT, node, str(error), hint)
     if value < shape.least:
         hint = shape.low_hint or f"write at least {shape.least}"
         return place.refuse(ProblemCode.RANGE, node, f"{said(node)} is less than {shape.least}", hint)

@@ -16,9 +16,9 @@ from roadstead.config.problems import Path, ProblemCode, Problems
 from roadstead.config.scalars import Kind, meaning, said
 from roadstead.config.sections import INVALID
 from roadstead.config.shapes import Shape
-from roadstead.config.source import Spot, shown
+from roadstead.config.source import UNFILLED, Spot, shown
 
-__all__ = ["Place", "read", "wrong_kind"]
+__all__ = ["Place", "misread", "read", "wrong_kind"]
 
 
 @attrs.frozen
@@ -50,8 +50,8 @@ def read(shape: Shape, _node: Node, _place: Place) -> object:
 
 
 def wrong_kind(node: Node, wanted: str, place: Place, hint: str = "") -> object:
-    """Refuse a node that is of another kind than wanted; one that was refused before is passed over."""
-    if isinstance(node, Broken):
+    """Refuse a node that is of another kind than wanted; one with something refused before is passed over."""
+    if isinstance(node, Broken) or (isinstance(node, Entries) and node.incomplete):
         place.problems.distrust(place.path)
         return INVALID
     if isinstance(node, Scalar):
@@ -63,7 +63,18 @@ def wrong_kind(node: Node, wanted: str, place: Place, hint: str = "") -> object:
             what = f"{shown(node.text)} is {means.reading}; {wanted} is wanted"
             return place.refuse(ProblemCode.AMBIGUOUS, node, what, hint or f"write {wanted}")
         kind = "text" if means.kind is Kind.TEXT else means.kind.value
+        if means.kind is Kind.TEXT:
+            hint = misread(node, place) or hint
         what = f"{said(node)} is {kind}, {wanted} is wanted"
     else:
         what = f"this is {'a list' if isinstance(node, Items) else 'a mapping'}, {wanted} is wanted"
     return place.refuse(ProblemCode.TYPE, node, what, hint or f"write {wanted}")
+
+
+def misread(node: Scalar, place: Place) -> str:
+    """Return the hint for a text that is there by mistake, or nothing."""
+    if not place.path:
+        return "is this a fleet file? it starts with `version: 1`"
+    if UNFILLED.search(node.text):
+        return "nothing is filled in here: write the value itself"
+    return ""

@@ -59,10 +59,11 @@ _TRAPS: Final = tuple(
         (r"[-+]\.?[0-9][0-9_.]*|\.[0-9][0-9_]*|[0-9][0-9_]*\.", "a number to some and text to others"),
         (r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t].*)?", "a date in YAML 1.1"),
         (r"=", "a default value in YAML 1.1"),
+        (r"<<", "a merge key in YAML 1.1"),
     )
 )
 _LONGEST_TRAP: Final = 128  # some of the patterns take quadratic time
-_MAY_BE_TRAP: Final = frozenset("yYnNoO0123456789+-.=")
+_MAY_BE_TRAP: Final = frozenset("yYnNoO0123456789+-.=<")
 
 
 def meaning(scalar: Scalar) -> Meaning:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 
-__all__ = ["Source", "Spot", "printable", "shown"]
+__all__ = ["UNFILLED", "Source", "Spot", "invisible", "printable", "shown"]
+
+UNFILLED: Final = re.compile(r"\$[A-Za-z_{(]")
+"""What a shell or a template would fill in, and we do not."""
+
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _WINDOW = 96
@@ -64,6 +68,12 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else " " if character == "\t" else "\N{MIDDLE DOT}" for character in text
     )
+
+
+def invisible(text: str) -> str | None:
+    """Return the first character of ``text`` that nobody sees, or takes for a space, as messages name it."""
+    found = next((one for one in text if not one.isprintable()), None)
+    return f"U+{ord(found):04X}" if found is not None else None
 
 
 def _columns(text: str) -> int:

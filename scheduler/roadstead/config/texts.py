@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from roadstead.config.problems import ProblemCode
 from roadstead.config.shapes import Refused, Text
-from roadstead.config.source import shown
+from roadstead.config.source import UNFILLED, shown
 
 __all__ = [
     "ADDRESS",
@@ -99,6 +99,20 @@ def _address(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    """Check a path; one of Windows would be taken for the name of one file."""
+    if "\\" in text or re.match("[A-Za-z]:/", text):
+        hint = "write it as the machine that uses it knows it, with / between the folders"
+        raise Refused(f"{shown(text)} is a path of Windows", hint)
+    return _filled_in(text)
+
+
+def _filled_in(text: str) -> str:
+    if UNFILLED.search(text):
+        raise Refused(f"{shown(text)} has a variable in it, and nothing is filled in here", "write the path itself")
+    return text
+
+
 def _source(text: str) -> str:
     if not text:
         raise Refused("the source is empty", "write a path or a URL")
@@ -106,9 +120,9 @@ def _source(text: str) -> str:
         raise Refused(
             f"{shown(text)}: ~ is not expanded, because the daemon may have another home", "write the whole path"
         )
-    scheme = _SCHEME.match(text)
+    scheme = _SCHEME.match(_filled_in(text))
     if scheme is None:
-        return text
+        return _path(text)
     word = scheme[1]
     if word == "file":
         raise Refused(
@@ -205,4 +219,4 @@ ADDRESS: Final = Text(noun="an address", parse=_address, most=260)
 SOURCE: Final = Text(noun="a path or URL", parse=_source)
 SECRET_REF: Final = Text(noun="a reference to a secret", parse=_secret_ref)
 PATTERN: Final = Text(noun="a regular expression", parse=_pattern, most=256)
-FILE_PATH: Final = Text(noun="a path", pattern="[^~](.|\n)*", rule="not empty, and ~ is not expanded")
+FILE_PATH: Final = Text(noun="a path", pattern="[^~](.|\n)*", rule="not empty, and ~ is not expanded", parse=_path)
