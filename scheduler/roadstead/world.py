@@ -107,15 +107,19 @@ class Phase(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Exit:
-    """How one server process ended.
+    """How one server process ended, or why none was begun.
 
-    Exactly one of ``code`` and ``signal`` is known, or neither when nobody could see it.
+    At most one of ``code`` and ``signal`` is known, neither when nobody could see it or when there was no process.
+    ``detail`` is what the cluster says about it besides, a sentence without a subject, and empty where it says no more.
+    ``asked`` says that it was we who had it ended.
     """
 
     at: int
     code: int | None = None
     signal: int | None = None
     out_of_memory: bool = False
+    detail: str = ""
+    asked: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -124,7 +128,7 @@ class Replica:
 
     ``incarnation`` changes whenever the server process does: what was learnt of an earlier one does not count.
     ``ready`` is the orchestrator's own readiness, ``None`` where it has none. ``started_at`` is in milliseconds since
-    the epoch.
+    the epoch. ``earlier_exits`` are those before the last that the cluster still knows, oldest first.
     """
 
     id: str
@@ -138,6 +142,12 @@ class Replica:
     started_at: int | None = None
     reason: Reason | None = None
     last_exit: Exit | None = None
+    earlier_exits: tuple[Exit, ...] = ()
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        """Every end that the cluster still knows, oldest first."""
+        return self.earlier_exits if self.last_exit is None else (*self.earlier_exits, self.last_exit)
 
 
 @attrs.frozen(order=True)

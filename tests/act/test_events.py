@@ -111,6 +111,36 @@ def test_a_crash_is_told_with_its_signal_and_the_restart() -> None:
     assert [800, 900] == [event.at for event in happened(before, after)]
 
 
+def test_every_death_between_two_looks_is_told_once() -> None:
+    """A server that died three times meanwhile died three times in the log, and none of them is told again."""
+    ends = tuple(Exit(at=at, code=at) for at in (1, 2, 3))
+    known = attrs.evolve(RUNNING, restarts=1, last_exit=ends[0])
+    before = _turn(_seen(known), AVAILABLE)
+    again = attrs.evolve(RUNNING, incarnation="i2", restarts=3, earlier_exits=ends[:2], last_exit=ends[2])
+    after = _turn(_seen(again), before=before)
+
+    assert [(EventKind.CRASHED, f"r1 ended with exit status {code}") for code in (2, 3)] == _told(before, after)[:2]
+    assert [1, 2, 3] == [event.at for event in happened(None, after)[:3]]
+
+
+def test_an_end_that_we_asked_for_is_no_crash() -> None:
+    """A restart by us is told as one; that the old server had to be killed for it is no news."""
+    before = _turn(_seen(RUNNING), AVAILABLE)
+    again = attrs.evolve(RUNNING, incarnation="i2", restarts=1, last_exit=Exit(at=800, signal=9, asked=True))
+
+    assert [(EventKind.RESTARTED, "r1 was restarted, 1 in all")] == _told(before, _turn(_seen(again), before=before))
+
+
+def test_why_a_server_could_not_be_started_is_told_in_the_words_of_its_cluster() -> None:
+    """There was no process that could have ended, so there is nothing to say of an exit status."""
+    before = _turn(_seen(attrs.evolve(RUNNING, phase=Phase.STARTING)))
+    failed = Exit(at=800, detail="could not be started: address 127.16.0.1:8501 is in use by process 7 (nc)")
+    after = _turn(_seen(attrs.evolve(RUNNING, phase=Phase.STARTING, last_exit=failed)), before=before)
+
+    text = "r1 could not be started: address 127.16.0.1:8501 is in use by process 7 (nc)"
+    assert [(EventKind.CRASHED, text)] == _told(before, after)
+
+
 def test_a_crash_that_is_seen_before_its_restart_is_told_once() -> None:
     """The back-off in between makes it two turns; the restart is still a restart, and the crash is not repeated."""
     before = _turn(_seen(RUNNING), AVAILABLE)

@@ -51,6 +51,7 @@ def replica_view(record: ReplicaRecord, launch: Launch, seen: Seen) -> Replica:
         started_at=None if state is None or state.started is None else round(state.started * 1000),
         reason=_reason(seen, ended),
         last_exit=None if ended is None else _exit(ended),
+        earlier_exits=() if state is None else tuple(map(_exit, state.exits[:-1])),
     )
 
 
@@ -77,6 +78,9 @@ def _exit(ended: ShimExit) -> Exit:
         code=ended.code,
         signal=ended.signal,
         out_of_memory=ended.out_of_memory,
+        # How a server ended is told by its numbers; of what kept it from running only the shim can tell.
+        detail={"start": f"could not be started: {ended.detail}", "prepare": ended.detail}.get(ended.what, ""),
+        asked=ended.asked is not None,
     )
 
 

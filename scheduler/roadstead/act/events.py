@@ -214,8 +214,7 @@ def _of(member: Member, kind: EventKind, text: str, at: int, reason: ReasonCode 
 
 def _first_seen(member: Member, at: int, *, adopted: bool) -> Iterator[Event]:
     replica = member.replica
-    if replica.last_exit is not None:
-        yield _ended(member, replica.last_exit)
+    yield from _ends(member, ())
     if adopted:
         yield _of(member, EventKind.ADOPTED, f"was found {replica.phase.value}, and stays as it is", at)
     elif replica.phase is Phase.SLOT:
@@ -230,8 +229,7 @@ def _first_seen(member: Member, at: int, *, adopted: bool) -> Iterator[Event]:
 
 def _changed(was: Member, member: Member, at: int) -> Iterator[Event]:
     old, new = was.replica, member.replica
-    if new.last_exit is not None and new.last_exit != old.last_exit:
-        yield _ended(member, new.last_exit)
+    yield from _ends(member, old.exits)
     if old.node is None and new.node is not None:
         yield _of(member, EventKind.PLACED, f"was placed on {new.node}", at)
     yield from _process(was, member, at)
@@ -274,13 +272,20 @@ def _model_failed(member: Member) -> bool:
     return model is not None and model.status is ModelStatus.FAILED and model.incarnation == member.replica.incarnation
 
 
+def _ends(member: Member, known: tuple[Exit, ...]) -> Iterator[Event]:
+    """Yield every end that is not ``known`` yet; one that we asked for is told by the step that asked."""
+    return (_ended(member, exit_) for exit_ in member.replica.exits if exit_ not in known and not exit_.asked)
+
+
 def _ended(member: Member, exit_: Exit) -> Event:
-    """Return how a server process ended, at the moment when it did."""
+    """Return how a server process ended, or why none was begun, at the moment when that was."""
     if exit_.out_of_memory:
         limit = member.group.template.resources.memory
         text = f"ran out of memory: its limit is {limit}"
         return _of(member, EventKind.OUT_OF_MEMORY, text, exit_.at, ReasonCode.OUT_OF_MEMORY)
-    if exit_.signal is not None:
+    if exit_.detail:
+        how = exit_.detail
+    elif exit_.signal is not None:
         how = f"was ended by signal {exit_.signal}"
     elif exit_.code is not None:
         how = f"ended with exit status {exit_.code}"
