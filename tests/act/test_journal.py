@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 
@@ -22,9 +23,22 @@ from roadstead.capabilities import Capabilities
 from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet, Scheduling
+from roadstead.plans import Plan, Table
 from roadstead.testing.strategies import fleets
-from roadstead.world import Reachable, Snapshot, Unreachable
+from roadstead.traffic import (
+    DataPath,
+    GatewayState,
+    GatewayView,
+    Load,
+    Passage,
+    RouteLoad,
+    RouteView,
+    Seen,
+    Unseen,
+)
+from roadstead.world import Endpoint, Reachable, Snapshot, Unreachable, World
 from roadstead_plugins.placement.plugin import Spread
+from tests.act import scene
 
 ABLE = Capabilities(
     scheduling=frozenset({Scheduling.DIRECTED, Scheduling.NATIVE}), exact_retire=True, heals_alone=False
@@ -239,6 +253,31 @@ def test_a_kept_decision_can_be_taken_again(fleet: Fleet) -> None:
     again = plan(fleet, kept.arguments.world(), kept.arguments.memory, kept.at, policies)
     assert made.steps == again.steps
     assert made.held == again.held
+
+
+def test_a_kept_decision_has_what_gateways_showed() -> None:
+    """All that a plan may depend on; their load, which it does not, is not kept."""
+    here = Endpoint(host="127.0.1.1", grpc=8500, rest=None)
+    passage = Passage(listed=True, serving=False, idle=False)
+    routes = {"minilm": RouteView(port=18000, passages={here: passage}, problem="taken")}
+    shown = GatewayView(settled=True, routes=routes, problem="its disk is full")
+    gateways: dict[str, GatewayState] = {
+        "edge": Seen(shown),
+        "front": Unseen(since=3, error="silence", view=shown),
+        "new": Unseen(since=4, error="it does not run"),
+    }
+    path = DataPath(gateways=gateways, via={"minilm": "edge"})
+    busy = {"minilm": RouteLoad(total=Load(in_flight=3, requests=9, errors=0))}
+    world = World(
+        clusters={}, data_path=attrs.evolve(path, gateways={**gateways, "edge": Seen(attrs.evolve(shown, loads=busy))})
+    )
+    made = Plan(steps=(), held=(), table=Table(), memory=PlanMemory(), wanted={}, floor={})
+    turn = Turn(number=4, at=5, fleet=scene.fleet(), world=world, plan=made)
+
+    kept = unpacked(packed(decision(turn, PlanMemory())))
+
+    assert kept.arguments is not None
+    assert path == kept.arguments.world().data_path
 
 
 def test_more_events_at_once_than_are_kept_are_no_full_disk(journal: Journal) -> None:

@@ -50,6 +50,10 @@ class TinyProcess:
     offers: list[RouteTable] = attrs.field(factory=list)
     views: int = 0
 
+    def is_down(self) -> bool:
+        """Whether it was taken down, or never started."""
+        return not self.running
+
     def __attrs_post_init__(self) -> None:
         self.gate.set()
 

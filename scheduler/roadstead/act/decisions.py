@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, get_origin
 
 import attrs
 from cattrs import Converter
 
+from roadstead import traffic
 from roadstead.act.events import Turn
 from roadstead.assembly import assemble
 from roadstead.memory import PlanMemory
+from roadstead.traffic import DataPath, GatewayState, GatewayView, Passage, RouteView, Unseen
 from roadstead.wire import converter
-from roadstead.world import ClusterView, ModelState, Outcome, Reachable, Snapshot, Unreachable, Usage, World
+from roadstead.world import ClusterView, Endpoint, ModelState, Outcome, Reachable, Snapshot, Unreachable, Usage, World
 
 __all__ = ["Arguments", "Decision", "decision", "packed", "unpacked"]
 
@@ -26,11 +29,40 @@ _REPLICAS_KEPT = 2000
 """The largest world whose arguments are kept whole: writing one down costs a millisecond for about fifty replicas."""
 
 
+_NO_ROUTES: Mapping[str, SeenRoute] = MappingProxyType({})
+_NO_GATEWAYS: Mapping[str, SeenGateway] = MappingProxyType({})
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
+
+
 @attrs.frozen(kw_only=True)
 class Seen:
     """One cluster as it stands in a kept decision; ``since`` and ``error`` are set where it did not answer."""
 
     snapshot: Snapshot | None = None
+    since: int | None = None
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class SeenRoute:
+    """One deployment's route as it stands in a kept decision."""
+
+    port: int
+    problem: str = ""
+    passages: tuple[tuple[Endpoint, Passage], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class SeenGateway:
+    """One gateway as it stands in a kept decision, without its load; ``since`` as for :class:`Seen`.
+
+    ``shown``: it has answered at least once.
+    """
+
+    shown: bool = True
+    settled: bool = False
+    problem: str = ""
+    routes: Mapping[str, SeenRoute] = _NO_ROUTES
     since: int | None = None
     error: str = ""
 
@@ -44,11 +76,15 @@ class Arguments:
     usage: Mapping[str, Usage]
     outcomes: tuple[Outcome, ...]
     memory: PlanMemory
+    gateways: Mapping[str, SeenGateway] = _NO_GATEWAYS
+    via: Mapping[str, str] = _NOWHERE
 
     def world(self) -> World:
         """Return the world that the plan saw."""
         views = {name: _view(seen) for name, seen in self.clusters.items()}
-        return assemble(None, views, self.models, usage=self.usage, outcomes=self.outcomes)
+        gateways = {name: _state(seen) for name, seen in self.gateways.items()}
+        path = DataPath(gateways=gateways, via=self.via)
+        return assemble(None, views, self.models, data_path=path, usage=self.usage, outcomes=self.outcomes)
 
 
 @attrs.frozen(kw_only=True)
@@ -98,6 +134,8 @@ def _arguments(world: World, memory: PlanMemory) -> Arguments:
         usage=world.usage,
         outcomes=world.outcomes,
         memory=memory,
+        gateways={name: _seen_gateway(state) for name, state in world.data_path.gateways.items()},
+        via=world.data_path.via,
     )
 
 
@@ -113,6 +151,33 @@ def _view(seen: Seen) -> ClusterView:
     if seen.since is None and seen.snapshot is not None:
         return Reachable(seen.snapshot)
     return Unreachable(since=seen.since or 0, error=seen.error, snapshot=seen.snapshot)
+
+
+def _seen_gateway(state: GatewayState) -> SeenGateway:
+    view = state.view or GatewayView(settled=False)
+    unseen = state if isinstance(state, Unseen) else None
+    return SeenGateway(
+        shown=state.view is not None,
+        settled=view.settled,
+        problem=view.problem,
+        routes={
+            name: SeenRoute(port=route.port, problem=route.problem, passages=tuple(route.passages.items()))
+            for name, route in view.routes.items()
+        },
+        since=unseen.since if unseen is not None else None,
+        error=unseen.error if unseen is not None else "",
+    )
+
+
+def _state(seen: SeenGateway) -> GatewayState:
+    routes = {
+        name: RouteView(port=route.port, passages=dict(route.passages), problem=route.problem)
+        for name, route in seen.routes.items()
+    }
+    view = GatewayView(settled=seen.settled, routes=routes, problem=seen.problem)
+    if seen.since is None:
+        return traffic.Seen(view)
+    return Unseen(since=seen.since, error=seen.error, view=view if seen.shown else None)
 
 
 def _is_set(kind: Any) -> bool:

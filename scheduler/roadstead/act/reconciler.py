@@ -19,6 +19,7 @@ from roadstead.act.executor import Executor
 from roadstead.act.intents import with_removals
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
+from roadstead.act.traffic_events import passed
 from roadstead.decide.merging import in_question, merged
 from roadstead.decide.planner import plan
 from roadstead.decide.report import grown
@@ -167,7 +168,7 @@ class Reconciler:
 
     def _tell(self, turn: Turn, memory: PlanMemory) -> None:
         """Write down what happened, and the decision where something was decided."""
-        events = happened(self._last, turn)
+        events = (*happened(self._last, turn), *passed(self._last, turn))
         decided = bool(turn.plan.steps) or self._last is None or _held(self._last.plan) != _held(turn.plan)
         self._journal.record(events, decision(turn, memory) if decided else None)
         for event in events:

@@ -18,7 +18,10 @@ from prometheus_client.registry import Collector
 
 from roadstead import __version__
 from roadstead.act.events import EventKind, Turn
+from roadstead.act.traffic_events import overdue
+from roadstead.daemon.traffic_metrics import of_gateways, of_traffic
 from roadstead.daemon.view import View
+from roadstead.traffic import DataPath
 from roadstead.world import Reachable, World
 
 __all__ = ["Metrics"]
@@ -29,7 +32,9 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """The daemon's metrics: what happens is counted when it does, how things are is read when somebody asks."""
 
-    def __init__(self, view: Callable[[], View], events: Mapping[EventKind, int]) -> None:
+    def __init__(
+        self, view: Callable[[], View], events: Mapping[EventKind, int], data_path: Callable[[], DataPath]
+    ) -> None:
         # When a counter began says nothing that process_start_time_seconds does not.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves this one out
         self._registry = CollectorRegistry()
@@ -47,7 +52,13 @@ class Metrics:
             ("cluster", "outcome"),
             registry=self._registry,
         )
-        self._registry.register(_Now(view, events))
+        self._overdue = Counter(
+            "roadstead_overdue_stops",
+            "Replicas that were stopped although requests may have been in flight: their grace was over.",
+            ("cluster", "deployment"),
+            registry=self._registry,
+        )
+        self._registry.register(_Now(view, events, data_path))
         ProcessCollector(registry=self._registry)
 
     def turned(self, turn: Turn) -> None:
@@ -57,6 +68,8 @@ class Metrics:
             self._seconds.labels(part).observe(seconds)
         for outcome in turn.outcomes:
             self._steps.labels(outcome.cluster, outcome.kind.value).inc()
+        for one in overdue(turn):
+            self._overdue.labels(one.member.cluster, one.member.group.key.deployment).inc()
 
     def text(self) -> bytes:
         """Return all metrics in the text format 0.0.4."""
@@ -66,9 +79,12 @@ class Metrics:
 class _Now(Collector):
     """How things are, made from one view at the moment of a scrape."""
 
-    def __init__(self, view: Callable[[], View], events: Mapping[EventKind, int]) -> None:
+    def __init__(
+        self, view: Callable[[], View], events: Mapping[EventKind, int], data_path: Callable[[], DataPath]
+    ) -> None:
         self._view = view
         self._events = events
+        self._data_path = data_path
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family that describes the present."""
@@ -90,6 +106,9 @@ class _Now(Collector):
         yield counted
         if view.turn is not None:
             yield from _of_turn(view.turn)
+            data_path = self._data_path()
+            yield from of_gateways(data_path)
+            yield from of_traffic(view.turn.world, data_path)
 
 
 def _of_turn(turn: Turn) -> Iterator[Metric]:

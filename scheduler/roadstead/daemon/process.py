@@ -86,7 +86,7 @@ def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: Non
         recorded(_here(fleet, file, session.state), records_folder(os.environ)),
     ):
         service = Service(session, file, lambda path: read_fleet(path, host), bell, clock)
-        metrics = Metrics(lambda: service.view, session.journal.counts)
+        metrics = Metrics(lambda: service.view, session.journal.counts, session.gateways.newest)
         service.listen(_Counting(metrics).heard)
         api = Api(service, metrics, clock)
         _LOG.info("fleet %s, state in %s, monitoring on %s", fleet.name, session.state.path, fleet.daemon.http)
