@@ -59,6 +59,10 @@ bench: model ## the benchmarks, each printing a table and writing benchmarks/res
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.healing
 
+.PHONY: fuzz
+fuzz: env ## a million wrong fleet files, read to the end (about an hour; goes on where it was interrupted)
+	$(BIN)/python -m benchmarks.fuzz_config
+
 .PHONY: fix
 fix: env ## what ruff can mend by itself
 	$(BIN)/ruff check --fix
