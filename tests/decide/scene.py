@@ -337,7 +337,8 @@ class Scene:
 
     def _usage(self) -> Mapping[str, Usage]:
         """Return what every replica uses: what was set for it, or half of what it may."""
-        measured = {replica: use for cluster in self.clusters.values() for replica, use in cluster.usage().items()}
+        answering = (cluster for cluster in self.clusters.values() if not cluster.faults.partitioned)
+        measured = {replica: use for cluster in answering for replica, use in cluster.usage().items()}
         return {**measured, **self.use}
 
     def _shuffled(self, world: World) -> World:
