@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -57,13 +59,24 @@ def test_no_page_is_about_nothing(told: set[str]) -> None:
     assert set() == set(codes()) - told - {one.value for one in ReasonCode} - {"RS000"}
 
 
+def test_a_code_that_is_written_anywhere_has_a_page() -> None:
+    """Also one that belongs to no class: in a text, a command's summary, or what the control API sends."""
+    roots = [Path(root) for package in PACKAGES for root in package.__path__]
+    texts = [path.read_text(encoding="utf-8") for root in roots for path in root.rglob("*.py")]
+    written = {code for text in texts for code in re.findall(r"\bRS\d{3}\b", text)}
+    assert len(written) > 50
+    assert set() == written - set(codes())
+
+
 @pytest.mark.parametrize("code", codes())
-def test_a_page_says_what_it_is_and_what_to_do(code: str) -> None:
-    """A title, what it means, and the next step."""
-    text = page(code)
-    assert text.startswith(f"# {code}: ")
-    assert "\n\nWhat to do: " in text
-    assert all(len(line) <= 110 for line in text.splitlines())
+def test_a_page_says_what_it_is_why_it_happens_and_what_to_do(code: str) -> None:
+    """A title, at least a sentence or two about it, and then the next step."""
+    head, _, action = page(code).partition("\n\nWhat to do: ")
+    title, _, about = head.partition("\n\n")
+    assert title.startswith(f"# {code}: ")
+    assert len(about.split()) >= 8
+    assert action.strip().endswith((".", "sha256sum"))
+    assert all(len(line) <= 110 for line in page(code).splitlines())
 
 
 def test_codes_are_found_in_any_case() -> None:
