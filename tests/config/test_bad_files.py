@@ -45,6 +45,7 @@ def test_every_code_is_met_by_a_bad_file() -> None:
     "name",
     [
         *("backend-options", "gpu", "kubernetes-habits", "missing-keys", "names", "not-in-this-version"),
+        *("gateway-options", "gateway-ports", "gateway-tls", "kubernetes-resources", "wrong-level"),
         *("not-a-mapping", "nothing-there", "quickstart-with-mistakes", "unknown-keys", "wrong-types"),
     ],
 )
