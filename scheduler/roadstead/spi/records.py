@@ -85,12 +85,17 @@ class RuntimePlugin(PluginRecord):
 
 @attrs.frozen(kw_only=True)
 class GatewayPlugin(PluginRecord):
-    """A kind of gateway; ``options`` as for :class:`BackendPlugin`."""
+    """A kind of gateway; ``options`` as for :class:`BackendPlugin`.
+
+    ``missing`` returns what this machine lacks to run one with such options, a sentence each, for ``roadstead check``;
+    it starts nothing. ``None`` where nothing can be missing.
+    """
 
     kind: ClassVar[str] = "gateway"
 
     factory: Callable[[GatewayContext], Gateway] | str
     options: type[Any] = NoOptions
+    missing: Callable[[Any], tuple[str, ...]] | str | None = None
 
 
 @enum.unique

@@ -14,11 +14,13 @@ from roadstead.decide.report.planview import (
     DeploymentPlan,
     Placed,
     PlanView,
-    QuotaChange,
     StepKind,
     StepView,
     plan_view,
 )
+from roadstead.decide.report.quotas import QuotaChange
+from roadstead.decide.report.rerouting import AddressChange
+from roadstead.decide.report.routes import AddressStatus, GatewayStatus, LoadStatus, Way, authority
 from roadstead.decide.report.scene import fleet_status
 from roadstead.decide.report.status import (
     Abilities,
@@ -41,11 +43,13 @@ from roadstead.decide.report.status import (
     endpoints,
 )
 from roadstead.decide.report.verdict import Verdict, verdict
-from roadstead.decide.report.why import AtLimit, Explanation, LastExit, Waiting, explanation
+from roadstead.decide.report.why import AtLimit, Explanation, LastExit, Overdue, Passing, Waiting, explanation
 
 __all__ = [
     "Abilities",
     "Action",
+    "AddressChange",
+    "AddressStatus",
     "Amounts",
     "AtLimit",
     "Cause",
@@ -58,12 +62,16 @@ __all__ = [
     "Explanation",
     "FieldChange",
     "FleetStatus",
+    "GatewayStatus",
     "GroupStatus",
     "IntentStatus",
     "LastExit",
     "Life",
+    "LoadStatus",
     "NodeStatus",
     "Orphan",
+    "Overdue",
+    "Passing",
     "Placed",
     "PlanView",
     "QuotaChange",
@@ -75,6 +83,8 @@ __all__ = [
     "StepView",
     "Verdict",
     "Waiting",
+    "Way",
+    "authority",
     "differences",
     "endpoints",
     "explanation",

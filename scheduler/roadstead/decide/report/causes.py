@@ -7,12 +7,23 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.decide.passing import wrong_with
 from roadstead.model import Fleet
-from roadstead.plans import Plan, Restart, Step
+from roadstead.plans import Bind, Delete, Grow, Plan, Shrink, Step
 from roadstead.reasons import Change, Reason, ReasonCode
-from roadstead.world import Member, ModelStatus, Phase, Shard
+from roadstead.world import Member, ModelStatus, Phase, Shard, World
 
-__all__ = ["CANNOT_BE_PLACED", "Cause", "cause_of", "causes", "deployment_of", "member_reason", "notices", "smallest"]
+__all__ = [
+    "CANNOT_BE_PLACED",
+    "Cause",
+    "cause_of",
+    "causes",
+    "deployment_of",
+    "gateway_reason",
+    "member_reason",
+    "notices",
+    "smallest",
+]
 
 CANNOT_BE_PLACED = frozenset(
     {
@@ -88,7 +99,9 @@ def member_reason(member: Member) -> Reason | None:
     """Return why this replica does not serve as it should, or ``None`` if it does or nobody can tell."""
     replica, model = member.replica, member.model
     if model is not None and model.incarnation == replica.incarnation and model.status is ModelStatus.FAILED:
-        return Reason(code=ReasonCode.MODEL, detail="the server cannot load the model", raw=model.error)
+        kept = " version that it was told to, and serves what it has" if member.ready else ""
+        detail = f"the server cannot load the{kept or ' model'}"
+        return Reason(code=ReasonCode.MODEL, detail=detail, raw=model.error)
     if replica.reason is not None:
         return replica.reason
     if replica.phase is Phase.RUNNING and not member.ready:
@@ -104,28 +117,46 @@ def member_reason(member: Member) -> Reason | None:
     return None
 
 
-def causes(plan: Plan, shard: Shard, deployment: str) -> tuple[Cause, ...]:
+def causes(world: World, plan: Plan, deployment: str) -> tuple[Cause, ...]:
     """Return everything that stands between a deployment and what was asked for, the most telling first."""
-    return _merged(_all_reasons(plan, shard, deployment))
+    return _merged(_all_reasons(world, plan, deployment))
 
 
-def smallest(plan: Plan, shard: Shard, deployment: str) -> Change | None:
+def smallest(world: World, plan: Plan, deployment: str) -> Change | None:
     """Return the cheapest of the changes that would be enough by themselves, or ``None`` where none is known."""
-    changes = [reason.change for reason in _all_reasons(plan, shard, deployment) if reason.change is not None]
+    changes = [reason.change for reason in _all_reasons(world, plan, deployment) if reason.change is not None]
     return min(changes, default=None)
 
 
-def notices(fleet: Fleet, plan: Plan) -> tuple[Cause, ...]:
-    """Return what is held for no deployment of the fleet, but for orphans, which are told elsewhere."""
+def notices(fleet: Fleet, world: World, plan: Plan) -> tuple[Cause, ...]:
+    """Return what is held for no deployment of the fleet.
+
+    Orphans are told elsewhere. What is wrong with gateways is no news before there is anything behind one.
+    """
+    untold = {ReasonCode.ORPHANED}
+    if not any(name in world.shards and world.shards[name].members for name in world.data_path.via):
+        untold.add(ReasonCode.GATEWAY)
     return tuple(
         cause_of(held.reason)
         for held in plan.held
-        if held.deployment not in fleet.deployments and held.reason.code is not ReasonCode.ORPHANED
+        if held.deployment not in fleet.deployments and held.reason.code not in untold
     )
 
 
-def _all_reasons(plan: Plan, shard: Shard, deployment: str) -> list[Reason]:
+def gateway_reason(world: World, deployment: str) -> Reason | None:
+    """Return what is wrong with the whole gateway of a deployment, or ``None`` where nothing is, or it has none."""
+    name = world.data_path.via.get(deployment)
+    state = world.data_path.gateways.get(name) if name is not None else None
+    return wrong_with(name, state) if name is not None and state is not None else None
+
+
+def _all_reasons(world: World, plan: Plan, deployment: str) -> list[Reason]:
+    shard = world.shards.get(deployment, Shard(deployment=deployment))
     found = [held.reason for held in plan.held if held.deployment == deployment]
+    gateway = gateway_reason(world, deployment) if shard.members else None
+    # What is held because of the whole gateway says already what is wrong with it.
+    if gateway is not None and all((one.code, one.raw) != (gateway.code, gateway.raw) for one in found):
+        found.append(gateway)
     found += [group.reason for _, group in shard.groups if group.reason is not None]
     found += [reason for member in shard.members if (reason := member_reason(member)) is not None]
     return found
@@ -133,7 +164,7 @@ def _all_reasons(plan: Plan, shard: Shard, deployment: str) -> list[Reason]:
 
 def deployment_of(step: Step) -> str:
     """Return the deployment that a step is about."""
-    return step.deployment if isinstance(step, Restart) else step.group.deployment
+    return step.group.deployment if isinstance(step, Grow | Bind | Shrink | Delete) else step.deployment
 
 
 def cause_of(reason: Reason) -> Cause:

@@ -27,12 +27,15 @@ class FieldChange:
     replaces: bool
 
 
-def differences(old: Template, new: Template) -> tuple[FieldChange, ...]:
-    """Return every field that is not the same in both, in the order of the template."""
+def differences(old: Template, new: Template, *, replaces: bool = True) -> tuple[FieldChange, ...]:
+    """Return every field that is not the same in both, in the order of the template.
+
+    Between two revisions a difference ``replaces`` replicas; between two versions that are loaded in place it does not.
+    """
     before, after = dict(_flat("", old)), dict(_flat("", new))
     names = dict.fromkeys((*before, *after))
     return tuple(
-        FieldChange(field=name, old=before.get(name, _ABSENT), new=after.get(name, _ABSENT), replaces=True)
+        FieldChange(field=name, old=before.get(name, _ABSENT), new=after.get(name, _ABSENT), replaces=replaces)
         for name in names
         if before.get(name, _ABSENT) != after.get(name, _ABSENT)
     )

@@ -11,15 +11,15 @@ import attrs
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, notices
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import FORESEEN
+from roadstead.decide.report.quotas import QuotaChange, quota_changes
+from roadstead.decide.report.rerouting import AddressChange, Rerouting, address_change, rerouting
 from roadstead.decide.scaling import is_removed
-from roadstead.holdings import Use, use_of
-from roadstead.model import Deployment, Fleet, Quota
-from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Step
+from roadstead.model import Deployment, Fleet
+from roadstead.plans import Bind, Delete, Grow, Plan, Reload, Restart, Shrink, Step
 from roadstead.reasons import ReasonCode
-from roadstead.units import Cpus, Memory
 from roadstead.world import Group, Phase, Shard, World
 
-__all__ = ["Action", "DeploymentPlan", "Placed", "PlanView", "QuotaChange", "StepKind", "StepView", "plan_view"]
+__all__ = ["Action", "DeploymentPlan", "Placed", "PlanView", "StepKind", "StepView", "plan_view"]
 
 
 @enum.unique
@@ -28,8 +28,10 @@ class Action(enum.Enum):
 
     CREATE = "create"
     REPLACE = "replace"
+    RELOAD = "reload"
     SCALE = "scale"
     REPAIR = "repair"
+    ROUTE = "route"
     DELETE = "delete"
     HELD = "held"
     NONE = "none"
@@ -41,6 +43,8 @@ class StepKind(enum.Enum):
 
     GROW = "grow"
     BIND = "bind"
+    RELOAD = "reload"
+    ROUTE = "route"
     RESTART = "restart"
     SHRINK = "shrink"
     DELETE = "delete"
@@ -48,7 +52,11 @@ class StepKind(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class StepView:
-    """One step of the next turn; counts are ``None`` where a step changes none."""
+    """One step of the next turn; counts are ``None`` where a step changes none.
+
+    A ``ROUTE`` is no step of the plan: it is what a gateway is told between those that make more and those that leave
+    less. It counts the replicas that get new requests, and belongs to no cluster.
+    """
 
     kind: StepKind
     cluster: str
@@ -73,20 +81,22 @@ class DeploymentPlan:
     """One deployment that is not as the file asks, and the way there.
 
     ``was`` and ``wanted`` count replicas; ``floor`` is how many serving ones our own actions leave it during the
-    change; ``pending`` counts replicas that are wanted, have no node, and will get none next. ``held`` is what is not
-    done, and why.
+    change; ``pending`` counts replicas that are wanted, have no node, and will get none next. ``address`` is ``None``
+    where clients go on connecting as they do. ``held`` is what is not done, and why.
     """
 
     name: str
     action: Action
     clusters: tuple[str, ...]
     revision: str
+    version: int
     strategy: str
     was: int
     wanted: int
     floor: int
     pending: int
     changes: tuple[FieldChange, ...]
+    address: AddressChange | None
     placed: tuple[Placed, ...]
     steps: tuple[StepView, ...]
     held: tuple[Cause, ...]
@@ -95,25 +105,6 @@ class DeploymentPlan:
     def unplaceable(self) -> bool:
         """Whether something of it cannot be placed, or is over its owner's quota."""
         return any(cause.code in CANNOT_BE_PLACED for cause in self.held)
-
-
-@attrs.frozen(kw_only=True)
-class QuotaChange:
-    """What one owner holds now, and when everything wanted is there.
-
-    ``gpu`` counts thousandths of a device; a limit of ``None`` is no limit.
-    """
-
-    owner: str
-    cpu: Cpus
-    cpu_then: Cpus
-    cpu_limit: Cpus | None
-    memory: Memory
-    memory_then: Memory
-    memory_limit: Memory | None
-    gpu: int
-    gpu_then: int
-    gpu_limit: int | None
 
 
 @attrs.frozen(kw_only=True)
@@ -164,8 +155,8 @@ def plan_view(fleet: Fleet, world: World, plan: Plan, now: int, then: Plan | Non
         turn=plan.memory.turn,
         deployments=changed,
         unchanged=len(all_of_them) - len(changed),
-        quotas=tuple(_quotas(fleet, world, plan)),
-        notices=notices(fleet, plan),
+        quotas=tuple(quota_changes(fleet, world, plan)),
+        notices=notices(fleet, world, plan),
     )
 
 
@@ -197,7 +188,8 @@ def _deployment(  # one deployment's part of each
     shard = world.shards.get(name, Shard(deployment=name))
     declared = fleet.deployments.get(name)
     tally = _tally(fleet, plan, shard, declared)
-    held = tuple(cause for cause in causes(plan, shard, name) if cause.code not in _PASSING)
+    passing = _PASSING if tally.exists else _PASSING | {ReasonCode.GATEWAY}
+    held = tuple(cause for cause in causes(world, plan, name) if cause.code not in passing)
     told = {cause.code for cause in held}
     held = (*held, *(cause for cause in foreseen.held if cause.code not in told))
     placed = (
@@ -208,19 +200,23 @@ def _deployment(  # one deployment's part of each
         ),
         *foreseen.placed,
     )
+    address = address_change(fleet, world, name) if declared is not None and not tally.gone else None
+    route = rerouting(world, plan, name)
     return DeploymentPlan(
         name=name,
-        action=_action(tally, steps, held),
+        action=_action(tally, steps, held, routes=address is not None or route is not None),
         clusters=tuple(dict.fromkeys([*(step.cluster for step in steps), *_places(declared, shard)])),
         revision=_revision(declared, shard),
+        version=declared.targets[0].template.model.version if declared is not None else 0,
         strategy=declared.rollout.strategy.value if declared is not None else "",
         was=tally.was,
         wanted=tally.wanted,
         floor=plan.floor.get(name, 0),
         pending=max(0, tally.wanted - _with_a_node(declared, shard) - len(placed)),
         changes=_changes(declared, tally) if declared is not None and not tally.gone else (),
+        address=address,
         placed=placed,
-        steps=tuple(_view(step) for step in steps),
+        steps=tuple(_views(steps, route)),
         held=held,
     )
 
@@ -229,7 +225,8 @@ def _deployment(  # one deployment's part of each
 class _Tally:
     """What a deployment is before the change.
 
-    ``replaced`` is the old group with replicas, and ``halfway`` says that its successor exists already.
+    ``replaced`` is the old group with replicas, and ``halfway`` says that its successor exists already. ``reloaded`` is
+    a group whose replicas are to load another version in place.
     """
 
     exists: bool
@@ -238,6 +235,7 @@ class _Tally:
     wanted: int
     replaced: Group | None
     halfway: bool
+    reloaded: Group | None
 
 
 def _tally(fleet: Fleet, plan: Plan, shard: Shard, declared: Deployment | None) -> _Tally:
@@ -250,6 +248,7 @@ def _tally(fleet: Fleet, plan: Plan, shard: Shard, declared: Deployment | None) 
         wanted=0 if declared is None or gone else plan.wanted.get(declared.name, declared.replicas),
         replaced=old,
         halfway=old is not None and any(_current(declared, cluster, group) for cluster, group in shard.groups),
+        reloaded=None if gone else _reloaded(shard, declared),
     )
 
 
@@ -269,7 +268,8 @@ def _with_a_node(declared: Deployment | None, shard: Shard) -> int:
     )
 
 
-# What passes by itself and is no obstacle to a plan: a server that is being started is on its way.
+# What passes by itself and is no obstacle to a plan: a server that is being started is on its way. So is, for what does
+# not exist yet, its gateway, which may not have had anything to serve.
 _PASSING = frozenset({ReasonCode.STARTING, ReasonCode.NOT_READY, ReasonCode.DRAINING})
 
 
@@ -297,25 +297,39 @@ def _replaced(shard: Shard, declared: Deployment | None) -> Group | None:
     return max(old, key=lambda group: group.generation, default=None)
 
 
-def _action(tally: _Tally, steps: list[Step], held: tuple[Cause, ...]) -> Action:
+def _reloaded(shard: Shard, declared: Deployment | None) -> Group | None:
+    """Return the first group of the wanted revision of which some replica does not serve the wanted version yet."""
+    for cluster, group in shard.groups:
+        target = declared.target_on(cluster) if declared is not None else None
+        if target is not None and _current(declared, cluster, group) and group.reloading is not None:
+            there = [one for one in shard.members if one.cluster == cluster and one.group.key == group.key]
+            behind = any(one.ready and not one.is_current for one in there)
+            if behind or group.template.model.wanted != target.template.model.wanted:
+                return group
+    return None
+
+
+def _action(tally: _Tally, steps: list[Step], held: tuple[Cause, ...], *, routes: bool) -> Action:
     if tally.gone:
         return Action.DELETE if tally.exists and (steps or tally.was) else Action.NONE
     if tally.replaced is not None:
         return Action.REPLACE
     if held and not steps:
         return Action.HELD
+    if tally.reloaded is not None:
+        return Action.RELOAD
     if not tally.exists:
         return Action.CREATE if steps else Action.NONE
     if tally.was != tally.wanted:
         return Action.SCALE
-    return Action.REPAIR if steps else Action.NONE
+    return Action.REPAIR if steps else Action.ROUTE if routes else Action.NONE
 
 
 def _changes(declared: Deployment, tally: _Tally) -> tuple[FieldChange, ...]:
     found: tuple[FieldChange, ...] = ()
-    old = tally.replaced
+    old = tally.replaced or tally.reloaded
     if old is not None:
-        found = differences(old.template, declared.targets[0].template)
+        found = differences(old.template, declared.targets[0].template, replaces=tally.replaced is not None)
         if old.owner != declared.owner:
             found = (*found, FieldChange(field="owner", old=old.owner, new=declared.owner, replaces=False))
     if tally.exists and tally.was != tally.wanted and not tally.halfway:
@@ -323,17 +337,35 @@ def _changes(declared: Deployment, tally: _Tally) -> tuple[FieldChange, ...]:
     return found
 
 
+def _views(steps: list[Step], route: Rerouting | None) -> Iterator[StepView]:
+    """Yield the steps in the order in which they are taken, with what the gateway is told in its place among them."""
+    yield from (_view(step) for step in steps if isinstance(step, Grow | Bind))
+    if route is not None:
+        subject = f"{route.gateway or 'gateway'}"
+        yield StepView(
+            kind=StepKind.ROUTE, cluster="", subject=subject, was=route.was, target=route.target, because=str(route)
+        )
+    yield from (_view(step) for step in steps if not isinstance(step, Grow | Bind))
+
+
 def _view(step: Step) -> StepView:
     subject, was, target = _subject(step)
     return StepView(
-        kind=_KINDS[type(step)], cluster=step.cluster, subject=subject, was=was, target=target, because=step.because
+        kind=_KINDS[type(step)], cluster=step.cluster, subject=subject, was=was, target=target, because=_because(step)
     )
+
+
+def _because(step: Step) -> str:
+    if isinstance(step, Shrink) and step.overdue:
+        return f"{step.because}; the grace of {', '.join(step.overdue)} is over, with requests in flight"
+    return step.because
 
 
 _KINDS: Mapping[type, StepKind] = MappingProxyType(
     {
         Grow: StepKind.GROW,
         Bind: StepKind.BIND,
+        Reload: StepKind.RELOAD,
         Restart: StepKind.RESTART,
         Shrink: StepKind.SHRINK,
         Delete: StepKind.DELETE,
@@ -349,38 +381,5 @@ def _subject(step: Step) -> tuple[str, int | None, int | None]:
             return str(step.group), None, None
         case Bind():
             return f"{step.replica} to {step.node}", None, None
-        case Restart():
+        case Restart() | Reload():
             return step.replica, None, None
-
-
-def _quotas(fleet: Fleet, world: World, plan: Plan) -> Iterator[QuotaChange]:
-    now: dict[str, Use] = {}
-    then: dict[str, Use] = {}
-    for name, shard in world.shards.items():
-        stays = name not in fleet.deployments and not is_removed(fleet, name)
-        for member in shard.members:
-            if member.replica.phase is not Phase.LOST:
-                owner, use = member.group.owner, use_of(member.group.template.resources)
-                now[owner] = now.get(owner, Use()) + use
-                then[owner] = then.get(owner, Use()) + (use if stays else Use())
-    for declared in fleet.deployments.values():
-        if not is_removed(fleet, declared.name):
-            use = use_of(declared.targets[0].template.resources) * plan.wanted.get(declared.name, declared.replicas)
-            then[declared.owner] = then.get(declared.owner, Use()) + use
-    for owner, quota in sorted(fleet.quotas.items()):
-        yield _quota(owner, quota, now.get(owner, Use()), then.get(owner, Use()))
-
-
-def _quota(owner: str, quota: Quota, now: Use, then: Use) -> QuotaChange:
-    return QuotaChange(
-        owner=owner,
-        cpu=Cpus(now.cpu),
-        cpu_then=Cpus(then.cpu),
-        cpu_limit=quota.cpu,
-        memory=Memory(now.memory),
-        memory_then=Memory(then.memory),
-        memory_limit=quota.memory,
-        gpu=now.gpu,
-        gpu_then=then.gpu,
-        gpu_limit=quota.gpu,
-    )

@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import attrs
 
-from roadstead.capabilities import Capabilities
 from roadstead.decide.report.causes import (
     CANNOT_BE_PLACED,
     Cause,
     cause_of,
     causes,
     deployment_of,
+    gateway_reason,
     member_reason,
     notices,
 )
+from roadstead.decide.report.places import clusters_of, quotas_of
+from roadstead.decide.report.routes import (
+    AddressStatus,
+    address_of,
+    gateways_of,
+    load_of,
+    replica_load,
+    shunned,
+    way_of,
+)
 from roadstead.decide.report.status import (
-    Abilities,
     Amounts,
-    ClusterStatus,
     Condition,
     ConditionName,
     DeploymentStatus,
-    DeviceStatus,
     FleetStatus,
     GroupStatus,
     IntentStatus,
     Life,
-    NodeStatus,
     Orphan,
-    QuotaStatus,
     ReplicaStatus,
     RolloutState,
     Service,
 )
 from roadstead.decide.scaling import is_removed
-from roadstead.holdings import Use, use_of
 from roadstead.memory import DeploymentMemory, GroupMemory, place
-from roadstead.model import Deployment, Fleet, GpuPart, Quota
+from roadstead.model import Deployment, Fleet
 from roadstead.plans import Plan
 from roadstead.reasons import ReasonCode
-from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import Device, Endpoint, Group, Member, Node, Phase, Reachable, Shard, Snapshot, Unreachable, World
+from roadstead.traffic import Seen
+from roadstead.units import Duration
+from roadstead.world import Endpoint, Group, Member, Phase, Shard, World
 
 __all__ = ["fleet_status"]
 
 _UNKNOWN = Amounts(cpu=None, memory=None, gpu_memory=None)
+
+# What is known of the replicas may not be so any more, or requests do not get to them.
+_CUT_OFF = frozenset({ReasonCode.UNREACHABLE, ReasonCode.GATEWAY})
 
 
 def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Service) -> FleetStatus:
@@ -59,10 +66,13 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
         at=now,
         service=service,
         deployments=tuple(scene.deployment(one) for _, one in sorted(fleet.deployments.items())),
-        clusters=tuple(scene.cluster(name) for name in sorted(fleet.clusters)),
-        quotas=tuple(scene.quota(owner, quota) for owner, quota in sorted(fleet.quotas.items())),
+        clusters=tuple(clusters_of(fleet, world)),
+        gateways=tuple(gateways_of(fleet, world)),
+        quotas=tuple(quotas_of(fleet, world)),
         orphans=tuple(
-            _orphan(fleet, shard) for name, shard in sorted(world.shards.items()) if name not in named and shard.groups
+            _orphan(fleet, world, shard)
+            for name, shard in sorted(world.shards.items())
+            if name not in named and shard.groups
         ),
         intents=(
             *(
@@ -71,31 +81,17 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
             ),
             *(IntentStatus(verb="delete", deployment=one.deployment, replicas=None) for one in fleet.intents.remove),
         ),
-        notices=notices(fleet, plan),
+        notices=notices(fleet, world, plan),
     )
 
 
-def _orphan(fleet: Fleet, shard: Shard) -> Orphan:
+def _orphan(fleet: Fleet, world: World, shard: Shard) -> Orphan:
     return Orphan(
         deployment=shard.deployment,
         clusters=tuple(dict.fromkeys(cluster for cluster, _ in shard.groups)),
         replicas=sum(1 for member in shard.members if member.replica.phase is not Phase.LOST),
+        address=address_of(fleet, world, shard.deployment),
         removing=is_removed(fleet, shard.deployment),
-    )
-
-
-def _abilities(capabilities: Capabilities) -> Abilities:
-    return Abilities(
-        scheduling=tuple(sorted(one.value for one in capabilities.scheduling)),
-        gpu=tuple(sorted(one.value for one in capabilities.gpu)),
-        cpu_limit=capabilities.cpu_limit.value,
-        memory_limit=capabilities.memory_limit.value,
-        gpu_limit=capabilities.gpu_limit.value,
-        engine=capabilities.engine.value,
-        heals_alone=capabilities.heals_alone,
-        exact_retire=capabilities.exact_retire,
-        version=capabilities.version,
-        notes=capabilities.notes,
     )
 
 
@@ -119,13 +115,6 @@ class _Scene:
     def memory(self, deployment: str) -> DeploymentMemory:
         return self.plan.memory.deployments.get(deployment, DeploymentMemory(at=self.now))
 
-    def holders(self) -> Iterator[tuple[str, str, Group, Member]]:
-        """Yield cluster, owner, group and member of everything that holds something."""
-        for shard in self.world.shards.values():
-            for member in shard.members:
-                if member.replica.phase is not Phase.LOST:
-                    yield member.cluster, member.group.owner, member.group, member
-
     # ---- one deployment ----
 
     def deployment(self, declared: Deployment) -> DeploymentStatus:
@@ -133,10 +122,13 @@ class _Scene:
         replicas = tuple(self.replica(member) for member in shard.members)
         groups = tuple(self.group(declared, cluster, group, shard) for cluster, group in shard.groups)
         wanted = self.plan.wanted.get(declared.name, declared.replicas)
-        why = causes(self.plan, shard, declared.name)
+        why = causes(self.world, self.plan, declared.name)
+        address = address_of(self.fleet, self.world, declared.name)
+        listed = sum(1 for one in replicas if one.life is Life.LISTED)
+        ready = sum(1 for one in replicas if one.life in (Life.READY, Life.LISTED))
+        serving = self.serving(declared.name, ready=ready, listed=listed)
         state = self.state(declared, groups, shard, wanted)
         floor = self.plan.floor.get(declared.name, 0)
-        serving = sum(1 for one in replicas if one.life in (Life.READY, Life.LISTED))
         first = declared.targets[0].template
         return DeploymentStatus(
             name=declared.name,
@@ -146,10 +138,16 @@ class _Scene:
             declared=declared.replicas,
             wanted=wanted,
             floor=floor,
-            ready=serving,
-            listed=sum(1 for one in replicas if one.life is Life.LISTED),
+            ready=ready,
+            listed=listed,
+            serving=serving,
+            address=address,
+            load=load_of(self.world, declared.name),
             state=state,
-            conditions=_conditions(wanted=wanted, floor=floor, groups=groups, serving=serving, state=state, why=why),
+            conditions=(
+                *_conditions(wanted=wanted, floor=floor, groups=groups, serving=serving, state=state, why=why),
+                _routed(declared, address),
+            ),
             causes=why,
             groups=groups,
             replicas=replicas,
@@ -157,19 +155,23 @@ class _Scene:
 
     def group(self, declared: Deployment, cluster: str, group: Group, shard: Shard) -> GroupStatus:
         target = declared.target_on(cluster)
+        current = target is not None and target.revision == group.key.revision
         learnt = self.memory(declared.name).groups.get(place(cluster, group.key), GroupMemory())
+        members = [one for one in shard.members if one.cluster == cluster and one.group.key == group.key]
+        version = group.template.model.version
+        # Where replicas reload, verdicts are about versions, and the file's may not be the one that they are to load.
+        wanted = target.template.model.version if target is not None and current else version
         return GroupStatus(
             cluster=cluster,
             revision=group.key.revision,
             generation=group.generation,
-            version=group.template.model.version,
+            version=version,
             target=group.target,
-            ready=sum(
-                1 for one in shard.members if one.cluster == cluster and one.group.key == group.key and one.ready
-            ),
-            current=target is not None and target.revision == group.key.revision,
-            proven=learnt.proven,
-            failed=learnt.failed,
+            ready=sum(one.ready for one in members),
+            updated=sum(one.is_current for one in members) if version == wanted else 0,
+            current=current,
+            proven=learnt.has_proven(version) if group.reloading is not None else learnt.proven,
+            failed=learnt.has_failed(wanted) if group.reloading is not None else learnt.failed,
         )
 
     def state(self, declared: Deployment, groups: tuple[GroupStatus, ...], shard: Shard, wanted: int) -> RolloutState:
@@ -178,11 +180,12 @@ class _Scene:
         if is_removed(self.fleet, declared.name):
             return RolloutState.REMOVING
         if any(one.failed for one in current):
-            return RolloutState.ROLLED_BACK if any(one.target for one in others) else RolloutState.FAILED
+            older = any(one.target for one in others) or any(one.ready > one.updated for one in current)
+            return RolloutState.ROLLED_BACK if older else RolloutState.FAILED
         present = [one for one in shard.members if one.replica.phase is not Phase.LOST]
-        complete = sum(one.target for one in current) == wanted == sum(min(one.ready, one.target) for one in current)
+        complete = sum(one.target for one in current) == wanted == sum(min(one.updated, one.target) for one in current)
         if complete and len(present) == wanted and not any(one.target for one in others):
-            return RolloutState.HELD if self.is_unseen(declared.name) else RolloutState.SETTLED
+            return self.when_complete(declared.name, shard)
         moving = any(
             member.replica.phase in (Phase.STARTING, Phase.STOPPING)
             or (member.replica.phase is Phase.RUNNING and not member.ready)
@@ -194,9 +197,18 @@ class _Scene:
             return RolloutState.HELD
         return RolloutState.PROGRESSING
 
-    def is_unseen(self, name: str) -> bool:
-        """Return whether a cluster of the deployment does not answer: what is known of it may not be so any more."""
-        return any(one.deployment == name and one.reason.code is ReasonCode.UNREACHABLE for one in self.plan.held)
+    def when_complete(self, name: str, shard: Shard) -> RolloutState:
+        """Return the state of a deployment whose replicas are as asked: whether requests get to them is still open."""
+        held = any(one.deployment == name and one.reason.code in _CUT_OFF for one in self.plan.held)
+        if held or gateway_reason(self.world, name) is not None:
+            return RolloutState.HELD
+        return RolloutState.SETTLED if len(shard.serving) == len(shard.ready) else RolloutState.PROGRESSING
+
+    def serving(self, name: str, *, ready: int, listed: int) -> int | None:
+        gateway = self.world.data_path.via.get(name)
+        if gateway is None or not ready:
+            return ready
+        return listed if isinstance(self.world.data_path.gateways.get(gateway), Seen) else None
 
     # ---- one replica ----
 
@@ -204,14 +216,18 @@ class _Scene:
         replica, resources = member.replica, member.group.template.resources
         endpoint = replica.endpoint or Endpoint(host="", grpc=None, rest=None)
         usage = self.world.usage.get(replica.id)
-        reason = member_reason(member)
+        way = way_of(self.world, member)
+        reason = member_reason(member) or shunned(way)
         return ReplicaStatus(
             id=replica.id,
             cluster=member.cluster,
             revision=member.group.key.revision,
+            versions=_versions(member),
             node=replica.node,
             life=self.life(member),
             stale=not member.reachable,
+            way=way,
+            grace_left=self.grace_left(member),
             host=endpoint.host or None,
             grpc=endpoint.grpc,
             rest=endpoint.rest,
@@ -221,6 +237,7 @@ class _Scene:
                 cpu=resources.cpu, memory=resources.memory, gpu_memory=getattr(resources.gpu, "memory", None)
             ),
             observed=Amounts(cpu=usage.cpu, memory=usage.memory, gpu_memory=usage.gpu_memory) if usage else _UNKNOWN,
+            load=replica_load(self.world, member),
             reason=cause_of(reason) if reason else None,
         )
 
@@ -228,74 +245,49 @@ class _Scene:
         replica = member.replica
         if replica.phase is not Phase.RUNNING:
             return Life(replica.phase.value)
-        out = self.memory(member.group.key.deployment).leaving.get(place(member.cluster, replica.id))
-        if out is not None:
-            return Life.DRAINED if out >= member.group.template.stop.drain_within.ms else Life.DRAINING
-        if (member.cluster, replica.id) in self.in_table:
+        leaves = place(member.cluster, replica.id) in self.memory(member.group.key.deployment).leaving
+        if member.passage is not None:
+            listed = member.passage.serving
+        else:
+            listed = not leaves and (member.cluster, replica.id) in self.in_table
+        if listed:
             return Life.LISTED
+        if leaves:
+            left = self.grace_left(member)
+            return Life.DRAINED if member.is_idle or (left is not None and left.ms == 0) else Life.DRAINING
         return Life.READY if member.ready else Life.STARTING
 
-    # ---- clusters and quotas ----
-
-    def cluster(self, name: str) -> ClusterStatus:
-        spec, view = self.fleet.clusters[name], self.world.clusters.get(name)
-        snapshot = view.snapshot if view is not None else None
-        gone = view if isinstance(view, Unreachable) else None
-        return ClusterStatus(
-            name=name,
-            backend=spec.backend,
-            state=spec.state,
-            unreachable_since=gone.since if gone else None,
-            error=gone.error if gone else "" if isinstance(view, Reachable) else "not observed yet",
-            abilities=_abilities(snapshot.capabilities) if snapshot else None,
-            nodes=tuple(self.nodes(name, snapshot)) if snapshot else (),
-            foreign_owners=tuple(sorted(snapshot.foreign_owners)) if snapshot else (),
-        )
-
-    def nodes(self, cluster: str, snapshot: Snapshot) -> Iterator[NodeStatus]:
-        there: dict[str, list[Member]] = {}
-        for name, _, _, member in self.holders():
-            if name == cluster and member.replica.node is not None:
-                there.setdefault(member.replica.node, []).append(member)
-        for node in sorted(snapshot.nodes, key=lambda one: one.name):
-            yield _node(node, there.get(node.name, []))
-
-    def quota(self, owner: str, quota: Quota) -> QuotaStatus:
-        held = sum((use_of(group.template.resources) for _, who, group, _ in self.holders() if who == owner), Use())
-        return QuotaStatus(
-            owner=owner,
-            cpu=Cpus(held.cpu),
-            cpu_limit=quota.cpu,
-            memory=Memory(held.memory),
-            memory_limit=quota.memory,
-            gpu=held.gpu,
-            gpu_limit=quota.gpu,
-        )
+    def grace_left(self, member: Member) -> Duration | None:
+        key = place(member.cluster, member.replica.id)
+        out = self.memory(member.group.key.deployment).leaving.get(key)
+        return Duration(max(0, member.group.template.stop.drain_within.ms - out)) if out is not None else None
 
 
-def _node(node: Node, members: list[Member]) -> NodeStatus:
-    given = sum((use_of(member.group.template.resources) for member in members), Use())
-    return NodeStatus(
-        name=node.name,
-        schedulable=node.schedulable,
-        replicas=len(members),
-        cpu=node.cpu,
-        cpu_given=Cpus(given.cpu),
-        cpu_foreign=node.foreign_cpu,
-        memory=node.memory,
-        memory_given=Memory(given.memory),
-        memory_foreign=node.foreign_memory,
-        devices=tuple(_device(device, members) for device in node.devices),
+def _versions(member: Member) -> tuple[int, ...] | None:
+    """Return the model versions that a server says it serves, if it was asked since it runs."""
+    model = member.model
+    return model.versions if model is not None and model.incarnation == member.replica.incarnation else None
+
+
+def _routed(declared: Deployment, address: AddressStatus | None) -> Condition:
+    if address is None:
+        missing = declared.via is not None
+        text = "it has no address yet" if missing else "clients follow the list of endpoints"
+        return Condition(name=ConditionName.ROUTED, holds=not missing, text=text)
+    where = f"{address.authority} of gateway {address.gateway}"
+    if address.problem:
+        return Condition(name=ConditionName.ROUTED, holds=False, text=f"{where}: {address.problem}")
+    text = where if address.served else f"{where} is being set up"
+    return Condition(name=ConditionName.ROUTED, holds=address.served, text=text)
+
+
+def _degraded(serving: int | None, floor: int) -> Condition:
+    if serving is None:
+        text = f"how many are serving is not known, the floor is {floor}"
+        return Condition(name=ConditionName.DEGRADED, holds=floor > 0, text=text)
+    return Condition(
+        name=ConditionName.DEGRADED, holds=serving < floor, text=f"{serving} serving, the floor is {floor}"
     )
-
-
-def _device(device: Device, members: list[Member]) -> DeviceStatus:
-    given = 0
-    for member in members:
-        if device.id in member.replica.devices:
-            gpu = member.group.template.resources.gpu
-            given += gpu.share.milli if isinstance(gpu, GpuPart) else 1000
-    return DeviceStatus(id=device.id, model=device.model, memory=device.memory, given=given, foreign=device.foreign)
 
 
 def _conditions(
@@ -303,11 +295,11 @@ def _conditions(
     wanted: int,
     floor: int,
     groups: tuple[GroupStatus, ...],
-    serving: int,
+    serving: int | None,
     state: RolloutState,
     why: tuple[Cause, ...],
 ) -> tuple[Condition, ...]:
-    current = sum(min(one.ready, one.target) for one in groups if one.current)
+    current = sum(min(one.updated, one.target) for one in groups if one.current)
     blocked = next((str(cause) for cause in why if cause.code in CANNOT_BE_PLACED), "")
     return (
         Condition(
@@ -317,5 +309,5 @@ def _conditions(
         ),
         Condition(name=ConditionName.PLACED, holds=not blocked, text=blocked or "everything wanted has a place"),
         Condition(name=ConditionName.PROGRESSING, holds=state is RolloutState.PROGRESSING, text=state.value),
-        Condition(name=ConditionName.DEGRADED, holds=serving < floor, text=f"{serving} serving, the floor is {floor}"),
+        _degraded(serving, floor),
     )

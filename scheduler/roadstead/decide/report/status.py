@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause
+from roadstead.decide.report.routes import AddressStatus, GatewayStatus, LoadStatus, Way
 from roadstead.model import ClusterState
 from roadstead.units import Cpus, Duration, Memory
 
@@ -71,6 +72,7 @@ class ConditionName(enum.Enum):
     PLACED = "placed"
     PROGRESSING = "progressing"
     DEGRADED = "degraded"
+    ROUTED = "routed"
 
 
 @attrs.frozen(kw_only=True)
@@ -113,14 +115,22 @@ class Amounts:
 
 @attrs.frozen(kw_only=True)
 class ReplicaStatus:
-    """One replica; ``stale`` says that its cluster does not answer and this is what it last said."""
+    """One replica; ``stale`` says that its cluster does not answer and this is what it last said.
+
+    ``versions`` are those that its server says it serves, ``None`` where nobody knows. ``way`` is how its gateway
+    treats it, ``None`` where it has none. ``grace_left`` is how long what is in flight may still take, ``None`` while
+    that is not counted: it does not leave, or a gateway was not yet seen to have taken it out.
+    """
 
     id: str
     cluster: str
     revision: str
+    versions: tuple[int, ...] | None
     node: str | None
     life: Life
     stale: bool
+    way: Way | None
+    grace_left: Duration | None
     host: str | None
     grpc: int | None
     rest: int | None
@@ -128,12 +138,17 @@ class ReplicaStatus:
     age: Duration | None
     requested: Amounts
     observed: Amounts
+    load: LoadStatus
     reason: Cause | None
 
 
 @attrs.frozen(kw_only=True)
 class GroupStatus:
-    """One revision on one cluster; ``current`` says that the fleet file asks for this one there."""
+    """One revision on one cluster; ``current`` says that the fleet file asks for this one there.
+
+    ``version`` is the one that its replicas are to serve. ``ready`` of them have a model available, and ``updated``
+    have that of the very version that is wanted: where replicas reload, they may serve another one until then.
+    """
 
     cluster: str
     revision: str
@@ -141,6 +156,7 @@ class GroupStatus:
     version: int
     target: int
     ready: int
+    updated: int
     current: bool
     proven: bool
     failed: bool
@@ -148,7 +164,12 @@ class GroupStatus:
 
 @attrs.frozen(kw_only=True)
 class DeploymentStatus:
-    """One deployment: what was declared, what is wanted after intents, and what there is."""
+    """One deployment: what was declared, what is wanted after intents, and what there is.
+
+    ``ready`` counts replicas whose model is available and that do not leave, ``listed`` those that clients may use, and
+    ``serving`` those to which requests get: with a gateway these are the listed ones, and ``None`` while it does not
+    answer; without one they are the ready ones. ``address`` is ``None`` where there is no gateway.
+    """
 
     name: str
     owner: str
@@ -159,6 +180,9 @@ class DeploymentStatus:
     floor: int
     ready: int
     listed: int
+    serving: int | None
+    address: AddressStatus | None
+    load: LoadStatus
     state: RolloutState
     conditions: tuple[Condition, ...]
     causes: tuple[Cause, ...]
@@ -257,12 +281,13 @@ class IntentStatus:
 class Orphan:
     """A deployment that vanished from the file and is left running until that is confirmed.
 
-    ``removing`` says that ``apply`` or ``delete`` has confirmed it.
+    ``removing`` says that ``apply`` or ``delete`` has confirmed it. Its address stays what it was.
     """
 
     deployment: str
     clusters: tuple[str, ...]
     replicas: int
+    address: AddressStatus | None
     removing: bool
 
 
@@ -275,6 +300,7 @@ class FleetStatus:
     service: Service
     deployments: tuple[DeploymentStatus, ...]
     clusters: tuple[ClusterStatus, ...]
+    gateways: tuple[GatewayStatus, ...]
     quotas: tuple[QuotaStatus, ...]
     orphans: tuple[Orphan, ...]
     intents: tuple[IntentStatus, ...]
@@ -284,7 +310,14 @@ class FleetStatus:
         """Return the deployment of that name, or ``None``."""
         return next((one for one in self.deployments if one.name == name), None)
 
+    def gateway(self, name: str) -> GatewayStatus | None:
+        """Return the gateway of that name, or ``None``."""
+        return next((one for one in self.gateways if one.name == name), None)
+
 
 def endpoints(status: FleetStatus) -> Mapping[str, tuple[ReplicaStatus, ...]]:
-    """Return the replicas that clients may use now, by deployment; one without any is in it with none."""
+    """Return the replicas that requests may go to now, by deployment; one without any is in it with none.
+
+    Where a deployment has an address, its gateway sends them there; where not, its clients must.
+    """
     return {one.name: tuple(two for two in one.replicas if two.life is Life.LISTED) for one in status.deployments}

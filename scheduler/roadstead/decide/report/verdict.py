@@ -5,9 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection
 
-from roadstead.decide.report.status import FleetStatus, RolloutState
+from roadstead.decide.report.status import DeploymentStatus, FleetStatus, RolloutState
+from roadstead.units import Duration
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["PATIENCE", "Verdict", "verdict"]
+
+PATIENCE = Duration(30_000)
+"""How long a gateway may be silent before nobody waits for it any more."""
 
 
 @enum.unique
@@ -16,9 +20,19 @@ class Verdict(enum.Enum):
 
     DONE = "done"
     ON_ITS_WAY = "on-its-way"
+    NOT_REACHED = "not-reached"
     CANNOT_BE_PLACED = "cannot-be-placed"
     ROLLED_BACK = "rolled-back"
     FAILED = "failed"
+
+
+_WORST_FIRST = (
+    Verdict.ON_ITS_WAY,
+    Verdict.FAILED,
+    Verdict.ROLLED_BACK,
+    Verdict.CANNOT_BE_PLACED,
+    Verdict.NOT_REACHED,
+)
 
 
 def verdict(status: FleetStatus, names: Collection[str]) -> Verdict:
@@ -26,10 +40,12 @@ def verdict(status: FleetStatus, names: Collection[str]) -> Verdict:
 
     One that is not in the fleet is done when nothing is left of it.
 
-    While anything is still on its way the verdict is that: what cannot be placed may fit when the rest is done.
+    While anything is still on its way the verdict is that: what cannot be placed may fit when the rest is done. Its
+    replicas are as asked and clients cannot reach them: that is ``NOT_REACHED``, once it is clear that waiting does not
+    help. A gateway that does not answer is started again by itself, and is given :data:`PATIENCE` for that.
     """
     found = [_of(status, name) for name in names]
-    for worst in (Verdict.ON_ITS_WAY, Verdict.FAILED, Verdict.ROLLED_BACK, Verdict.CANNOT_BE_PLACED):
+    for worst in _WORST_FIRST:
         if worst in found:
             return worst
     return Verdict.DONE
@@ -48,8 +64,21 @@ def _of(status: FleetStatus, name: str) -> Verdict:
         case RolloutState.FAILED:
             return Verdict.FAILED
         case RolloutState.HELD:
-            return Verdict.CANNOT_BE_PLACED if deployment.unplaceable else Verdict.ON_ITS_WAY
+            if deployment.unplaceable:
+                return Verdict.CANNOT_BE_PLACED
+            return Verdict.NOT_REACHED if _is_cut_off(status, deployment) else Verdict.ON_ITS_WAY
         case RolloutState.REMOVING:
             return Verdict.ON_ITS_WAY if deployment.replicas else Verdict.DONE
         case RolloutState.PROGRESSING:
             return Verdict.ON_ITS_WAY
+
+
+def _is_cut_off(status: FleetStatus, deployment: DeploymentStatus) -> bool:
+    """Return whether clients cannot use the address of a deployment, for a reason that waiting does not take away."""
+    address = deployment.address
+    if address is None or not address.problem:
+        return False
+    gateway = status.gateway(address.gateway)
+    if gateway is not None and gateway.unseen_since is not None:
+        return status.at - gateway.unseen_since >= PATIENCE.ms
+    return not address.served

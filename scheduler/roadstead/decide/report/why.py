@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import attrs
 
 from roadstead.decide.report.causes import Cause, causes, smallest
-from roadstead.decide.report.status import DeploymentStatus, ReplicaStatus, RolloutState
+from roadstead.decide.report.routes import AddressStatus, LoadStatus, Way
+from roadstead.decide.report.status import DeploymentStatus, Life, ReplicaStatus, RolloutState
 from roadstead.plans import Plan
 from roadstead.units import Duration, Memory
 from roadstead.world import Member, Shard, World
 
-__all__ = ["AtLimit", "Explanation", "LastExit", "Waiting", "explanation"]
+__all__ = ["AtLimit", "Explanation", "LastExit", "Overdue", "Passing", "Waiting", "explanation"]
 
 _NEARLY = 95
 """From how many hundredths of a limit on a replica counts as being at it: enforcement holds it a little below."""
@@ -56,9 +57,36 @@ class AtLimit:
 
 
 @attrs.frozen(kw_only=True)
+class Passing:
+    """How requests get to one replica, and what it has of them.
+
+    While it leaves, ``grace_left`` of ``grace`` is left for what is in flight; ``None`` where that is not counted.
+    """
+
+    cluster: str
+    replica: str
+    life: Life
+    way: Way
+    load: LoadStatus
+    grace: Duration
+    grace_left: Duration | None
+
+
+@attrs.frozen(kw_only=True)
+class Overdue:
+    """A replica that was stopped at ``at`` (ms since the epoch) while requests to it were in flight."""
+
+    at: int
+    replica: str
+    text: str
+
+
+@attrs.frozen(kw_only=True)
 class Explanation:
     """Why ``deployment`` is as it is.
 
+    ``passing`` says where requests to ``address`` go, and is empty where there is no gateway. ``overdue`` is past: it
+    is filled in by whoever has the event log.
     ``change`` is the cheapest change that would be enough by itself, empty where none is known.
     """
 
@@ -69,18 +97,23 @@ class Explanation:
     floor: int
     ready: int
     listed: int
+    serving: int | None
+    address: AddressStatus | None
+    load: LoadStatus
+    passing: tuple[Passing, ...]
     causes: tuple[Cause, ...]
     exits: tuple[LastExit, ...]
     waiting: tuple[Waiting, ...]
     at_limit: tuple[AtLimit, ...]
     change: str
+    overdue: tuple[Overdue, ...]
 
 
 def explanation(status: DeploymentStatus, world: World, plan: Plan, now: int) -> Explanation:
     """Return why the deployment of ``status`` is as it is."""
     shard = world.shards.get(status.name, Shard(deployment=status.name))
-    why = causes(plan, shard, status.name)
-    change = smallest(plan, shard, status.name)
+    why = causes(world, plan, status.name)
+    change = smallest(world, plan, status.name)
     return Explanation(
         deployment=status.name,
         state=status.state,
@@ -89,16 +122,21 @@ def explanation(status: DeploymentStatus, world: World, plan: Plan, now: int) ->
         floor=status.floor,
         ready=status.ready,
         listed=status.listed,
+        serving=status.serving,
+        address=status.address,
+        load=status.load,
+        passing=tuple(_passing(status, shard)),
         causes=why,
         exits=tuple(one for member in shard.members if (one := _exit(member, now)) is not None),
         waiting=_waiting(shard, plan, now),
         at_limit=tuple(one for replica in status.replicas for one in _at_limit(replica)),
         change=change.text if change else "",
+        overdue=(),
     )
 
 
 def _summary(status: DeploymentStatus) -> str:
-    counted = f"{status.ready} of {status.wanted} serving"
+    counted = f"{'?' if status.serving is None else status.serving} of {status.wanted} serving"
     match status.state:
         case RolloutState.SETTLED:
             return f"as asked: {counted}"
@@ -107,11 +145,26 @@ def _summary(status: DeploymentStatus) -> str:
         case RolloutState.HELD:
             return f"held: {counted}, and nothing more can be done now"
         case RolloutState.ROLLED_BACK:
-            return f"rolled back: the wanted revision failed, an older one serves ({counted})"
+            return f"rolled back: what the file asks for failed, what was there before serves ({counted})"
         case RolloutState.FAILED:
             return f"failed: {counted}, and there is no older revision"
         case RolloutState.REMOVING:
             return f"being removed: {len(status.replicas)} left"
+
+
+def _passing(status: DeploymentStatus, shard: Shard) -> Iterator[Passing]:
+    graces = {(one.cluster, one.replica.id): one.group.template.stop.drain_within for one in shard.members}
+    for replica in status.replicas:
+        if replica.way is not None and not (replica.way is Way.OUT and replica.host is None):
+            yield Passing(
+                cluster=replica.cluster,
+                replica=replica.id,
+                life=replica.life,
+                way=replica.way,
+                load=replica.load,
+                grace=graces[replica.cluster, replica.id],
+                grace_left=replica.grace_left,
+            )
 
 
 def _exit(member: Member, now: int) -> LastExit | None:
