@@ -18,5 +18,6 @@ def roadstead_gateways() -> Iterator[GatewayPlugin]:
         name="envoy",
         factory="roadstead_plugins.gateways.envoy.gateway:connect",
         options=EnvoyOptions,
+        missing="roadstead_plugins.gateways.envoy.missing:missing",
         summary="Envoy: gRPC and REST on one port, balanced per request, configured by files",
     )
