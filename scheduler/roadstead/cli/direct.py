@@ -115,7 +115,7 @@ class Direct:
             bad_file=(),
             staged=False,
             failing_since=None,
-            problems=(),
+            problems=self._session.problems,
         )
 
     # ---- acting ----

@@ -7,11 +7,13 @@ from roadstead.errors import RoadsteadError
 
 __all__ = [
     "CannotBePlaced",
+    "LoadFailed",
     "NeedsAnswer",
     "NoDaemon",
     "NoFleetFile",
     "NoPage",
     "NotFound",
+    "NotReached",
     "NotUnderstood",
     "OtherFile",
     "Refused",
@@ -100,6 +102,19 @@ class ServerFailed(RoadsteadError):
     """A model server gave no answer, or one that says what was wrong with the request."""
 
     code = "RS044"
+
+
+class LoadFailed(RoadsteadError):
+    """Under load, requests got no answer or a wrong one."""
+
+    code = "RS046"
+
+
+class NotReached(RoadsteadError):
+    """Everything is as asked, and clients cannot use the address of a deployment."""
+
+    code = "RS049"
+    exit_code = Exit.UNREACHABLE
 
 
 class Refused(RoadsteadError):

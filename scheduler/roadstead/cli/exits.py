@@ -38,7 +38,7 @@ _MEANINGS = {
     Exit.ROLLED_BACK: "the new revision failed and the old one serves",
     Exit.USAGE: "the command was not understood, or needs an answer and nobody can be asked",
     Exit.INVALID: "the fleet file, or another input, is wrong",
-    Exit.UNREACHABLE: "the daemon, a cluster or a server does not answer",
+    Exit.UNREACHABLE: "the daemon, a cluster, a gateway or a server does not answer",
     Exit.DENIED: "not permitted",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
 }

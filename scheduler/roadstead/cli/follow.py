@@ -10,11 +10,13 @@ import attrs
 import click
 
 from roadstead.cli.entry import interrupted_means
-from roadstead.cli.errors import CannotBePlaced, NotUnderstood, RolledBack, RolloutFailed, TimedOut
+from roadstead.cli.errors import CannotBePlaced, NotReached, RolledBack, RolloutFailed, TimedOut
+from roadstead.cli.lengths import Length
 from roadstead.cli.screen import Screen
 from roadstead.cli.text.status import changes, progress_table
+from roadstead.cli.text.words import counted
 from roadstead.decide.report import DeploymentStatus, FleetStatus, RolloutState, Verdict, verdict
-from roadstead.units import Duration, UnitError
+from roadstead.units import Duration
 
 __all__ = ["Following", "Within", "conclude", "follow", "timeout_option", "waiting"]
 
@@ -22,6 +24,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _PATIENCE = 2
 """How many turns in a row must find that something cannot be placed, before it is said: room may just be coming."""
+
+_OPENS_WITHIN = Duration(10_000)
+"""How long an address may not be served, for a reason that the gateway gives, before it is said: ports take a moment.
+
+A gateway is looked at as soon as something about it changes, so that turns say nothing about time here.
+"""
 
 
 class Following(Protocol):
@@ -44,23 +52,8 @@ class Within:
     goes_on: str = "the daemon goes on; `roadstead status --watch` shows how far it is"
 
 
-class _Length(click.ParamType[int]):
-    """A duration as in the fleet file; its value is in milliseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ARG002
-        """Return the milliseconds."""
-        if isinstance(value, int):
-            return value
-        try:
-            return Duration.parse(value).ms
-        except UnitError as error:
-            raise NotUnderstood(f"--timeout: {error}", hint=error.hint) from error
-
-
 timeout_option = click.option(
-    "--timeout", type=_Length(), default="10m", show_default=True, help="How long to wait, such as 90s or 10m."
+    "--timeout", type=Length(), default="10m", show_default=True, help="How long to wait, such as 90s or 10m."
 )
 
 
@@ -102,23 +95,26 @@ def _statuses(asked: Following, within: Within) -> Iterator[FleetStatus]:
         time.sleep(within.every)
 
 
-def _final(found: Verdict, times: int) -> bool:
+def _is_final(found: Verdict, turns: int, lasted: Duration) -> bool:
+    """Return whether a verdict that was found in so many turns, and for so long, is the last word."""
     if found is Verdict.CANNOT_BE_PLACED:
-        return times >= _PATIENCE
+        return turns >= _PATIENCE
+    if found is Verdict.NOT_REACHED:
+        return lasted.ms >= _OPENS_WITHIN.ms
     return found is not Verdict.ON_ITS_WAY
 
 
 def _until_final(statuses: Iterator[FleetStatus], names: tuple[str, ...]) -> Iterator[FleetStatus]:
-    turn, before, times = -1, Verdict.ON_ITS_WAY, 0
+    turn, before, times, since = -1, Verdict.ON_ITS_WAY, 0, 0
     for status in statuses:
         yield status
         found = verdict(status, names)
         if found is not before:
-            before, times = found, 1
+            before, times, since = found, 1, status.at
         elif status.service.turn != turn:
             times += 1
         turn = status.service.turn
-        if _final(found, times):
+        if _is_final(found, times, Duration(max(0, status.at - since))):
             return
 
 
@@ -148,15 +144,19 @@ def _shown_live(statuses: Iterator[FleetStatus], names: tuple[str, ...]) -> Flee
 def conclude(status: FleetStatus, names: tuple[str, ...]) -> None:
     """Return where ``names`` are what was asked for.
 
-    Raises :class:`CannotBePlaced`, :class:`RolledBack` or :class:`RolloutFailed` for the worst of them.
+    Raises :class:`CannotBePlaced`, :class:`NotReached`, :class:`RolledBack` or :class:`RolloutFailed` for the worst of
+    them.
     """
     found = verdict(status, names)
     chosen = [one for one in status.deployments if one.name in names]
     if found is Verdict.CANNOT_BE_PLACED:
         worst = next(one for one in chosen if one.state is RolloutState.HELD and one.unplaceable)
         raise CannotBePlaced(
-            _told(worst, f"{worst.ready} of {worst.wanted} serve, the rest has no place"), hint=_hint(worst)
+            _told(worst, f"{counted(worst.serving)} of {worst.wanted} serve, the rest has no place"), hint=_hint(worst)
         )
+    if found is Verdict.NOT_REACHED:
+        worst = next(one for one in chosen if one.address is not None and one.address.problem)
+        raise NotReached(_told(worst, "its replicas are ready, and clients cannot use its address"), hint=_hint(worst))
     if found is Verdict.ROLLED_BACK:
         worst = next(one for one in chosen if one.state is RolloutState.ROLLED_BACK)
         raise RolledBack(_told(worst, "the new revision failed, the old one serves"), hint=_hint(worst))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 import click
@@ -19,7 +19,7 @@ from roadstead.cli.text.plan import plan_view_text
 from roadstead.cli.text.status import status_view
 from roadstead.cli.text.words import plural
 from roadstead.config import read_fleet
-from roadstead.decide.report import FleetStatus, Life, PlanView
+from roadstead.decide.report import FleetStatus, PlanView, endpoints
 from roadstead.model import Fleet
 from roadstead.spi.host import PluginHost
 
@@ -105,8 +105,17 @@ def _done(screen: Screen, status: FleetStatus) -> None:
         screen.data(status)
         return
     screen.show(status_view(status))
-    answering = [(one.model, two) for one in status.deployments for two in one.replicas if two.life is Life.LISTED]
-    for model, replica in answering[:1]:
-        if replica.rest is not None:
-            screen.say(f"it answers: curl http://{replica.host}:{replica.rest}/v1/models/{model}")
+    for url in list(_urls(status))[:1]:
+        screen.say(f"it answers: curl {url}")
     screen.say("next: roadstead status --watch; roadstead predict NAME; roadstead logs -f NAME; roadstead why NAME")
+
+
+def _urls(status: FleetStatus) -> Iterator[str]:
+    """Yield where a client can ask about a model over REST, a URL each."""
+    for one, replicas in ((one, endpoints(status)[one.name]) for one in status.deployments):
+        if one.address is not None and replicas:
+            yield f"{one.address.url}/v1/models/{one.model}"
+        elif one.address is None:
+            for replica in replicas:
+                if replica.rest is not None:
+                    yield f"http://{replica.host}:{replica.rest}/v1/models/{one.model}"

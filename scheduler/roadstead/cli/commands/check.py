@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import click
 
-from roadstead.cli import doctor
+from roadstead.cli import data_path, doctor
 from roadstead.cli.doctor import Finding, Level
 from roadstead.cli.errors import NoFleetFile
 from roadstead.cli.exits import Exit
@@ -20,6 +20,7 @@ from roadstead.cli.text.words import plural
 from roadstead.config import FleetFileError, read_fleet
 from roadstead.decide.report import ClusterStatus
 from roadstead.errors import RoadsteadError
+from roadstead.model import Fleet
 from roadstead.spi.host import PluginHost
 
 __all__ = ["command"]
@@ -38,7 +39,8 @@ def command() -> None:
     """Check this machine, the plugins and the fleet file.
 
     The doctor: Python, cgroups, ports, disk, GPUs, engines, plugins, the fleet file, its state directory, its daemon,
-    and what each of its clusters says. The exit code is 1 where something is in the way.
+    what each of its clusters says, and whether its gateways can run, or do. The exit code is 1 where something is in
+    the way.
     """
     screen = Screen()
     host = PluginHost.installed()
@@ -63,33 +65,37 @@ def _fleet(screen: Screen, host: PluginHost) -> Iterator[Finding]:
         yield Finding(level=Level.NOTE, about="fleet", text=str(error), hint=error.hint or "")
         return
     yield from doctor.state(located.state)
-    valid = _file(located.file, host)
-    yield valid
-    running = located.client.alive()
-    text = "answers" if running else "does not run; `roadstead daemon start --background` starts it"
+    fleet, read = _file(located.file, host)
+    yield read
+    if fleet is not None:
+        yield from data_path.declared(fleet, host)
+    alive = located.client.alive()
+    text = "answers" if alive else "does not run; `roadstead daemon start --background` starts it"
     yield Finding(level=Level.OK, about="daemon", text=text)
-    if running or valid.level is Level.OK:
-        yield from _clusters(screen, located)
+    if alive or fleet is not None:
+        yield from _status(screen, located)
 
 
-def _file(file: Path, host: PluginHost) -> Finding:
+def _file(file: Path, host: PluginHost) -> tuple[Fleet | None, Finding]:
     try:
         fleet = read_fleet(file, host)
     except FleetFileError as error:
-        return Finding(level=Level.WRONG, about="fleet", text=error.summary, hint="`roadstead validate` lists them")
+        hint = "`roadstead validate` lists them"
+        return None, Finding(level=Level.WRONG, about="fleet", text=error.summary, hint=hint)
     counted = f"{plural(len(fleet.clusters), 'cluster')}, {plural(len(fleet.deployments), 'deployment')}"
-    return Finding(level=Level.OK, about="fleet", text=f"{file} is valid: fleet {fleet.name}, {counted}")
+    return fleet, Finding(level=Level.OK, about="fleet", text=f"{file} is valid: fleet {fleet.name}, {counted}")
 
 
-def _clusters(screen: Screen, located: Located) -> Iterator[Finding]:
+def _status(screen: Screen, located: Located) -> Iterator[Finding]:
     try:
         with source(screen, located) as asked:
-            clusters = asked.status().clusters
+            status = asked.status()
     except RoadsteadError as error:
         yield Finding(level=Level.WRONG, about="clusters", text=str(error), hint=error.hint or "")
         return
-    for one in clusters:
+    for one in status.clusters:
         yield from _cluster(one)
+    yield from data_path.running(status)
 
 
 def _cluster(one: ClusterStatus) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import attrs
 import click
@@ -11,16 +12,16 @@ from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
 from roadstead.cli.source import source
-from roadstead.cli.text.status import endpoint_table
-from roadstead.decide.report import FleetStatus, endpoints
+from roadstead.cli.text.endpoints import endpoints_view
+from roadstead.decide.report import DeploymentStatus, FleetStatus, endpoints
 
-__all__ = ["Address", "Endpoints", "command"]
+__all__ = ["Address", "Endpoint", "Endpoints", "command"]
 
 _EVERY = 1.0
 
 
 @attrs.frozen(kw_only=True)
-class Address:
+class Endpoint:
     """Where one replica answers."""
 
     deployment: str
@@ -32,53 +33,88 @@ class Address:
     rest: int | None
 
 
+@attrs.frozen(kw_only=True)
+class Address:
+    """The one address of a deployment, for gRPC and REST; clients of it need not know the replicas."""
+
+    deployment: str
+    model: str
+    gateway: str
+    host: str
+    port: int
+    tls: bool
+
+
 @attrs.frozen
 class Endpoints:
-    """Every address that clients may use now."""
+    """Every address, and every replica that requests go to now."""
 
-    endpoints: tuple[Address, ...]
+    addresses: tuple[Address, ...]
+    endpoints: tuple[Endpoint, ...]
 
 
 @click.command("endpoints", cls=Command)
 @common()
 @click.argument("name", required=False)
+@click.option("--replicas", is_flag=True, help="List also the replicas behind the address of a gateway.")
 @click.option("-w", "--watch", is_flag=True, help="Go on until Ctrl-C, and print the list again whenever it changes.")
-def command(name: str | None, *, watch: bool) -> None:
+def command(name: str | None, *, replicas: bool, watch: bool) -> None:
     """List the addresses that clients may use.
 
-    Where a fleet has no gateway this list is the table: a replica that is not in it any more must not be sent anything.
+    A deployment with a gateway has one, which stays the same wherever its replicas are. Without a gateway this list is
+    the table: a replica that is not in it any more must not be sent anything. -o json has the replicas in any case.
     """
     screen = Screen()
     with source(screen) as asked:
         before: Endpoints | None = None
         while True:
             status = asked.status()
-            if name is not None:
-                deployment_in(status, name)
-            found = _found(status, name)
-            if found != before:
-                _print(screen, status, found, name, watch=watch)
+            chosen = [deployment_in(status, name)] if name is not None else status.deployments
+            found = _found(status, chosen)
+            news = found if replicas or not screen.text else _in_sight(found)
+            if news != before:
+                _print(screen, chosen, found, replicas=replicas, watch=watch)
             if not watch:
                 return
-            before = found
+            before = news
             time.sleep(_EVERY)
 
 
-def _print(screen: Screen, status: FleetStatus, found: Endpoints, name: str | None, *, watch: bool) -> None:
-    if screen.text:
-        screen.show(endpoint_table(status, name))
-        if not found.endpoints:
-            screen.say("no replica is listed now" + (f"; `roadstead why {name}` says why" if name else ""))
-    elif watch:
-        screen.line(found)
-    else:
-        screen.data(found)
+def _in_sight(found: Endpoints) -> Endpoints:
+    """Return what is printed without the replicas behind gateways."""
+    fixed = {one.deployment for one in found.addresses}
+    return attrs.evolve(found, endpoints=tuple(one for one in found.endpoints if one.deployment not in fixed))
 
 
-def _found(status: FleetStatus, name: str | None) -> Endpoints:
+def _print(
+    screen: Screen, chosen: Sequence[DeploymentStatus], found: Endpoints, *, replicas: bool, watch: bool
+) -> None:
+    if not screen.text:
+        (screen.line if watch else screen.data)(found)
+        return
+    screen.show(endpoints_view(chosen, replicas=replicas))
+    if not found.endpoints:
+        which = f"; `roadstead why {chosen[0].name}` says why" if len(chosen) == 1 else ""
+        screen.say(f"no replica is listed now{which}")
+
+
+def _found(status: FleetStatus, chosen: Sequence[DeploymentStatus]) -> Endpoints:
+    listed = endpoints(status)
     return Endpoints(
-        tuple(
+        addresses=tuple(
             Address(
+                deployment=one.name,
+                model=one.model,
+                gateway=one.address.gateway,
+                host=one.address.host,
+                port=one.address.port,
+                tls=one.address.tls,
+            )
+            for one in chosen
+            if one.address is not None
+        ),
+        endpoints=tuple(
+            Endpoint(
                 deployment=one.name,
                 model=one.model,
                 replica=replica.id,
@@ -87,8 +123,7 @@ def _found(status: FleetStatus, name: str | None) -> Endpoints:
                 grpc=replica.grpc,
                 rest=replica.rest,
             )
-            for one in status.deployments
-            if name in (None, one.name)
-            for replica in endpoints(status)[one.name]
-        )
+            for one in chosen
+            for replica in listed[one.name]
+        ),
     )

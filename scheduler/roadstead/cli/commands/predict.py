@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
+import ssl
 from typing import Any, TextIO
 from urllib.parse import quote
 
+import attrs
 import click
 
 from roadstead.cli.errors import NotFound, NotUnderstood, ServerFailed
@@ -14,7 +17,8 @@ from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
 from roadstead.cli.source import source
-from roadstead.decide.report import DeploymentStatus, Life, ReplicaStatus
+from roadstead.cli.trust import Trust, trusting
+from roadstead.decide.report import AddressStatus, DeploymentStatus, Life, ReplicaStatus, authority
 
 __all__ = ["body_of", "command"]
 
@@ -25,11 +29,22 @@ _SERVING = (Life.LISTED, Life.READY)
 @common()
 @click.argument("name")
 @click.argument("input", type=click.File("r", encoding="utf-8"), default="-")
-@click.option("--replica", metavar="REPLICA", help="Ask this replica, and not the first that is listed.")
+@click.option("--replica", metavar="REPLICA", help="Ask this replica itself, past the gateway.")
 @click.option("--signature", metavar="NAME", help="The model's signature. [default: serving_default]")
 @click.option("--within", type=click.FloatRange(min=0.001), default=60.0, show_default=True, help="Seconds to wait.")
-def command(name: str, input: TextIO, *, replica: str | None, signature: str | None, within: float) -> None:  # noqa: A002
+@trusting
+def command(
+    name: str,
+    input: TextIO,  # noqa: A002  # click calls it as the argument is called in help
+    *,
+    replica: str | None,
+    signature: str | None,
+    within: float,
+    trust: Trust,
+) -> None:
     """Send JSON to a served model and print its answer.
+
+    The request goes to the deployment's address, and without a gateway to one of its replicas.
 
     INPUT is a file, or - for stdin (the default). It is the body of a TensorFlow Serving REST request,
     {"instances": [...]} in row format or {"inputs": {...}} in column format; a bare list is taken as rows, any other
@@ -42,9 +57,10 @@ def command(name: str, input: TextIO, *, replica: str | None, signature: str | N
     body = body_of(input.read(), signature)
     with source(screen) as asked:
         deployment = deployment_in(asked.status(), name)
-    chosen = _replica(deployment, replica)
-    screen.detail(f"asking {chosen.id} at {chosen.host}:{chosen.rest}")
-    click.echo(json.dumps(_ask(chosen, deployment.model, body, within), indent=2))
+    address = deployment.address
+    server = _replica(deployment, replica) if address is None or replica else _gateway(deployment.name, address, trust)
+    screen.detail(f"asking {server}")
+    click.echo(json.dumps(_ask(server, deployment.model, body, within), indent=2))
 
 
 def body_of(text: str, signature: str | None) -> dict[str, Any]:
@@ -62,39 +78,87 @@ def body_of(text: str, signature: str | None) -> dict[str, Any]:
     return {**found, **({"signature_name": signature} if signature is not None else {})}
 
 
-def _replica(deployment: DeploymentStatus, name: str | None) -> ReplicaStatus:
+@attrs.frozen(kw_only=True)
+class _Server:
+    """Where the request goes; ``called`` is its name in messages, and ``hint`` where to look if it does not answer."""
+
+    called: str
+    host: str
+    port: int
+    hint: str
+    trust: Trust | None = None
+
+    def __str__(self) -> str:
+        return f"{self.called} at {authority(self.host, self.port)}"
+
+    def connection(self, within: float) -> http.client.HTTPConnection:
+        """Return a connection that is not made yet."""
+        if self.trust is None:
+            return http.client.HTTPConnection(self.host, self.port, timeout=within)
+        return self.trust.connection(self.host, self.port, within)
+
+
+def _gateway(deployment: str, address: AddressStatus, trust: Trust) -> _Server:
+    return _Server(
+        called=f"gateway {address.gateway}",
+        host=address.host,
+        port=address.port,
+        hint=f"`roadstead why {deployment}` says how requests get to its replicas",
+        trust=trust if address.tls else None,
+    )
+
+
+def _replica(deployment: DeploymentStatus, name: str | None) -> _Server:
     if name is not None:
         found = next((one for one in deployment.replicas if one.id == name), None)
         if found is None or found.rest is None:
             raise NotFound(f"{deployment.name} has no replica {name!r} with a REST port", hint="`roadstead status`")
-        return found
+        return _itself(found)
     serving = [one for one in deployment.replicas if one.life in _SERVING and one.rest is not None]
     if not serving:
         raise NotFound(
             f"{deployment.name} has no replica that serves REST now", hint=f"`roadstead why {deployment.name}` says why"
         )
-    return min(serving, key=lambda one: (_SERVING.index(one.life), one.id))
+    return _itself(min(serving, key=lambda one: (_SERVING.index(one.life), one.id)))
 
 
-def _ask(replica: ReplicaStatus, model: str, body: dict[str, Any], within: float) -> Any:
-    connection = http.client.HTTPConnection(replica.host or "", replica.rest, timeout=within)
+def _itself(replica: ReplicaStatus) -> _Server:
+    return _Server(
+        called=replica.id,
+        host=replica.host or "",
+        port=replica.rest or 0,
+        hint=f"`roadstead logs {replica.id}` shows what it printed",
+    )
+
+
+def _ask(server: _Server, model: str, body: dict[str, Any], within: float) -> Any:
+    try:
+        status, text = _answer(server.connection(within), model, body)
+    except ssl.SSLError as error:
+        raise ServerFailed(
+            f"{server}: no TLS that can be trusted: {getattr(error, 'verify_message', '') or error.reason or error}",
+            hint="--ca names who signed its certificate, --server-name the name in it",
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        said = str(error) or type(error).__name__
+        raise ServerFailed(f"{server} gave no answer: {said}", hint=server.hint) from error
+    if status == http.HTTPStatus.OK:
+        return json.loads(text)
+    of_the_input = status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+    raise ServerFailed(
+        f"{server} answered {status}: {_error_in(text)}",
+        hint="the input is not what the model takes" if of_the_input else server.hint,
+    )
+
+
+def _answer(connection: http.client.HTTPConnection, model: str, body: dict[str, Any]) -> tuple[int, str]:
     try:
         path = f"/v1/models/{quote(model, safe='')}:predict"
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
-        raise ServerFailed(
-            f"{replica.id} gave no answer: {str(error) or type(error).__name__}",
-            hint=f"`roadstead logs {replica.id}` shows what it printed",
-        ) from error
+        return answer.status, answer.read().decode("utf-8", "replace")
     finally:
         connection.close()
-    if answer.status != 200:
-        raise ServerFailed(
-            f"{replica.id} answered {answer.status}: {_error_in(text)}", hint="the input is not what the model takes"
-        )
-    return json.loads(text)
 
 
 def _error_in(text: str) -> str:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from roadstead.cli.text.words import FEW_LINES, cause_text, labelled, limit, plural, rough, table
-from roadstead.decide.report import Action, DeploymentPlan, PlanView, QuotaChange
+from roadstead.decide.report import Action, AddressChange, DeploymentPlan, PlanView, QuotaChange
+from roadstead.reasons import ReasonCode
 
 __all__ = ["plan_view_text", "totals"]
 
@@ -19,8 +20,10 @@ _SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
     {
         Action.CREATE: ("+", "green"),
         Action.REPLACE: ("~", "yellow"),
+        Action.RELOAD: ("~", "yellow"),
         Action.SCALE: ("~", "yellow"),
         Action.REPAIR: ("~", "yellow"),
+        Action.ROUTE: ("~", "yellow"),
         Action.DELETE: ("-", "red"),
         Action.HELD: ("!", "red"),
         Action.NONE: (" ", ""),
@@ -45,7 +48,12 @@ def totals(plan: PlanView) -> str:
     if plan.empty:
         return f"Plan: nothing to do, {plural(plan.unchanged, 'deployment')} as the file asks or on the way there"
     counted = [f"{plan.count(action)} {action.value}" for action in (Action.CREATE, Action.REPLACE, Action.SCALE)]
-    counted += [f"{count} repair" for count in [plan.count(Action.REPAIR)] if count]
+    counted += [
+        f"{count} {one.value}"
+        for one in (Action.RELOAD, Action.REPAIR, Action.ROUTE)
+        for count in [plan.count(one)]
+        if count
+    ]
     counted.append(f"{plan.count(Action.DELETE)} delete")
     counted += [f"{count} held" for count in [plan.count(Action.HELD)] if count]
     return f"Plan: {', '.join(counted)}; {plan.unchanged} unchanged"
@@ -62,6 +70,8 @@ def _deployment(one: DeploymentPlan, *, verbose: bool) -> Iterator[RenderableTyp
 
 
 def _rows(one: DeploymentPlan, *, verbose: bool) -> Iterator[tuple[RenderableType, RenderableType]]:
+    if one.address is not None:
+        yield "address", _address(one.address)
     for placed in one.placed:
         devices = f" with {', '.join(placed.devices)}" if placed.devices else ""
         if placed.replica:
@@ -73,26 +83,44 @@ def _rows(one: DeploymentPlan, *, verbose: bool) -> Iterator[tuple[RenderableTyp
         counts = f" {step.was} -> {step.target}" if step.target is not None else ""
         yield "step", f"{step.kind.value} {step.subject}{counts}: {step.because}"
     for cause in one.held:
-        yield Text("held", style="red"), cause_text(cause, raw=FEW_LINES if verbose else 0)
+        yield (
+            Text("held", style="red"),
+            cause_text(cause, raw=FEW_LINES if verbose or cause.code is ReasonCode.ROLLOUT_FAILED else 0),
+        )
 
 
 def _headline(one: DeploymentPlan) -> str:
     match one.action:
         case Action.CREATE:
             return f"create {one.wanted}, revision {one.revision}"
-        case Action.REPLACE:
-            floor = f"never below {one.floor} of {one.wanted} serving"
-            return f"replace by {one.strategy} with revision {one.revision}, {floor}"
-        case Action.SCALE if one.was < one.wanted:
-            return f"scale up {one.was} -> {one.wanted}"
+        case Action.REPLACE | Action.RELOAD:
+            return f"{_renewal(one)}, never below {one.floor} of {one.wanted} serving"
         case Action.SCALE:
-            return f"scale down {one.was} -> {one.wanted}, never below {one.floor} serving"
+            floor = f", never below {one.floor} serving" if one.was > one.wanted else ""
+            return f"scale {'down' if one.was > one.wanted else 'up'} {one.was} -> {one.wanted}{floor}"
         case Action.REPAIR:
             return f"repair, {one.wanted} wanted, {one.pending} without a node"
+        case Action.ROUTE:
+            counts = [f"send requests to {plural(step.target or 0, 'replica')}" for step in one.steps[:1]]
+            return counts[0] if counts else "change where clients connect"
         case Action.DELETE:
             return f"delete {plural(one.was, 'replica')}"
         case Action.HELD | Action.NONE:
             return f"held, {one.wanted} wanted, {one.pending} without a node"
+
+
+def _renewal(one: DeploymentPlan) -> str:
+    if one.action is Action.RELOAD:
+        return f"load version {one.version} in place"
+    return f"replace by {one.strategy} with revision {one.revision}"
+
+
+def _address(change: AddressChange) -> str:
+    if change.new is None:
+        return f"{change.old} of gateway {change.gateway} -> none: clients follow `roadstead endpoints`"
+    if change.old is None:
+        return f"{change.new} of gateway {change.gateway}, new"
+    return f"{change.old} -> {change.new} of gateway {change.gateway}: clients of the old one are cut off"
 
 
 def _changes(one: DeploymentPlan) -> Table:

@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from roadstead.cli.text.traffic import gateway_state, gateway_table, load_cells, traffic_table, way_note
 from roadstead.cli.text.words import (
     FEW_LINES,
     LIFE_STYLES,
@@ -17,6 +18,7 @@ from roadstead.cli.text.words import (
     address,
     age,
     cause_text,
+    counted,
     labelled,
     limit,
     of,
@@ -27,22 +29,24 @@ from roadstead.decide.report import (
     ClusterStatus,
     DeploymentStatus,
     FleetStatus,
-    Life,
     QuotaStatus,
     ReplicaStatus,
     Service,
 )
 from roadstead.units import Cpus, Duration, Memory
 
-__all__ = ["changes", "endpoint_table", "headline", "progress_table", "stale_text", "status_view"]
+__all__ = ["changes", "headline", "progress_table", "stale_text", "status_view"]
 
 _WIDE = 100
+_WIDER = 130
 
 
 def status_view(status: FleetStatus, names: Collection[str] = (), *, verbose: bool = False) -> RenderableType:
     """Return the whole status, or that of the deployments in ``names``; ``verbose`` adds nodes and raw words."""
     chosen = [one for one in status.deployments if not names or one.name in names]
     parts: list[RenderableType] = [headline(status), *_warnings(status), Text(), progress_table(chosen)]
+    if any(one.address is not None for one in chosen):
+        parts += [Text(), traffic_table(chosen)]
     if any(one.replicas for one in chosen):
         parts += [Text(), _Replicas(chosen, several=len(status.clusters) > 1)]
     reasons = list(_reasons(chosen, raw=FEW_LINES if verbose else 0))
@@ -50,6 +54,8 @@ def status_view(status: FleetStatus, names: Collection[str] = (), *, verbose: bo
         parts += [Text(), labelled(reasons)]
     if not names:
         parts += [Text(), _clusters(status.clusters)]
+        if status.gateways:
+            parts += [Text(), gateway_table(status.gateways)]
         if verbose and any(cluster.nodes for cluster in status.clusters):
             parts += [Text(), _nodes(status.clusters), *_notes(status.clusters)]
         if status.quotas:
@@ -89,6 +95,7 @@ def _warnings(status: FleetStatus) -> Iterator[Text]:
         )
     for orphan in status.orphans:
         where = f"{plural(orphan.replicas, 'replica')} on {', '.join(orphan.clusters)}"
+        where += f", at {orphan.address.authority}" if orphan.address is not None else ""
         left = "is being removed" if orphan.removing else "is left as it is"
         hint = "" if orphan.removing else f"; `roadstead delete {orphan.deployment}` removes it"
         yield Text(f"{orphan.deployment} is no longer in the fleet file and {left} ({where}){hint}", style="yellow")
@@ -107,7 +114,7 @@ def progress_table(deployments: Collection[DeploymentStatus]) -> Table:
         made.add_row(
             one.name,
             f"{one.model}:{one.version}",
-            f"{one.ready}/{one.wanted}",
+            f"{counted(one.serving)}/{one.wanted}",
             Text(one.state.value, style=STATE_STYLES[one.state]),
             " ".join(dict.fromkeys(group.revision for group in current)) or "-",
             " ".join(dict.fromkeys(group.cluster for group in one.groups if group.target)) or "-",
@@ -118,30 +125,58 @@ def progress_table(deployments: Collection[DeploymentStatus]) -> Table:
 
 @attrs.frozen
 class _Replicas:
-    """The replicas of some deployments; where they answer is shown only if the screen is wide enough for it."""
+    """The replicas of some deployments; what has no room on a narrow screen is left out.
+
+    That is first where they answer, which clients of a gateway need not know, and then what the gateway measures.
+    """
 
     deployments: Collection[DeploymentStatus]
     several: bool
 
+    @property
+    def measured(self) -> bool:
+        """Whether a gateway has to do with any of them."""
+        return any(replica.way is not None for one in self.deployments for replica in one.replicas)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = options.max_width >= _WIDE
-        columns = ("REPLICA", "LIFE", "NODE", *(("ADDRESS",) if wide else ()), "CPU", "MEMORY", "RESTARTS", "AGE")
-        made = table(*columns, right=frozenset({"RESTARTS"}))
+        load = self.measured and options.max_width >= _WIDE
+        address_too = options.max_width >= (_WIDER if load else _WIDE)
+        columns = ["REPLICA", "LIFE", "NODE", *(["ADDRESS"] if address_too else []), "CPU", "MEMORY"]
+        columns += [*(["REQ/S", "ERR/S", "IN FLIGHT"] if load else []), "RESTARTS", "AGE"]
+        made = table(*columns, right=frozenset({"REQ/S", "ERR/S", "IN FLIGHT", "RESTARTS"}))
         for one in self.deployments:
             for replica in one.replicas:
-                made.add_row(*self._cells(replica, wide=wide))
+                made.add_row(*self._cells(one, replica, with_address=address_too, load=load))
         yield made
 
-    def _cells(self, replica: ReplicaStatus, *, wide: bool) -> Iterator[RenderableType]:
+    def _cells(
+        self, deployment: DeploymentStatus, replica: ReplicaStatus, *, with_address: bool, load: bool
+    ) -> Iterator[RenderableType]:
+        notes = ", ".join(_notes_on(deployment, replica))
         yield replica.id
-        yield Text(replica.life.value + (" (stale)" if replica.stale else ""), style=LIFE_STYLES[replica.life])
+        yield Text(replica.life.value + (f" ({notes})" if notes else ""), style=LIFE_STYLES[replica.life])
         yield f"{replica.cluster}/{replica.node or '-'}" if self.several else replica.node or "-"
-        if wide:
+        if with_address:
             yield address(replica)
         yield of(replica.observed.cpu, replica.requested.cpu)
         yield of(replica.observed.memory, replica.requested.memory)
+        if load:
+            yield from load_cells(replica.load)
         yield str(replica.restarts)
         yield age(replica.age)
+
+
+def _notes_on(deployment: DeploymentStatus, replica: ReplicaStatus) -> Iterator[str]:
+    """Yield what is to be said beside the life of a replica."""
+    if replica.stale:
+        yield "stale"
+    if note := way_note(replica):
+        yield note
+    # Of other revisions their names tell.
+    current = {(one.cluster, one.revision) for one in deployment.groups if one.current}
+    updated = (replica.cluster, replica.revision) not in current or deployment.version in (replica.versions or ())
+    if replica.versions and not updated:
+        yield f"version {' '.join(str(one) for one in replica.versions)}"
 
 
 def _reasons(deployments: Collection[DeploymentStatus], *, raw: int) -> Iterator[tuple[RenderableType, RenderableType]]:
@@ -214,27 +249,6 @@ def _quotas(quotas: Collection[QuotaStatus]) -> Table:
     return made
 
 
-def endpoint_table(status: FleetStatus, name: str | None) -> Table:
-    """Return the addresses that clients may use now."""
-    made = table("DEPLOYMENT", "MODEL", "GRPC", "REST", "REPLICA", "CLUSTER")
-    for one in status.deployments:
-        for replica in one.replicas if name in (None, one.name) else ():
-            if replica.life is Life.LISTED:
-                made.add_row(
-                    one.name,
-                    one.model,
-                    _reach(replica, replica.grpc),
-                    f"http://{_reach(replica, replica.rest)}" if replica.rest is not None else "-",
-                    replica.id,
-                    replica.cluster,
-                )
-    return made
-
-
-def _reach(replica: ReplicaStatus, port: int | None) -> str:
-    return f"{replica.host}:{port}" if replica.host is not None and port is not None else "-"
-
-
 def changes(before: FleetStatus | None, after: FleetStatus, names: Collection[str] = ()) -> list[str]:
     """Return what is different from one status to the next, a line each: this is what is printed off a terminal."""
     lines: list[str] = []
@@ -243,14 +257,22 @@ def changes(before: FleetStatus | None, after: FleetStatus, names: Collection[st
             continue
         old = before.deployment(one.name) if before is not None else None
         lines += _replica_changes(old, one) if old is not None else ()
-        if old is None or (old.state, old.ready, old.wanted) != (one.state, one.ready, one.wanted):
-            lines.append(f"{one.name}: {one.state.value}, {one.ready}/{one.wanted} serving")
+        if old is None or (old.state, old.serving, old.wanted) != (one.state, one.serving, one.wanted):
+            lines.append(f"{one.name}: {one.state.value}, {counted(one.serving)}/{one.wanted} serving")
         # A reason whose numbers and times change is no new reason.
         known = {cause.code for cause in old.causes} if old is not None else set()
         lines += [f"{one.name}: {cause}" for cause in one.causes if cause.code not in known]
+    lines += _gateway_changes(before, after) if not names else ()
     gone = before.deployments if before is not None else ()
     lines += [f"{one.name}: gone" for one in gone if after.deployment(one.name) is None]
     return lines
+
+
+def _gateway_changes(before: FleetStatus | None, after: FleetStatus) -> Iterator[str]:
+    for one in after.gateways:
+        old = before.gateway(one.name) if before is not None else None
+        if old is None or gateway_state(old) != gateway_state(one):
+            yield f"gateway {one.name}: {gateway_state(one)}"
 
 
 def _replica_changes(old: DeploymentStatus, new: DeploymentStatus) -> Iterator[str]:

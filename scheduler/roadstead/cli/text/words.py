@@ -21,6 +21,7 @@ __all__ = [
     "address",
     "age",
     "cause_text",
+    "counted",
     "labelled",
     "limit",
     "of",
@@ -105,6 +106,11 @@ def address(replica: ReplicaStatus) -> str:
     return f"{replica.host}:{ports}" if ports else replica.host
 
 
+def counted(count: int | None) -> str:
+    """Return a number; ``?`` where it is not known."""
+    return _UNKNOWN if count is None else str(count)
+
+
 def plural(count: int, noun: str) -> str:
     """Return ``1 replica`` or ``2 replicas``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -113,7 +119,7 @@ def plural(count: int, noun: str) -> str:
 def cause_text(cause: Cause, *, raw: int) -> Text:
     """Return one reason: the sentence, the last ``raw`` lines of what others said of it, and what would be enough."""
     lines = [str(cause)]
-    said = cause.raw.splitlines() if raw else []
+    said = cause.raw.splitlines() if raw and cause.raw not in cause.detail else []
     if len(said) > raw:
         lines.append(f"| ({plural(len(said) - raw, 'line')} before that; -o json has all)")
     lines += [f"| {line}" for line in said[-raw:]]
