@@ -168,9 +168,9 @@ def _mistake(error: yaml.MarkedYAMLError, source: Source) -> tuple[Spot, bool]:
     gave_up, start = error.problem_mark or error.context_mark, error.context_mark
     at_start = "expected ':'" in str(error.problem) or _is_end(gave_up, source)
     mark = start if at_start and not _is_end(start, source) else gave_up
-    if mark is not None and mark.line < len(source.lines):
-        return Spot(mark.line + 1, mark.column + 1), _is_end(mark, source)
-    return Spot(len(source.lines), len(source.lines[-1]) + 1), True
+    if mark is None:
+        return Spot(1, 1), True
+    return source.within(Spot(mark.line + 1, mark.column + 1)), _is_end(mark, source)
 
 
 def _is_end(mark: Any, source: Source) -> bool:

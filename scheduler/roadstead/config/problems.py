@@ -135,11 +135,12 @@ class Problems:
 
     def known(self, code: ProblemCode, spot: Spot) -> bool:
         """Return whether something like this has been told of that place: it needs no words again."""
-        return (spot, code) in self._told
+        return (self.source.within(spot), code) in self._told
 
     def add(self, code: ProblemCode, path: Path, spot: Spot, what: str, hint: str) -> None:
         """Take one problem in; raises :class:`FleetFileError` when there are so many that reading on helps nobody."""
         self.distrust(path)
+        spot = self.source.within(spot)
         if (spot, code, what) in self._found:
             return
         if len(self._found) == MAX_PROBLEMS:

@@ -44,6 +44,12 @@ class Source:
         before = _BREAK.split(self.text[:offset])
         return Spot(len(before), len(before[-1]) + 1)
 
+    def within(self, spot: Spot) -> Spot:
+        """Return ``spot``, or the end of the text where it lies behind that: parsers count one line more."""
+        if spot.line <= len(self.lines):
+            return spot
+        return Spot(len(self.lines), len(self.lines[-1]) + 1)
+
     def excerpt(self, spot: Spot) -> str:
         """Return the line at ``spot`` with its number, and below it a caret for every character concerned.
 
