@@ -268,6 +268,8 @@ def installed() -> Fuzz:
     schema = fleet_schema(host)
     tests = ROOT / "tests" / "config"
     good = [*sorted((ROOT / "configs").glob("*.yaml")), *sorted((tests / "good").glob("*.yaml"))]
+    for path in good:
+        read_fleet(path, host)  # so that plugins are imported before there are processes
     mutator = Mutator(
         good=tuple((path.name, path.read_bytes()) for path in good),
         bad=tuple((path.name, path.read_bytes()) for path in sorted((tests / "bad").glob("*.yaml"))),
