@@ -21,10 +21,25 @@ from tests.daemon.conftest import Daemon, daemon, installed, until
 
 __all__ = ["Said", "daemon", "folder_of", "installed", "mounted", "needs_mounts", "pid_of", "run_cli", "shim_of"]
 
+HERE = Path(__file__).parent
 _MOUNT, _UNMOUNT = shutil.which("mount"), shutil.which("umount")
 needs_mounts = pytest.mark.skipif(
     os.geteuid() != 0 or _MOUNT is None or _UNMOUNT is None, reason="mounting a small disk needs root"
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _odd(installed: dict[str, str]) -> None:
+    """Install the runtime `odd` beside `tiny`."""
+    folder = Path(installed["PYTHONPATH"])
+    (folder / "odd_runtime.py").write_text((HERE / "odd_runtime.py").read_text())
+    info = folder / "odd-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[roadstead]\nodd = odd_runtime\n")
+    server = folder / "odd-server"
+    server.write_text(f'#!/bin/sh\nexec {sys.executable} -I -u {HERE / "odd_server.py"} "$@"\n')
+    server.chmod(0o755)
 
 
 @attrs.frozen(kw_only=True)

@@ -18,6 +18,7 @@ from roadstead.daemon.errors import CannotListen
 __all__ = ["Server", "bind_control", "bind_monitoring"]
 
 _BACKLOG = 64
+_PATIENCE = 1.0
 
 
 def bind_control(state: StateDirectory) -> socket.socket:
@@ -114,6 +115,18 @@ class Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """Wait for the end, without looking at the clock."""
         await self._end.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what is being answered, and hang up on whoever does not read it."""
+        patience = asyncio.get_running_loop().call_later(_PATIENCE, self._hang_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            patience.cancel()
+
+    def _hang_up(self) -> None:
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, asynccontextmanager
 
 from roadstead.errors import RoadsteadError
@@ -129,6 +129,8 @@ def _put(
             handed.result(_CHECK_EVERY)
         except TimeoutError:
             continue
+        except CancelledError:
+            return False  # the loop has ended
         return True
     handed.cancel()
     return False

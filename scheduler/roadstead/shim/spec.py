@@ -17,10 +17,11 @@ class Address(NamedTuple):
 
 
 class LogBounds(NamedTuple):
-    """The log never takes more than ``size`` bytes times ``files``."""
+    """The log never takes more than ``size`` bytes times ``files``, and no more than ``rate`` bytes a second."""
 
     size: int = 8 << 20
     files: int = 4
+    rate: int = 8 << 20
 
 
 class Limits(NamedTuple):

@@ -40,7 +40,7 @@ from roadstead.shim.tree import MARK, resident_bytes, signal_all, tree_of
 _SWEEP_EVERY = 0.01
 _KILL_AGAIN_EVERY = 0.5
 _WATCH_MEMORY_EVERY = 0.25
-_RETRY_SAVE_EVERY = 1.0
+_LOOK_AGAIN_EVERY = 1.0
 
 _STOP = "stop"
 _RESTART = "restart"
@@ -341,9 +341,11 @@ class Supervisor:
         self._state = self._state._replace(**fields)
 
     def _save(self) -> None:
-        self._change(log_lost=self._log.lost, trouble=self._save_trouble or self._log.trouble)
+        self._change(trouble=self._save_trouble or self._log.trouble)
         if self._state == self._saved:
             return
+        # Not worth a write by itself: with a flood of lines it changes all the time.
+        self._change(log_lost=self._log.lost)
         try:
             write_json(os.path.join(self._directory, STATE_FILE), state_to_json(self._state), durable=False)
         except OSError as error:
@@ -366,6 +368,7 @@ class Supervisor:
                 self._log.pump()
             elif descriptor == self._signals:
                 self._halt |= signal.SIGTERM in os.read(self._signals, 4096)
+        self._log.look_again()
 
     def _next_due(self) -> float | None:
         now = time.monotonic()
@@ -378,8 +381,8 @@ class Supervisor:
             due.append(self._next_watch)
         if self._child is not None and self._state.phase == phases.RUNNING and self._state.crashes:
             due.append(now + max(0.0, self._left_of_good_run(self._child)))
-        if self._state != self._saved:
-            due.append(now + _RETRY_SAVE_EVERY)
+        if self._state != self._saved or self._log.trouble is not None:
+            due.append(now + _LOOK_AGAIN_EVERY)
         return min(due) if due else None
 
 
