@@ -1,4 +1,4 @@
-"""Fleet files for the daemon's tests; PORT stands for the monitoring port."""
+"""Fleet files for the daemon's tests; PORT stands for the monitoring port, EDGE for that of the gateway."""
 
 from __future__ import annotations
 
@@ -33,6 +33,27 @@ defaults:
   resources: {cpu: 200m, memory: 64Mi}
   health: {every: 500ms}
   stop: {drain_within: 0s, kill_after: 1s}
+deployments:
+  minilm:
+    model: {source: models/minilm}
+    replicas: 2
+daemon: {http: "127.0.0.1:PORT", state: state, turn: 500ms}
+"""
+
+ROUTED = """
+version: 1
+fleet: shop
+clusters:
+  here: {backend: local, options: {cpu: 2, memory: 1Gi}}
+gateways:
+  edge: {kind: envoy, address: 127.0.0.1, ports: EDGE-EDGE}
+quotas: {search: {}}
+defaults:
+  owner: search
+  runtime: {name: tiny}
+  resources: {cpu: 200m, memory: 64Mi}
+  health: {every: 500ms}
+  stop: {drain_within: 30s, kill_after: 1s}
 deployments:
   minilm:
     model: {source: models/minilm}

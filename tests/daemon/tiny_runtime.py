@@ -10,7 +10,7 @@ from roadstead.errors import Rejected
 from roadstead.model import Template
 from roadstead.spi.hookspecs import hookimpl
 from roadstead.spi.records import RuntimePlugin
-from roadstead.spi.runtime import Launch, Program, Server
+from roadstead.spi.runtime import Check, Launch, Program, Server
 from roadstead.units import Duration
 from roadstead.world import ModelState, ModelStatus
 
@@ -27,7 +27,8 @@ class TinyRuntime:
     def launch(self, template: Template) -> Launch:
         """Return how to start the server."""
         args = ("$(HOST)", str(PORT), str(template.model.version), *template.runtime.args)
-        return Launch(program=Program(executable="tiny-server"), args=args, rest_port=PORT)
+        check = Check(path="/", expects='"version"')
+        return Launch(program=Program(executable="tiny-server"), args=args, rest_port=PORT, check=check)
 
     def probe(self, server: Server, *, timeout: Duration) -> ModelState:
         """Ask for the version that it serves."""

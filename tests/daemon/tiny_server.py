@@ -1,4 +1,4 @@
-"""The server of the runtime `tiny`: says who it is and, when told to, takes memory that it may not have."""
+"""The server of the runtime `tiny`: says who it is, at once or when it is let, and may take too much memory."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import http.server
 import json
 import os
 import sys
+import threading
 
 _HOARD: list[bytearray] = []
+_RELEASED = threading.Event()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers every path with who it is, and `/hoard` with all the memory that there is."""
+    """Answers every path with who it is, `/hold` only after `/release`, `/hoard` with all the memory that there is."""
 
     def do_GET(self) -> None:
         """Answer."""
         if self.path == "/hoard":
             _HOARD.extend(bytearray(b"x" * 2**20) for _ in range(4096))
+        if self.path == "/release":
+            _RELEASED.set()
+        if self.path == "/hold":
+            _RELEASED.wait()
         body = json.dumps({"version": VERSION, "pid": os.getpid()}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

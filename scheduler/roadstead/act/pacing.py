@@ -11,6 +11,8 @@ __all__ = ["Bell", "Pacing"]
 _FIRST_GAP = 0.01
 _LONGEST_GAP = 1.0
 _QUIET = 1.0
+_REST = 20
+_SHORTEST_REST = 0.05
 
 
 class Bell:
@@ -33,9 +35,9 @@ class Bell:
 class Pacing:
     """Says how long after a turn the next one may begin.
 
-    The first turn after a quiet second begins at once. Each that follows closely waits a little longer, up to a second:
-    a cluster that always has news costs one turn a second, and a chain of steps still goes through in a few hundredths.
-    Times are seconds of one monotonic clock.
+    The first turn after a quiet second begins at once. Each that follows closely waits a little longer, up to twenty
+    times as long as a turn takes, and a second at most: news that do not end cost a twentieth of the time, and a chain
+    of steps still goes through quickly. Times are seconds of one monotonic clock.
     """
 
     def __init__(self, interval: Duration) -> None:
@@ -53,6 +55,8 @@ class Pacing:
     def ended(self, now: float) -> None:
         """Note that the turn has ended."""
         self._ended = now
+        took = now - self._began if self._began is not None else 0.0
+        self._gap = min(self._gap, max(_SHORTEST_REST, _REST * took))
 
     def earliest(self) -> float:
         """Return when the next turn may begin if there is a reason for one."""

@@ -130,7 +130,8 @@ class Service:
                 news = self._bell.wait(min(due, next_look) - now) or news
                 continue
             news = self._turn(news=news)
-        self._told(EventKind.DAEMON_STOPPED, "the daemon ends; replicas are left as they are")
+        what = "replicas are left as they are" if self._going_down is None else "what it could take down is down"
+        self._told(EventKind.DAEMON_STOPPED, f"the daemon ends; {what}")
         self._publish(attrs.evolve(self.view, stopping=True))
 
     def _started(self) -> None:
