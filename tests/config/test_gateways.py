@@ -203,7 +203,7 @@ def handed_out(fleet: Fleet) -> list[tuple[str, int]]:
 
 
 @given(_GATEWAYS, _WAYS)
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_in_a_fleet_that_is_read_every_deployment_can_have_a_port(
     gateways: list[dict[str, Any]], ways_in: list[tuple[int, int | None]]
 ) -> None:
@@ -218,6 +218,7 @@ def test_in_a_fleet_that_is_read_every_deployment_can_have_a_port(
 
 
 @given(_ADDRESSES, _ADDRESSES, st.lists(st.tuples(st.integers(0, 1), st.booleans()), max_size=8))
+@settings(max_examples=30)
 def test_ports_that_do_not_meet_are_never_refused(one: str, other: str, ways_in: list[tuple[int, bool]]) -> None:
     """Two ranges apart, and ports by hand that are all different, in the own range or in none."""
     gateways = [{"address": one, "first": 2000, "more": 9}, {"address": other, "first": 3000, "more": 9}]

@@ -88,15 +88,13 @@ def _named(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iterat
     if via is not None and via.gateway not in fleet.gateways:
         near = nearest(via.gateway, fleet.gateways)
         declared = f"declared: {', '.join(list(fleet.gateways)[:10])}" if fleet.gateways else "none is declared"
-        hint = f"did you mean {near}?" if near else f"{declared}; null is without a gateway"
+        hint = f"did you mean {near}?" if near else f"{declared}; `gateway: null` is without one"
         what, involving = f"there is no gateway {shown(via.gateway)}", (("gateways", via.gateway),)
         yield Finding(code=ProblemCode.REFERENCE, path=at, what=what, hint=hint, involving=involving)
     elif via is None and said is not None and fleet.gateways:
         what = "several gateways are declared, and this does not say which one its clients connect to"
-        hint = (
-            f"add `{'name' if isinstance(said, ViaEntry) else 'gateway'}:`: {alternatives(list(fleet.gateways)[:10])}"
-        )
-        hint = hint if isinstance(said, ViaEntry) else f"{hint}, or null for none"
+        key, names = "name" if isinstance(said, ViaEntry) else "gateway", alternatives(list(fleet.gateways)[:10])
+        hint = f"add `{key}:`: {names}; `gateway: null` is without one"
         yield Finding(code=ProblemCode.MISSING_KEY, path=at, what=what, hint=hint, involving=(("gateways",),))
     elif via is None and isinstance(said, ViaEntry) and said.port is not None:
         what = f"port {said.port} is to be a gateway's, and none is declared"
