@@ -265,7 +265,11 @@ class TestReasons:
         (replica,) = seen.groups[0].replicas
         assert replica.reason is not None
         assert (ReasonCode.MODEL, 0, None) == (replica.reason.code, replica.restarts, answers(host_of(replica)))
-        assert "has digest" in replica.reason.raw
+        folder = f"{template.model.source}/1"
+        digest = version_digest(Path(folder))
+        assert replica.reason.detail.startswith(
+            f"model in {folder} has digest {digest}, the fleet file says {'0' * 64}; checked at 2"
+        )
 
     def test_the_right_digest_lets_it_run(self, open_cluster: OpenCluster, template: Template, model: Path) -> None:
         """The definition is the one that `roadstead model digest` prints."""

@@ -308,6 +308,23 @@ class TestViewing:
             "exited with code 1 at 1970-01-01T00:00:01Z; 2 times in a row; next start at 1970-01-01T00:01:00Z",
         ) == (reason.code, reason.detail)
 
+    @pytest.mark.parametrize(
+        ("what", "told"),
+        [
+            ("prepare", "the digest is wrong; checked at 1970-01-01T00:00:01Z"),
+            ("server", "exited with code 1 at 1970-01-01T00:00:01Z; it said last: the digest is wrong"),
+            ("start", "exited with code 1 at 1970-01-01T00:00:01Z"),
+        ],
+    )
+    def test_the_last_words_that_were_printed_are_told(self, what: str, told: str) -> None:
+        """Of a check they are what is wrong; a shim's own lines are none."""
+        state = ShimState("r", phase=WAITING, crashes=1, exits=(_exit(what),), next_start=60.0)
+        raw = "begins\nthe digest is wrong\n[shim] exited with code 1\n"
+        seen = Seen(state=state, stopping=False, node="here", raw=raw)
+        reason = replica_view(self.RECORD, self.LAUNCH, seen).reason
+        assert reason is not None
+        assert f"{told}; next start at 1970-01-01T00:01:00Z" == reason.detail
+
 
 def _exit(what: str, number: int | None = None, *, asked: str | None = None) -> Exit:
     return Exit(

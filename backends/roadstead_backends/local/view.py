@@ -17,6 +17,8 @@ from roadstead_backends.local.records import ReplicaRecord
 
 __all__ = ["Seen", "incarnation", "replica_view"]
 
+_LONGEST_WORDS = 300
+
 
 @attrs.frozen(kw_only=True)
 class Seen:
@@ -91,7 +93,7 @@ def _reason(seen: Seen, ended: ShimExit | None) -> Reason | None:
     if state is None or seen.stopping:
         return None
     if ended is not None and ended.asked is None and state.crashes > 0:
-        code, story = _code(ended), _story(state, ended)
+        code, story = _code(ended), _story(state, ended, _last_words(seen.raw))
         if seen.no_model is not None:
             code, story = ReasonCode.MODEL, f"{seen.no_model} is not there; {story}"
         return Reason(code=code, detail=story, count=state.crashes, raw=seen.raw)
@@ -108,9 +110,17 @@ def _code(ended: ShimExit) -> ReasonCode:
     return {"prepare": ReasonCode.MODEL, "start": ReasonCode.CONFIG}.get(ended.what, ReasonCode.CRASH)
 
 
-def _story(state: ShimState, ended: ShimExit) -> str:
-    """Return how the last run ended and what comes next, in moments: lengths would change with every look."""
-    parts = [f"{ended.detail} at {_moment(ended.at)}"]
+def _story(state: ShimState, ended: ShimExit, words: str) -> str:
+    """Return how the last run ended and what comes next, in moments: lengths would change with every look.
+
+    ``words`` are the last that were printed: of a check they say what is wrong, of a server they often do.
+    """
+    if ended.what == "prepare" and words:
+        parts = [words, f"checked at {_moment(ended.at)}"]
+    else:
+        parts = [f"{ended.detail} at {_moment(ended.at)}"]
+    if ended.what == "server" and ended.code is not None and words:
+        parts.append(f"it said last: {words}")
     if state.crashes > 1:
         parts.append(f"{state.crashes} times in a row")
     if state.next_start is not None:
@@ -120,6 +130,13 @@ def _story(state: ShimState, ended: ShimExit) -> str:
     if state.trouble is not None:
         parts.append(state.trouble)
     return "; ".join(parts)
+
+
+def _last_words(raw: str) -> str:
+    """Return the last line of a log that is not the shim's own, cut where it is too long for one."""
+    lines = (line.strip() for line in reversed(raw.splitlines()) if not line.startswith("[shim]"))
+    words = next(filter(None, lines), "")
+    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]} ..."
 
 
 def _moment(seconds: float) -> str:

@@ -14,8 +14,9 @@ from roadstead.cli.errors import CannotBePlaced, NotReached, RolledBack, Rollout
 from roadstead.cli.lengths import Length
 from roadstead.cli.screen import Screen
 from roadstead.cli.text.status import changes, progress_table
-from roadstead.cli.text.words import counted
+from roadstead.cli.text.words import FEW_LINES, counted
 from roadstead.decide.report import DeploymentStatus, FleetStatus, RolloutState, Verdict, verdict
+from roadstead.reasons import ReasonCode
 from roadstead.units import Duration
 
 __all__ = ["Following", "Within", "conclude", "follow", "timeout_option", "waiting"]
@@ -166,7 +167,13 @@ def conclude(status: FleetStatus, names: tuple[str, ...]) -> None:
 
 
 def _told(one: DeploymentStatus, what: str) -> str:
-    return "\n".join([f"{one.name}: {what}", *(str(cause) for cause in one.causes)])
+    """Return what became of a deployment, why, and the last that was said of a revision that is not there any more."""
+    lines = [f"{one.name}: {what}"]
+    for cause in one.causes:
+        lines.append(str(cause))
+        if cause.code is ReasonCode.ROLLOUT_FAILED:
+            lines += [f"| {line}" for line in cause.raw.splitlines()[:FEW_LINES]]
+    return "\n".join(lines)
 
 
 def _hint(one: DeploymentStatus) -> str:

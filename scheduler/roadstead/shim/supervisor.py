@@ -298,6 +298,7 @@ class Supervisor:
             self._next_start = now
             return
         ended_as = self._exit_of(ended, ending, error, "start" if error else "server" if is_server else "prepare")
+        self._log.pump()  # its last words come before ours, and are there for whoever reads of its end
         self._say(ended_as.detail)
         self._state = with_exit(self._state, ended_as)
         self._change(step=0)
@@ -323,7 +324,7 @@ class Supervisor:
         if error is not None:
             detail = error
         elif what == "prepare":
-            detail = f"preparation {detail}: {' '.join(self._spec.prepare[self._state.step])}"
+            detail = f"preparation {detail}"
         asked = ending.reason if ending is not None and ending.kind != _OVER_MEMORY else None
         return Exit(time.time(), what, code, number, killed_for_memory, ended.ran_for, asked, detail)
 
