@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
     },
     "Use": {
         "predict": Lazy("predict", "Send JSON to a served model and print its answer."),
+        "load": Lazy("load", "Put a served model under load and tell what became of every request."),
         "model": Lazy("model", "Work on model files."),
     },
     "Know": {

@@ -37,7 +37,10 @@ class Open:
 
 @attrs.frozen
 class Closed:
-    """A closed loop: so many clients, each of which sends its next request when the one before is answered."""
+    """A closed loop: so many clients, each of which sends its next request when the one before is answered.
+
+    After a request that was not answered it rests for a moment.
+    """
 
     concurrency: int = attrs.field(validator=_positive)
 

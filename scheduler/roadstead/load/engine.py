@@ -8,7 +8,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -25,7 +25,10 @@ _CONNECT_WITHIN: Final = 10.0
 _SLACK: Final = 1.0
 """Seconds after its deadline in which a request must have ended; a caller that breaks its word is not waited for."""
 _LOOK_EVERY: Final = 1.0
+_REST: Final = 0.01
+"""Seconds that a client of a closed loop waits after a failure: a dead server can be asked as fast as a CPU goes."""
 
+T = TypeVar("T")
 Watch = Callable[[Record, float], None]
 
 
@@ -57,9 +60,9 @@ def measure(caller: Caller, course: Course, *, requests: int, every: float, watc
 
 
 async def _measure(caller: Caller, course: Course, *, requests: int, every: float, watch: Watch | None) -> Measured:
+    record = Record(every=every)  # before anything else: it may be that its library is missing
     try:
         await caller.connect(within=_CONNECT_WITHIN)
-        record = Record(every=every)
         sender = _Sender(caller, course, record, requests)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, sender.interrupt)
@@ -81,7 +84,7 @@ class _Sender:
         self._numbers = itertools.cycle(range(requests))
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time() + course.warm_up
-        self._flying: dict[asyncio.Task[None], float] = {}
+        self._flying: dict[asyncio.Task[bool], float] = {}
         self._working: asyncio.Task[None] | None = None
         self._sending = True
         self._interrupted = False
@@ -149,21 +152,31 @@ class _Sender:
         self._flying[task] = due
         task.add_done_callback(self._landed)
 
-    async def _exchange(self, request: int, due: float) -> None:
+    async def _exchange(self, request: int, due: float) -> bool:
+        """Send one request, write down what becomes of it, and return whether it was answered at all."""
         self._record.handed_over(due, self._now())
         reply = await self._caller.call(request, within=self._course.deadline)
         at = self._now()
         if reply.code != OK:
             self._record.ended(due, at, Outcome(code=reply.code, detail=reply.detail))
-            return
+            return False
         judged = self._caller.judge(request, reply)
         code = WRONG if judged.wrong else OK
         self._record.ended(due, at, Outcome(code=code, detail=judged.wrong, version=judged.version))
+        return True
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _landed(self, task: asyncio.Task[bool]) -> None:
         del self._flying[task]
+        if not isinstance(self._course.pace, Closed) or task.cancelled() or task.exception() is not None:
+            return
+        if task.result():
+            self._send_next()
+        else:
+            self._loop.call_later(_REST, self._send_next)
+
+    def _send_next(self) -> None:
         now = self._now()
-        if self._sending and isinstance(self._course.pace, Closed) and now < self._course.duration:
+        if self._sending and now < self._course.duration:
             self._send(now)
 
     async def _abandon(self) -> None:
@@ -182,13 +195,13 @@ class _Sender:
             await asyncio.sleep(_LOOK_EVERY)
             watch(self._record, self._now())
 
-    def _guarded(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _guarded(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Return a task whose error ends the measurement: a caller that raises is wrong, and so are the numbers."""
         task = self._loop.create_task(work)
         task.add_done_callback(self._failed)
         return task
 
-    def _failed(self, task: asyncio.Task[None]) -> None:
+    def _failed(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._broken = error
             self._stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from functools import cached_property
@@ -120,6 +121,9 @@ class TfServing:
 
     def caller(self, destination: Destination, work: Work) -> Caller:
         """Return what puts servers under load."""
+        # gRPC would write a line about each connection that a server ends into whatever is on the screen; it reads this
+        # when it is imported.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         # Both deferred on purpose: they are for one command, and numpy and gRPC are more than a daemon may need.
         try:
             if destination.wire is Wire.REST:

@@ -37,6 +37,7 @@ _OPTIONS: Final = (
     ("grpc.min_reconnect_backoff_ms", 1000),  # for this long one attempt may take
     ("grpc.max_receive_message_length", -1),
 )
+_ON_THE_WAY: Final = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 _UNFIT: Final = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT})
 
 Method: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
@@ -57,18 +58,18 @@ class GrpcCaller:
     async def connect(self, *, within: float) -> None:
         """Open the channels, and write the requests by the model's signatures, for which the server is asked.
 
-        A channel that is not connected when the time is over stays as it is: its requests will fail.
+        A channel that cannot connect stays as it is: its requests will fail.
         """
         addresses = itertools.cycle(self._destination.addresses)
         self._channels = [self._channel(next(addresses)) for _ in range(self._destination.connections)]
-        ready = [asyncio.create_task(channel.channel_ready()) for channel in self._channels]
+        connecting = [asyncio.create_task(_connected_or_not(channel)) for channel in self._channels]
         try:
             signatures = await self._signatures(within)
-            await asyncio.wait(ready, timeout=within)
+            await asyncio.wait(connecting, timeout=within)
         finally:
-            for task in ready:
+            for task in connecting:
                 task.cancel()
-            await asyncio.gather(*ready, return_exceptions=True)
+            await asyncio.gather(*connecting, return_exceptions=True)
         self._messages = [
             _message(self._work.model, number, request, signatures)
             for number, request in enumerate(self._work.requests, start=1)
@@ -122,6 +123,11 @@ class GrpcCaller:
             else:
                 return _signatures_in(body)
         raise NotConnected("; ".join(refusals), hint="`roadstead endpoints` lists gRPC and REST ports; which is this?")
+
+
+async def _connected_or_not(channel: grpc.aio.Channel) -> None:
+    while (state := channel.get_state(try_to_connect=True)) in _ON_THE_WAY:
+        await channel.wait_for_state_change(state)
 
 
 def _signatures_in(body: bytes) -> Signatures:

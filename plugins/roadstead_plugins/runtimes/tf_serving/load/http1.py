@@ -104,13 +104,14 @@ class Connection(asyncio.Protocol):
     def _read(self, data: bytes) -> None:
         try:
             self._http.receive_data(data)
-            while (event := self._http.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-                self._take(event)
+            while self._take(self._http.next_event()):
+                pass
         except h11.RemoteProtocolError as error:
             self._end(Broken(str(error)))
             self.close()
 
-    def _take(self, event: object) -> None:
+    def _take(self, event: object) -> bool:
+        """Do what an event asks for, and return whether there may be another one."""
         if isinstance(event, h11.Response):
             self._status = event.status_code
         elif isinstance(event, h11.Data):
@@ -119,8 +120,11 @@ class Connection(asyncio.Protocol):
             if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
                 self._http.start_next_cycle()
             self._end(Answer(self._status, b"".join(self._parts)))
-        elif isinstance(event, h11.ConnectionClosed):
-            self.close()
+        else:  # more data is needed, more than was asked for came, or the server has closed the connection
+            if isinstance(event, h11.ConnectionClosed):
+                self.close()
+            return False
+        return True
 
     def _end(self, how: Answer | Broken) -> None:
         if self._answer is None or self._answer.done():

@@ -50,7 +50,10 @@ class _Request:
 
 
 class RestCaller:
-    """Connections, used in turn. A request that finds none free waits for one, within its deadline."""
+    """Connections to addresses that are used in turn, and never more because they fail faster.
+
+    A request that finds no connection to its address free waits for one, within its deadline.
+    """
 
     def __init__(self, destination: Destination, work: Work) -> None:
         self._model = work.model
@@ -58,7 +61,8 @@ class RestCaller:
         peers = {address: _peer(address, destination.encryption) for address in destination.addresses}
         addresses = itertools.islice(itertools.cycle(destination.addresses), destination.connections)
         self._lines = [_Line(address, peers[address]) for address in addresses]
-        self._free: asyncio.Queue[_Line] = asyncio.Queue()
+        self._free: dict[str, asyncio.Queue[_Line]] = {line.address: asyncio.Queue() for line in self._lines}
+        self._turns = itertools.cycle(self._free.values())
         path = f"/v1/models/{quote(work.model, safe='')}"
         self._state = _request(destination.addresses, "GET", path, b"")
         bodies = (json.dumps(request).encode() for request in work.requests)
@@ -75,7 +79,7 @@ class RestCaller:
                 refusals.append(f"{line.address}: not connected within {within:g}s")
             elif (error := task.exception()) is not None:
                 refusals.append(f"{line.address}: {_why(error)}")
-            self._free.put_nowait(line)
+            self._free[line.address].put_nowait(line)
         if len(refusals) == len(self._lines):
             raise NotConnected("; ".join(dict.fromkeys(refusals)), hint="`roadstead endpoints` lists the addresses")
         await self._make_sure(within)
@@ -99,24 +103,30 @@ class RestCaller:
         await asyncio.sleep(0)  # what is closed is told so in the next round of the loop
 
     async def _make_sure(self, within: float) -> None:
-        found = await self._answer(within, self._state)
-        if found.code == "HTTP 404":
-            raise Unfit(f"no model {self._model!r}: {found.detail}", hint="--model names one that the server has")
-        if found.code != OK:
-            told = f"asked for the state of model {self._model!r}, the server said {found.code}: {found.detail}"
-            raise NotConnected(told, hint="`roadstead endpoints` lists gRPC and REST ports; which is this?")
+        """Return when one of the addresses has the model."""
+        refusals = []
+        for _ in self._free:
+            found = await self._answer(within, self._state)
+            if found.code == OK:
+                return
+            if found.code == "HTTP 404":
+                raise Unfit(f"no model {self._model!r}: {found.detail}", hint="--model names one that the server has")
+            refusals.append(f"{found.code}: {found.detail}")
+        told = f"asked for the state of model {self._model!r}, no server answered: {'; '.join(refusals)}"
+        raise NotConnected(told, hint="`roadstead endpoints` lists gRPC and REST ports; which is this?")
 
     async def _answer(self, within: float, request: _Request) -> Reply:
+        free = next(self._turns)
         try:
             async with asyncio.timeout(within):
-                line = await self._free.get()
+                line = await free.get()
                 try:
                     connection = await line.open()
                     return _reply(await connection.ask(request.heads[line.address], request.body))
                 except (OSError, Broken) as error:
                     return Reply(code="UNAVAILABLE", detail=f"{line.address}: {_why(error)}")
                 finally:
-                    self._free.put_nowait(line)
+                    free.put_nowait(line)
         except TimeoutError:
             return Reply(code="DEADLINE_EXCEEDED", detail=f"no complete answer within {within:g}s")
 

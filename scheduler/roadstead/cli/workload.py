@@ -1,0 +1,60 @@
+"""What a load is made of, read from files: requests, and the answers that are right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from roadstead.cli.commands.predict import body_of
+from roadstead.cli.errors import NotUnderstood
+
+__all__ = ["expected_in", "requests_in"]
+
+
+def requests_in(file: TextIO) -> tuple[Mapping[str, Any], ...]:
+    """Return the requests of a file, one for each line that is not empty, in any form that ``predict`` takes.
+
+    Raises :class:`NotUnderstood`.
+    """
+    found = tuple(_request(place, line) for place, line in _lines(file))
+    if not found:
+        raise NotUnderstood(f"{file.name} has no request in it", hint="one on each line; `roadstead predict --help`")
+    return found
+
+
+def _request(place: str, line: str) -> Mapping[str, Any]:
+    try:
+        return body_of(line, None)
+    except NotUnderstood as error:
+        raise NotUnderstood(f"{place}: {error}", hint=error.hint) from error
+
+
+def expected_in(file: TextIO, requests: int) -> tuple[Mapping[int, Any], ...]:
+    """Return the answers of a file by version, one line for each request; raises :class:`NotUnderstood`."""
+    found = tuple(_answers(place, line) for place, line in _lines(file))
+    if len(found) != requests:
+        raise NotUnderstood(
+            f"{file.name} has answers to {len(found)} requests, and there are {requests}",
+            hint="a line for each request, in the same order",
+        )
+    return found
+
+
+def _answers(place: str, line: str) -> Mapping[int, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise NotUnderstood(f"{place}: this is no JSON: {error}", hint=_FORM) from error
+    if not isinstance(found, dict) or not found or not all(version.isdecimal() for version in found):
+        raise NotUnderstood(f"{place}: this is no object with versions as keys", hint=_FORM)
+    return {int(version): answer for version, answer in found.items()}
+
+
+_FORM = 'such as {"1": {"outputs": [[0.5]]}, "2": {"outputs": [[0.7]]}}, each as `roadstead predict` prints it'
+
+
+def _lines(file: TextIO) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            yield f"{file.name}:{number}", line
