@@ -69,8 +69,9 @@ def running(status: FleetStatus) -> Iterator[Finding]:
             )
         else:
             yield from _ports(status, gateway)
+    answering = {one.name for one in status.gateways if one.unseen_since is None}
     for one in status.deployments:
-        if one.address is not None and one.address.problem and status.service.daemon is not None:
+        if one.address is not None and one.address.problem and one.address.gateway in answering:
             text = f"{one.name} at {one.address.authority}: {one.address.problem}"
             yield Finding(level=Level.WRONG, about=_ABOUT, text=text, hint=f"`roadstead why {one.name}` says more")
 

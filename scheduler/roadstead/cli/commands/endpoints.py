@@ -93,6 +93,9 @@ def _print(
         (screen.line if watch else screen.data)(found)
         return
     screen.show(endpoints_view(chosen, replicas=replicas))
+    for one in chosen:
+        if one.address is not None and one.address.problem:
+            screen.say(f"{one.address.authority} of {one.name} cannot be used now: {one.address.problem}")
     if not found.endpoints:
         which = f"; `roadstead why {chosen[0].name}` says why" if len(chosen) == 1 else ""
         screen.say(f"no replica is listed now{which}")

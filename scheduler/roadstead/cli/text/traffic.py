@@ -110,9 +110,7 @@ def load_text(load: LoadStatus) -> str:
 def address_text(address: AddressStatus) -> Text:
     """Return where clients connect, and what stands in their way."""
     made = Text(f"{address.authority} of gateway {address.gateway}, gRPC and REST{' with TLS' if address.tls else ''}")
-    if address.problem and address.served:
-        made.append("; served as the gateway accepted it last", style="yellow")
-    elif address.problem:
+    if address.problem:
         made.append("; clients cannot rely on it now", style="red")
     elif not address.served:
         made.append("; it is being set up", style="yellow")

@@ -11,6 +11,7 @@ from roadstead.decide.passing import wrong_with
 from roadstead.model import Fleet
 from roadstead.plans import Bind, Delete, Grow, Plan, Shrink, Step
 from roadstead.reasons import Change, Reason, ReasonCode
+from roadstead.traffic import Seen
 from roadstead.world import Member, ModelStatus, Phase, Shard, World
 
 __all__ = [
@@ -144,10 +145,21 @@ def notices(fleet: Fleet, world: World, plan: Plan) -> tuple[Cause, ...]:
 
 
 def gateway_reason(world: World, deployment: str) -> Reason | None:
-    """Return what is wrong with the whole gateway of a deployment, or ``None`` where nothing is, or it has none."""
+    """Return what is wrong with the whole gateway of a deployment, as far as it concerns that one.
+
+    A gateway that answers may have a problem with another deployment, or with a newer table than the one in force: that
+    concerns nobody whose ready replicas all get requests.
+    """
     name = world.data_path.via.get(deployment)
     state = world.data_path.gateways.get(name) if name is not None else None
-    return wrong_with(name, state) if name is not None and state is not None else None
+    if name is None or state is None:
+        return None
+    route, shard = world.data_path.routes(name).get(deployment), world.shards.get(deployment)
+    if isinstance(state, Seen) and route is not None:
+        complete = shard is None or len(shard.serving) == len(shard.ready)
+        if route.problem or complete:
+            return None
+    return wrong_with(name, state)
 
 
 def _all_reasons(world: World, plan: Plan, deployment: str) -> list[Reason]:

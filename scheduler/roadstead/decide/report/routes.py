@@ -13,7 +13,7 @@ import attrs
 from roadstead.decide.passing import wrong_with
 from roadstead.model import Fleet
 from roadstead.reasons import Reason, ReasonCode
-from roadstead.traffic import GatewayState, Latency, Load, RouteLoad, Seen, Unseen
+from roadstead.traffic import GatewayState, Latency, Load, RouteLoad, RouteView, Seen, Unseen
 from roadstead.world import Member, World
 
 __all__ = [
@@ -69,8 +69,8 @@ _UNKNOWN = LoadStatus(rate=None, error_rate=None, in_flight=None, latency=None)
 class AddressStatus:
     """Where the clients of one deployment connect, for gRPC and REST alike.
 
-    ``served`` says that the gateway was seen to serve it; ``problem`` is why it is not, or what stands in its way, and
-    is empty while it is only being set up.
+    ``served`` says that the gateway was seen to serve it; ``problem`` is why it is not, and is empty while it is only
+    being set up.
     """
 
     gateway: str
@@ -150,7 +150,6 @@ def address_of(fleet: Fleet, world: World, deployment: str) -> AddressStatus | N
     spec = fleet.gateways.get(given.gateway)
     state = world.data_path.gateways.get(given.gateway)
     route = world.data_path.routes(given.gateway).get(deployment)
-    problem = _problem(given.gateway, state, route.problem if route is not None else "")
     there = isinstance(state, Seen) and route is not None and route.port == given.port
     return AddressStatus(
         gateway=given.gateway,
@@ -158,15 +157,15 @@ def address_of(fleet: Fleet, world: World, deployment: str) -> AddressStatus | N
         port=given.port,
         tls=spec is not None and spec.tls is not None,
         served=there and not (route is not None and route.problem),
-        problem=problem,
+        problem=_problem(given.gateway, state, route),
     )
 
 
-def _problem(gateway: str, state: GatewayState | None, of_route: str) -> str:
+def _problem(gateway: str, state: GatewayState | None, route: RouteView | None) -> str:
     if state is None:
         return ""
-    if of_route and isinstance(state, Seen):
-        return of_route
+    if route is not None and isinstance(state, Seen):
+        return route.problem
     wrong = wrong_with(gateway, state)
     if wrong is None:
         return ""
