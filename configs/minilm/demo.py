@@ -8,7 +8,6 @@ they are, then a request for ``curl`` and the commands to try next.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -28,18 +27,21 @@ NEXT: Final = (
 )
 
 
-def told(answers: Sequence[Mapping[str, object]], vectors: NDArray[np.float32]) -> str:
+def told(address: str, replicas: int, vectors: NDArray[np.float32]) -> str:
     """Return what to show: how alike the sentences are, where the model answers, and what to try."""
-    first = answers[0]
-    grpc_at, rest_at = f"{first['host']}:{first['grpc']}", f"http://{first['host']}:{first['rest']}"
-    lines = ["", f"{len(answers)} replicas serve {MODEL}. Asked over gRPC Predict, how alike are these sentences?", ""]
+    rest_at = f"http://{address}"
+    lines = [
+        "",
+        f"{replicas} replicas serve {MODEL} behind one address. Asked over gRPC Predict, how alike are these sentences?",
+        "",
+    ]
     lines += [
         f"  {similarity:6.3f}  {SENTENCES[0]!r} and {sentence!r}"
         for sentence, similarity in zip(SENTENCES[1:], vectors[1:] @ vectors[0], strict=True)
     ]
     ids, mask = tokens(SENTENCES[:1])
     body = json.dumps({"inputs": {"input_ids": ids.tolist(), "attention_mask": mask.tolist()}})
-    lines += ["", f"gRPC   {grpc_at}", f"REST   {rest_at}/v1/models/{MODEL}", "", "The first sentence over REST:", ""]
+    lines += ["", f"gRPC   {address}", f"REST   {rest_at}/v1/models/{MODEL}", "", "The first sentence over REST:", ""]
     lines += [f"  curl {rest_at}/v1/models/{MODEL}:predict -d '{body}'", "", "Try next, in this folder:", ""]
     width = max(len(command) for command, _ in NEXT)
     lines += [f"  .venv/bin/roadstead -f configs/quickstart.yaml {command:<{width}}  {what}" for command, what in NEXT]
@@ -47,18 +49,20 @@ def told(answers: Sequence[Mapping[str, object]], vectors: NDArray[np.float32]) 
 
 
 def main() -> int:
-    """Embed the sentences with the first replica that standard input names, and print what to do next."""
-    answers = [answer for answer in json.load(sys.stdin)["endpoints"] if answer["model"] == MODEL]
-    if not answers:
+    """Embed the sentences through the address that standard input names, and print what to do next."""
+    told_where = json.load(sys.stdin)
+    addresses = [f"{one['host']}:{one['port']}" for one in told_where["addresses"] if one["model"] == MODEL]
+    replicas = sum(one["model"] == MODEL for one in told_where["endpoints"])
+    if not addresses or not replicas:
         print(f"nothing serves {MODEL}: `roadstead why {MODEL}` says why", file=sys.stderr)
         return 1
-    address = f"{answers[0]['host']}:{answers[0]['grpc']}"
+    address = addresses[0]
     try:
         vectors = embed(address, SENTENCES, model=MODEL, timeout=30)
     except grpc.RpcError as error:
         print(f"no embedding from {address}: {error.code().name}: {error.details()}", file=sys.stderr)
         return 1
-    print(told(answers, vectors))
+    print(told(address, replicas, vectors))
     return 0
 
 

@@ -5,7 +5,7 @@
 writes ``models/minilm/1``; ``--version 2`` writes a version 2 beside it, to roll out and back, which answers otherwise
 (``weights.weights_of``). The only signature, ``serving_default``, takes ``input_ids`` and ``attention_mask`` (int32,
 [batch, sequence], at most 512 long) and answers ``embedding`` (float32, [batch, 384]): mean-pooled over the tokens,
-then L2-normalised.
+then L2-normalised. With it come the requests that a server warms it up with (``warmup``).
 
 **Pad-safe**: what follows the first [SEP] of a row changes nothing, whatever the mask says there. TensorFlow Serving's
 own batcher makes rows of one length by repeating each tensor's *first* element, which is a 1 in the mask and [CLS] in
@@ -38,13 +38,15 @@ def export(base: Path, version: int = 1) -> bool:
     if is_intact(target, source):
         return False
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Deferred: it imports TensorFlow, five seconds and half a gigabyte, for nothing when the model is already there.
+    # Deferred: both import TensorFlow, five seconds and half a gigabyte, for nothing when the model is already there.
     from configs.minilm.graph import write_saved_model  # noqa: PLC0415
+    from configs.minilm.warmup import write_warmup  # noqa: PLC0415
 
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=base) as scratch:
         written = Path(scratch) / "model"
         write_saved_model(written, version)
+        write_warmup(written)
         stamp(written, source)
         if target.exists():
             shutil.move(target, Path(scratch) / "replaced")
@@ -53,8 +55,9 @@ def export(base: Path, version: int = 1) -> bool:
 
 
 def fingerprint() -> str:
-    """Return what a version is made from: the code of the graph, and the weights by size (their package is pinned)."""
-    code = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("graph.py", "weights.py"))
+    """Return what a version is made from: our code for it, and the weights by size (their package is pinned)."""
+    sources = ("graph.py", "weights.py", "embed.py", "warmup.py")
+    code = b"".join(Path(__file__).with_name(name).read_bytes() for name in sources)
     return f"{hashlib.sha256(code).hexdigest()} {weights_file().stat().st_size}"
 
 

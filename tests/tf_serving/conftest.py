@@ -20,12 +20,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from roadstead.model import Template
+from roadstead.spi.runtime import Launch, Server
+from roadstead.world import Endpoint
 from roadstead_plugins.runtimes.tf_serving.protos import (
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+from roadstead_plugins.runtimes.tf_serving.runtime import TfServing
 from roadstead_plugins.runtimes.tf_serving.tensors import array_of, proto_of
 
 ROOT = Path(__file__).parents[2]
@@ -191,3 +195,29 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def start_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start servers that live for one module of tests."""
     yield from _starter(tmp_path_factory.mktemp("servers"))
+
+
+def written(launch: Launch, folder: Path, model: Path, host: str) -> list[str]:
+    """Write the files as a backend does and return the arguments, variables expanded in both."""
+    meanings = {"$(HOST)": host, "$(MODEL_DIR)": str(model), "$(CONFIG_DIR)": str(folder)}
+
+    def expanded(text: str) -> str:
+        for name, value in meanings.items():
+            text = text.replace(name, value)
+        return text
+
+    for file in launch.files:
+        (folder / file.name).write_text(expanded(file.content))
+    return [expanded(argument) for argument in launch.args]
+
+
+def launched(start: Start, folder: Path, template: Template) -> tuple[Running, Server]:
+    """Start a server just as the runtime says."""
+    host = own_address()
+    config = folder / "config"
+    config.mkdir()
+    arguments = written(TfServing().launch(template), config, Path(template.model.source), host)
+    running = start(*arguments, host=host)
+    return running, Server(
+        endpoint=Endpoint(host=host, grpc=8500, rest=8501), template=template, incarnation=str(running.process.pid)
+    )

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from roadstead_plugins.runtimes.tf_serving.protos import saved_model_pb2, types_pb2
+from roadstead_plugins.runtimes.tf_serving.tensors import proto_of
 
 FLOAT, STRING, INT32 = types_pb2.DT_FLOAT, types_pb2.DT_STRING, types_pb2.DT_INT32
 
@@ -48,6 +52,13 @@ class Graph:
         (tensor.float_val if dtype == FLOAT else tensor.int_val).append(value)
         return name
 
+    def constants(self, name: str, values: NDArray[np.float32]) -> str:
+        """Add a vector of numbers."""
+        node = self._meta.graph_def.node.add(name=name, op="Const")
+        node.attr["dtype"].type = FLOAT
+        node.attr["value"].tensor.CopyFrom(proto_of(values, as_content=True))
+        return name
+
     def signature(
         self,
         inputs: Mapping[str, tuple[str, int, Sequence[int]]],
@@ -77,6 +88,19 @@ def half_plus(addend: float, folder: Path) -> Path:
     graph.placeholder("x", FLOAT, [-1])
     graph.node("half", "Mul", ["x", graph.constant("a", 0.5)], T=FLOAT)
     graph.node("y", "AddV2", ["half", graph.constant("b", addend)], T=FLOAT)
+    graph.signature({"x": ("x", FLOAT, [-1])}, {"y": ("y", FLOAT, [-1])})
+    return graph.write(folder)
+
+
+def heavy(size: int, folder: Path) -> Path:
+    """Write a model as ``half_plus(0)`` with so many bytes of constants."""
+    graph = Graph()
+    graph.placeholder("x", FLOAT, [-1])
+    graph.node("half", "Mul", ["x", graph.constant("a", 0.5)], T=FLOAT)
+    # Not all the same, or it would be stored as one number.
+    graph.constants("many", np.arange(size // 4, dtype=np.float32))
+    graph.node("least", "Min", ["many", graph.constant("axis", 0, INT32)], T=FLOAT, Tidx=INT32)
+    graph.node("y", "AddV2", ["half", "least"], T=FLOAT)
     graph.signature({"x": ("x", FLOAT, [-1])}, {"y": ("y", FLOAT, [-1])})
     return graph.write(folder)
 

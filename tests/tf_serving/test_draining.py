@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -39,3 +40,20 @@ def test_sigterm_under_load_loses_no_request(
         _under_load(tally, 24)
     assert {answer} == set(tally.ends(until=told))
     assert {REFUSED} <= set(tally.ends(since=told)) <= {answer, REFUSED}
+
+
+def test_a_server_that_stood_still_goes_on(server: Running) -> None:
+    """Stopped under load and continued, it fails only requests whose time was over, and answers all new ones."""
+    deadline = 1.0
+    with clients(server.host, over_grpc=8, over_rest=0, deadline=deadline) as tally:
+        _under_load(tally, 100)
+        server.process.send_signal(signal.SIGSTOP)
+        until(lambda: "DEADLINE_EXCEEDED: Deadline Exceeded" in tally.ends(), what="requests that ran out of time")
+        stopped = len(tally.sent)
+        until(lambda: len(tally.sent) >= stopped + 8, what="requests to a server that stands still")
+        continued = time.monotonic()
+        server.process.send_signal(signal.SIGCONT)
+        _under_load(tally, 100)
+    assert {(1, 4.0), "DEADLINE_EXCEEDED: Deadline Exceeded"} == set(tally.ends())
+    failed = [one for one in tally.sent if one.end != (1, 4.0)]
+    assert all(one.at < continued and one.till - one.at >= deadline for one in failed)

@@ -16,6 +16,7 @@ from configs.minilm.export import export
 from configs.minilm.reference import Reference
 from configs.minilm.weights import read_weights, weights_file
 from roadstead_plugins.runtimes.tf_serving.server.engine import SavedModel, SessionConfig, Threads
+from roadstead_plugins.runtimes.tf_serving.server.warmup import warm_up
 from roadstead_plugins.runtimes.tf_serving.tensors import array_of
 from tests.tf_serving.conftest import ROOT, Running, Start
 
@@ -41,14 +42,19 @@ def model(exported: Path) -> SavedModel:
 
 @pytest.fixture(scope="module")
 def server(start_for_module: Start, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Running:
-    """A server that batches and pads, as the runtime starts it."""
-    batching = tmp_path_factory.mktemp("minilm") / "batching.config"
+    """A server of version 1, whatever others are there, that batches and pads as the runtime starts it."""
+    folder = tmp_path_factory.mktemp("minilm")
+    models = folder / "models.config"
+    models.write_text(
+        f'model_config_list {{ config {{ name: "minilm" base_path: "{exported}" model_platform: "tensorflow" '
+        "model_version_policy { specific { versions: 1 } } } }"
+    )
+    batching = folder / "batching.config"
     batching.write_text(
         "max_batch_size { value: 32 } batch_timeout_micros { value: 20000 } pad_variable_length_inputs: true"
     )
     running = start_for_module(
-        "--model_name=minilm",
-        f"--model_base_path={exported}",
+        f"--model_config_file={models}",
         "--enable_batching",
         f"--batching_parameters_file={batching}",
     )
@@ -90,6 +96,11 @@ def test_a_second_export_has_nothing_to_do(exported: Path) -> None:
     before = (exported / "1" / "saved_model.pb").stat().st_mtime_ns
     assert export(exported) is False
     assert before == (exported / "1" / "saved_model.pb").stat().st_mtime_ns
+
+
+def test_the_model_brings_what_warms_it_up(exported: Path, model: SavedModel) -> None:
+    """The file of requests that TensorFlow wrote beside the model is read, and the model answers each of them."""
+    assert 3 == warm_up(model, exported / "1")
 
 
 def test_the_known_similarities(server: Running) -> None:

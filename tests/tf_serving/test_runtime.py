@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from roadstead.errors import RoadsteadError
 from roadstead.model import BatchingSpec, GpuPart, HealthSpec, ModelSpec, Resources, RuntimeSpec, Template
-from roadstead.spi.runtime import Launch, Program, Server
+from roadstead.spi.runtime import Program, Server
 from roadstead.testing.strategies import templates
 from roadstead.units import Cpus, Duration, GpuShare
 from roadstead.world import Endpoint, ModelState, ModelStatus
@@ -24,25 +24,11 @@ from roadstead_plugins.runtimes.tf_serving.runtime import TfServing
 from roadstead_plugins.runtimes.tf_serving.server.configs import read_batching, read_models, read_monitoring
 from roadstead_plugins.runtimes.tf_serving.server.flags import parse
 from roadstead_plugins.runtimes.tf_serving.server.versions import Specific
-from tests.tf_serving.conftest import Running, Start, own_address, until
+from tests.tf_serving.conftest import Start, launched, own_address, until, written
 from tests.tf_serving.saved_models import broken, half_plus
 
 TEMPLATE = Template(model=ModelSpec(name="half", source="/models/half"))
 LONG = Duration(20_000)
-
-
-def _written(launch: Launch, folder: Path, model: Path, host: str) -> list[str]:
-    """Write the files as a backend does and return the arguments, variables expanded in both."""
-    meanings = {"$(HOST)": host, "$(MODEL_DIR)": str(model), "$(CONFIG_DIR)": str(folder)}
-
-    def expanded(text: str) -> str:
-        for name, value in meanings.items():
-            text = text.replace(name, value)
-        return text
-
-    for file in launch.files:
-        (folder / file.name).write_text(expanded(file.content))
-    return [expanded(argument) for argument in launch.args]
 
 
 @given(templates())
@@ -64,7 +50,7 @@ def test_the_files_say_what_the_template_says(tmp_path: Path) -> None:
     """The generated files, read by the server's own parser: one exact version, metrics, the template's batching."""
     batching = BatchingSpec(max_batch_size=8, timeout=Duration(7), threads=2, max_enqueued=3)
     template = attrs.evolve(TEMPLATE, runtime=RuntimeSpec(batching=batching))
-    _written(TfServing().launch(template), tmp_path, Path("/models/half"), "127.0.0.1")
+    written(TfServing().launch(template), tmp_path, Path("/models/half"), "127.0.0.1")
     (model,) = read_models(tmp_path / "models.config")
     assert ("half", "/models/half", Specific(frozenset({1}))) == (model.name, model.base_path, model.policy)
     assert "/monitoring/prometheus/metrics" == read_monitoring(tmp_path / "monitoring.config")
@@ -73,7 +59,7 @@ def test_the_files_say_what_the_template_says(tmp_path: Path) -> None:
     assert read.pad_variable_length_inputs
 
 
-def test_without_batching_nothing_about_it_is_launched() -> None:
+def test_without_batching_nothing_about_it_islaunched() -> None:
     """``batching: null`` leaves out the flag and the file."""
     launch = TfServing().launch(attrs.evolve(TEMPLATE, runtime=RuntimeSpec(batching=None)))
     assert [] == [argument for argument in launch.args if "batching" in argument]
@@ -81,12 +67,13 @@ def test_without_batching_nothing_about_it_is_launched() -> None:
 
 
 def test_the_two_engines_differ_in_program_and_address() -> None:
-    """TensorFlow's own server is a program from the PATH, and has no flag for the address."""
+    """TensorFlow's own server is a program from the PATH, and has no flag for the address and the memory."""
     embedded = TfServing().launch(TEMPLATE)
     other = TfServing().launch(attrs.evolve(TEMPLATE, runtime=RuntimeSpec(engine="tensorflow_model_server")))
     assert Program(module="roadstead_plugins.runtimes.tf_serving.server") == embedded.program
     assert Program(executable="tensorflow_model_server") == other.program
-    assert {"--host=$(HOST)"} == set(embedded.args) - set(other.args)
+    limit = f"--memory_limit_bytes={TEMPLATE.resources.memory.bytes}"
+    assert {"--host=$(HOST)", limit} == set(embedded.args) - set(other.args)
 
 
 def test_a_share_of_a_gpu_is_a_share_of_its_memory() -> None:
@@ -135,18 +122,6 @@ def test_no_answer_is_unknown_and_never_failed() -> None:
     assert ModelStatus.UNKNOWN is verdict(NoAnswer("connection refused"), 1).status
 
 
-def _launched(start: Start, folder: Path, template: Template) -> tuple[Running, Server]:
-    """Start a server just as the runtime says."""
-    host = own_address()
-    config = folder / "config"
-    config.mkdir()
-    arguments = _written(TfServing().launch(template), config, Path(template.model.source), host)
-    running = start(*arguments, host=host)
-    return running, Server(
-        endpoint=Endpoint(host=host, grpc=8500, rest=8501), template=template, incarnation=str(running.process.pid)
-    )
-
-
 def _template(model: Path, *, version: int = 1, canary: str | None = None) -> Template:
     return Template(model=ModelSpec(name="half", source=str(model), version=version), health=HealthSpec(canary=canary))
 
@@ -156,7 +131,7 @@ def test_a_launched_server_is_probed_and_reloaded(start: Start, tmp_path: Path) 
     half_plus(2, tmp_path / "half" / "1")
     half_plus(3, tmp_path / "half" / "2")
     broken(tmp_path / "half" / "3")
-    running, server = _launched(start, tmp_path, _template(tmp_path / "half"))
+    running, server = launched(start, tmp_path, _template(tmp_path / "half"))
     runtime = TfServing()
     until(lambda: runtime.probe(server, timeout=LONG).status is ModelStatus.AVAILABLE, what=running.text())
     assert ModelState(status=ModelStatus.AVAILABLE, incarnation=server.incarnation, versions=(1,)) == runtime.probe(
@@ -175,7 +150,7 @@ def test_a_launched_server_is_probed_and_reloaded(start: Start, tmp_path: Path) 
 def test_rest_says_the_same_as_grpc(start: Start, tmp_path: Path) -> None:
     """Where a server has no gRPC port, or we have no gRPC, the state comes over REST and is the same."""
     half_plus(2, tmp_path / "half" / "1")
-    running, server = _launched(start, tmp_path, _template(tmp_path / "half"))
+    running, server = launched(start, tmp_path, _template(tmp_path / "half"))
     runtime = TfServing()
     until(lambda: runtime.probe(server, timeout=LONG).status is ModelStatus.AVAILABLE, what=running.text())
     over_rest = attrs.evolve(server, endpoint=attrs.evolve(server.endpoint, grpc=None))
@@ -190,7 +165,7 @@ def test_what_a_gateway_asks_tells_whether_some_version_is_available(start: Star
     """The check's path answers 200 whatever became of the versions, and the text it expects only while one serves."""
     template = _template(tmp_path / "half", version=7)
     half_plus(2, tmp_path / "half" / "1")
-    running, server = _launched(start, tmp_path, template)
+    running, server = launched(start, tmp_path, template)
     check = TfServing().launch(template).check
     assert check is not None
     assert check == TfServing().launch(_template(tmp_path / "half", version=1)).check
@@ -207,7 +182,7 @@ def test_what_a_gateway_asks_tells_whether_some_version_is_available(start: Star
 def test_a_version_without_a_folder_has_failed(start: Start, tmp_path: Path) -> None:
     """A server asked for a version that is not on disk says so, over gRPC and REST, instead of loading for ever."""
     half_plus(2, tmp_path / "half" / "1")
-    running, server = _launched(start, tmp_path, _template(tmp_path / "half", version=7))
+    running, server = launched(start, tmp_path, _template(tmp_path / "half", version=7))
     runtime = TfServing()
     failed = ModelState(
         status=ModelStatus.FAILED,
@@ -223,7 +198,7 @@ def test_a_version_without_a_folder_has_failed(start: Start, tmp_path: Path) -> 
 def test_a_canary_must_be_answered_before_the_model_counts(start: Start, tmp_path: Path) -> None:
     """A canary that the model refuses keeps it from being available, with the model's own words."""
     half_plus(2, tmp_path / "half" / "1")
-    running, server = _launched(start, tmp_path, _template(tmp_path / "half", canary='{"instances":["text"]}'))
+    running, server = launched(start, tmp_path, _template(tmp_path / "half", canary='{"instances":["text"]}'))
     running.wait_for({1: "AVAILABLE"}, "half")
     runtime = TfServing()
     state = runtime.probe(server, timeout=LONG)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, Final
 
-import attrs
 import grpc
 
 from roadstead.world import Endpoint
@@ -18,7 +18,7 @@ from roadstead_plugins.runtimes.tf_serving.protos import (
     status_pb2,
 )
 
-__all__ = ["Channels", "Refusal", "reload", "versions"]
+__all__ = ["Channels", "serve", "versions"]
 
 _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),  # replicas are where we put them, never behind a proxy
@@ -27,13 +27,6 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 1000),  # two minutes by default: a server would be up and not be seen
 )
 _KEPT: Final = 256
-
-
-@attrs.frozen
-class Refusal:
-    """The server said no, or nothing."""
-
-    text: str
 
 
 class Channels:
@@ -91,17 +84,17 @@ def _state(entry: Any) -> VersionState:
     )
 
 
-def reload(channel: grpc.Channel, name: str, base_path: str, version: int, *, timeout: float) -> Refusal | None:
-    """Tell the server to serve exactly ``version``, from ``base_path`` as the server sees it, and nothing else."""
+def serve(channel: grpc.Channel, name: str, base_path: str, versions: Iterable[int], *, timeout: float) -> str:
+    """Tell the server to serve exactly ``versions``, from ``base_path`` as it sees it; return why it refused, if so."""
     request = model_management_pb2.ReloadConfigRequest()
     config = request.config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
-    config.model_version_policy.specific.versions.append(version)
+    config.model_version_policy.specific.versions.extend(sorted(versions))
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
     try:
         response = stub.HandleReloadConfigRequest(request, timeout=timeout)
     except grpc.RpcError as error:
-        return Refusal(_text(error))
-    return Refusal(response.status.error_message) if response.status.error_code else None
+        return _text(error)
+    return str(response.status.error_message) if response.status.error_code else ""
 
 
 def _text(error: grpc.RpcError) -> str:

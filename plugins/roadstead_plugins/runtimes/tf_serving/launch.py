@@ -21,13 +21,16 @@ FORMATS: Final = ("tf_saved_model",)
 GRPC_PORT: Final = 8500
 REST_PORT: Final = 8501
 
+FOLDERS_EVERY: Final = 5
+"""Seconds between two looks of a server into its model's folder."""
+
 _MODELS: Final = "models.config"
 _MONITORING: Final = "monitoring.config"
 _BATCHING: Final = "batching.config"
 
 _OURS: Final = frozenset(
     {
-        *("host", "port", "rest_api_port", "grpc_channel_arguments", "grpc_socket_path"),
+        *("host", "memory_limit_bytes", "port", "rest_api_port", "grpc_channel_arguments", "grpc_socket_path"),
         *("model_name", "model_base_path", "model_config_file", "monitoring_config_file"),
         *("enable_batching", "batching_parameters_file"),
         # A server that read its file again would undo a reload.
@@ -96,14 +99,18 @@ def launch(template: Template) -> Launch:
 
 
 def _arguments(template: Template) -> tuple[str, ...]:
-    # TensorFlow Serving itself has no flag for the address: it listens on all of them.
-    host = ("--host=$(HOST)",) if template.runtime.engine == EMBEDDED else ()
+    # TensorFlow Serving itself has no flag for the address, where it listens on all of them, and none for the memory.
+    ours = (
+        ("--host=$(HOST)", f"--memory_limit_bytes={template.resources.memory.bytes}")
+        if template.runtime.engine == EMBEDDED
+        else ()
+    )
     batching = ("--enable_batching=true", f"--batching_parameters_file=$(CONFIG_DIR)/{_BATCHING}")
     gpu = template.resources.gpu
     # The share of the device's time stands for the share of its memory; nothing enforces it but the server's own word.
     fraction = (f"--per_process_gpu_memory_fraction={gpu.share.milli / 1000:g}",) if isinstance(gpu, GpuPart) else ()
     return (
-        *host,
+        *ours,
         f"--port={GRPC_PORT}",
         f"--rest_api_port={REST_PORT}",
         # Two servers that share a port take turns in answering, whatever each of them serves.
@@ -115,7 +122,7 @@ def _arguments(template: Template) -> tuple[str, ...]:
         # A bad model is a crash that the backend backs off from and explains, not five silent minutes of retries.
         "--max_num_load_retries=0",
         # One exact version is served, so there is nothing to find out in between; a new one comes by a call.
-        "--file_system_poll_wait_seconds=5",
+        f"--file_system_poll_wait_seconds={FOLDERS_EVERY}",
         *fraction,
     )
 

@@ -1,4 +1,4 @@
-"""The runtime ``tf_serving``: the contract of :mod:``roadstead.spi.runtime`` for TensorFlow Serving's API."""
+"""The runtime ``tf_serving``: the contract of :mod:`roadstead.spi.runtime` for TensorFlow Serving's API."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from roadstead.units import Duration
 from roadstead.world import ModelState, ModelStatus
 from roadstead_plugins.runtimes.tf_serving import launch, rest_client
 from roadstead_plugins.runtimes.tf_serving.answers import Answer, NoAnswer, verdict
+from roadstead_plugins.runtimes.tf_serving.reloading import NotReloaded, Steps
 
 if TYPE_CHECKING:
     import grpc
@@ -27,8 +28,11 @@ __all__ = ["TfServing"]
 
 _GRPC_PACKAGES: Final = frozenset({"google", "grpc", "tensorflow", "tensorflow_serving"})
 
-_POLL: Final = 0.05
-"""Seconds between two looks at a version that is being loaded."""
+_LOOK: Final = 5.0
+"""Seconds for one look at a server that is being reloaded: it has much to do, and is asked again."""
+
+_STALE: Final = 2 * launch.FOLDERS_EVERY + 1.0
+"""Seconds in which TensorFlow's own server acts on what it was told: at the next look into the folders."""
 
 
 class TfServing:
@@ -91,33 +95,28 @@ class TfServing:
         return wrong
 
     def reload(self, server: Server, version: int, *, timeout: Duration) -> None:
-        """Make the server serve ``version`` instead, and return when it does.
+        """Make the server serve ``version`` instead, and return when it does, and nothing else.
 
-        The folder is the one of the template: a server that sees it elsewhere, in a container, cannot be told so.
-        Raises :class:``roadstead.errors.RoadsteadError``; the server may then still be loading.
+        The folder is the one of the template: a server that sees it elsewhere, in a container, cannot be told so. A
+        server that starts again comes up with the template's version. Raises :class:`roadstead.errors.RoadsteadError`;
+        after a failed load the server serves what it served, after the time is over it may still be loading.
         """
-        model = server.template.model
-        if self._grpc is None or server.endpoint.grpc is None:
+        model, client = server.template.model, self._grpc
+        if client is None or server.endpoint.grpc is None:
             raise RoadsteadError(f"cannot reload {model.name} without gRPC", hint="install roadstead[tf-serving]")
-        deadline = time.monotonic() + timeout.seconds
-        channel = self._channel_to(server, self._grpc)
-        refusal = self._grpc.reload(channel, model.name, model.source, version, timeout=timeout.seconds)
-        if refusal is not None:
+        channel = self._channel_to(server, client)
+        steps = Steps(
+            look=lambda left: self._versions(server, min(left, _LOOK)),
+            tell=lambda versions, left: str(client.serve(channel, model.name, model.source, versions, timeout=left)),
+            stale=0 if server.template.runtime.engine == launch.EMBEDDED else _STALE,
+        )
+        try:
+            steps.reload(version, deadline=time.monotonic() + timeout.seconds)
+        except NotReloaded as error:
             raise RoadsteadError(
-                f"server at {server.endpoint.host} refused version {version} of {model.name}: {refusal.text}"
-            )
-        while True:
-            left = deadline - time.monotonic()
-            found = verdict(self._versions(server, max(0.001, left)), version)
-            if found.status is ModelStatus.AVAILABLE:
-                return
-            if found.status is ModelStatus.FAILED or left <= 0:
-                raise RoadsteadError(
-                    f"version {version} of {model.name} at {server.endpoint.host} did not become available: "
-                    f"{found.error}",
-                    hint=f"is there a folder {model.source}/{version} with a SavedModel in it?",
-                )
-            time.sleep(min(_POLL, left))
+                f"version {version} of {model.name} at {server.endpoint.host} did not become available: {error}",
+                hint=f"is there a folder {model.source}/{version} with a SavedModel in it?",
+            ) from error
 
     def caller(self, destination: Destination, work: Work) -> Caller:
         """Return what puts servers under load."""

@@ -1,4 +1,4 @@
-"""The command line: TensorFlow Serving's flags, as far as we do what they say, and one of our own (``--host``).
+"""The command line: TensorFlow Serving's flags, as far as we do what they say, and two of our own.
 
 A flag that TensorFlow Serving has and we do not act on is refused like a misspelt one, never swallowed: a server that
 ignores ``--ssl_config_file`` would look like one that encrypts.
@@ -39,6 +39,8 @@ class Options:
     saved_model_tags: tuple[str, ...]
     session: SessionConfig
     allow_labels_for_unavailable: bool
+    warm_up: bool
+    memory_limit: int
     health_service: bool
     answer_as_content: bool
 
@@ -88,6 +90,8 @@ def parse(arguments: Sequence[str]) -> Options:
             gpu_memory_fraction=given.per_process_gpu_memory_fraction,
         ),
         allow_labels_for_unavailable=given.allow_version_labels_for_unavailable_models,
+        warm_up=given.enable_model_warmup,
+        memory_limit=given.memory_limit_bytes,
         health_service=given.enable_grpc_healthcheck_service,
         answer_as_content=given.enable_serialization_as_tensor_content,
     )
@@ -138,6 +142,18 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         **_FLAG,
         default=False,
         help="let labels name what is not loaded",
+    )
+    add(
+        "--enable_model_warmup",
+        **_FLAG,
+        default=True,
+        help="run the requests that come with a version before it is served",
+    )
+    add(
+        "--memory_limit_bytes",
+        type=_count,
+        default=0,
+        help="load no version beside a served one that would not fit (ours); 0: no limit",
     )
 
 

@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from roadstead_plugins.runtimes.tf_serving.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    meta_graph_pb2,
     model_management_pb2,
     model_pb2,
     model_service_pb2_grpc,
@@ -19,14 +18,14 @@ from roadstead_plugins.runtimes.tf_serving.protos import (
     prediction_service_pb2_grpc,
     status_pb2,
 )
-from roadstead_plugins.runtimes.tf_serving.server.batching import Arrays
 from roadstead_plugins.runtimes.tf_serving.server.configs import models_of
 from roadstead_plugins.runtimes.tf_serving.server.door import Door
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.models import Models, VersionStatus
 from roadstead_plugins.runtimes.tf_serving.server.predict import Predictor, Target
+from roadstead_plugins.runtimes.tf_serving.server.signatures import arrays_of
 from roadstead_plugins.runtimes.tf_serving.server.status import Code, ServingError, invalid
-from roadstead_plugins.runtimes.tf_serving.tensors import TensorError, array_of, proto_of
+from roadstead_plugins.runtimes.tf_serving.tensors import proto_of
 
 SIGNATURE_DEF = "signature_def"
 _CODES = {status.value[0]: status for status in grpc.StatusCode}
@@ -80,11 +79,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     async def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
-
-        def inputs(_signature: meta_graph_pb2.SignatureDef) -> Arrays:
-            return {alias: _array(alias, proto) for alias, proto in request.inputs.items()}
-
-        answer = await self.predictor.predict(target_of(request.model_spec), inputs, request.output_filter)
+        answer = await self.predictor.predict(
+            target_of(request.model_spec), lambda _signature: arrays_of(request.inputs), request.output_filter
+        )
         response = predict_pb2.PredictResponse(
             model_spec=model_pb2.ModelSpec(name=request.model_spec.name, signature_name=answer.signature)
         )
@@ -131,13 +128,6 @@ async def _refuse(context: Context, method: str) -> NoReturn:
             "tensorflow_model_server",
         ),
     )
-
-
-def _array(alias: str, proto: Any) -> Any:
-    try:
-        return array_of(proto)
-    except TensorError as error:
-        raise invalid(f"tensor parsing error: {alias}: {error}") from error
 
 
 def metadata(models: Models, target: Target) -> get_model_metadata_pb2.GetModelMetadataResponse:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from roadstead_plugins.runtimes.tf_serving.protos import meta_graph_pb2
 from roadstead_plugins.runtimes.tf_serving.server.batching import Arrays
-from roadstead_plugins.runtimes.tf_serving.server.predict import DEFAULT_SIGNATURE
+from roadstead_plugins.runtimes.tf_serving.server.signatures import DEFAULT_SIGNATURE
 from roadstead_plugins.runtimes.tf_serving.server.status import Code, ServingError, invalid
 from roadstead_plugins.runtimes.tf_serving.tensors import Type, numpy_type, type_of
 

@@ -91,6 +91,7 @@ class Metrics:
             f"{prefix}batching_session:queuing_latency", ("thread_pool_name",), exponential(100, 1.2, 52)
         )
         self._batch_runs = Counter(f"{prefix}batching_session:wrapped_run_count", ())
+        self._warm_ups = Histogram(f"{prefix}model_warmup_latency", ("model_path", "status"), twenty_minutes)
         self._loads = Counter(f"{saved_model}load_attempt_count", ("model_path", "status"))
         self._load_latency = Counter(f"{saved_model}load_latency", ("model_path",))
 
@@ -120,10 +121,14 @@ class Metrics:
         if succeeded:
             self._load_latency.add(path, by=_micros(seconds))
 
+    def warmed(self, path: str, *, seconds: float) -> None:
+        """Record how long a model's warm-up took that succeeded."""
+        self._warm_ups.observe(path, "OK", value=_micros(seconds))
+
     def page(self) -> str:
         """Return everything in Prometheus' text format."""
         every = (
-            *(self._loads, self._load_latency, self._queuing, self._batch_runs),
+            *(self._loads, self._load_latency, self._warm_ups, self._queuing, self._batch_runs),
             *(self._requests, self._request_latency, self._runtime_latency),
         )
         return "\n".join(line for metric in every for line in metric.lines()) + "\n"

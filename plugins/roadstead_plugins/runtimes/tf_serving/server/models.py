@@ -1,7 +1,7 @@
 """What is served: each model's versions, loaded and unloaded as its folder and the configuration say.
 
-Everything here belongs to the event loop's thread, so there is no lock; only loading, unloading and looking into
-folders happen on other threads. States and their order are TensorFlow Serving's.
+Everything here belongs to the event loop's thread, so there is no lock; only loading, freeing and looking into folders
+happen on other threads. States and their order are TensorFlow Serving's.
 """
 
 import asyncio
@@ -16,10 +16,11 @@ from typing import Final
 import attrs
 
 from roadstead_plugins.runtimes.tf_serving.server.configs import ModelConfig
-from roadstead_plugins.runtimes.tf_serving.server.engine import SavedModel, SessionConfig
+from roadstead_plugins.runtimes.tf_serving.server.engine import SavedModel
+from roadstead_plugins.runtimes.tf_serving.server.loading import Loader, close
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
 from roadstead_plugins.runtimes.tf_serving.server.status import Code, ServingError, invalid
-from roadstead_plugins.runtimes.tf_serving.server.versions import Change, aspired, change, missing
+from roadstead_plugins.runtimes.tf_serving.server.versions import Change, Specific, aspired, change, missing
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +55,23 @@ class Servable:
 
 @attrs.define(kw_only=True)
 class _Version:
-    """One version's record. It stays when the version is gone, to say how it ended."""
+    """One version's record. It stays when the version is gone, to say how it ended.
+
+    ``given_up``: it could not be loaded, and is not tried again as long as it stays wanted.
+    """
 
     state: State = State.START
     error: ServingError | None = None
+    given_up: bool = False
     servable: Servable | None = None
     users: int = 0
     idle: asyncio.Event = attrs.field(factory=asyncio.Event)
 
 
 @attrs.frozen(kw_only=True)
-class Loading:
-    """How versions are loaded. Times are seconds."""
+class Pace:
+    """How often versions are looked for and loading is tried. Times are seconds."""
 
-    tags: Sequence[str]
-    session: SessionConfig
     max_retries: int
     retry_interval: float
     poll_interval: float
@@ -78,8 +81,9 @@ class Loading:
 class Models:
     """The models and their versions, kept as they should be by ``run``."""
 
-    def __init__(self, *, loading: Loading, metrics: Metrics, on_change: Callable[[], None]) -> None:
-        self._loading: Final = loading
+    def __init__(self, *, loader: Loader, pace: Pace, metrics: Metrics, on_change: Callable[[], None]) -> None:
+        self._loader: Final = loader
+        self._pace: Final = pace
         self._metrics = metrics
         self._on_change = on_change
         self._configs: Mapping[str, ModelConfig] = {}
@@ -89,6 +93,7 @@ class Models:
         self._settled = asyncio.Condition()
         self._complaints: dict[str, str] = {}
         self._looked = False
+        self._unloading: set[asyncio.Task[None]] = set()
 
     # ---- what is asked ----
 
@@ -175,9 +180,21 @@ class Models:
     # ---- what is told ----
 
     def configure(self, configs: Sequence[ModelConfig]) -> None:
-        """Serve exactly these models from now on; ``run`` brings it about."""
+        """Serve exactly these models from now on; ``run`` brings it about.
+
+        What is asked for by number is on its way at once, whatever became of it before: who asks for the state after
+        this never takes an old failure for the answer to his new wish.
+        """
         self._configs = {config.name: config for config in configs}
         self._missing.clear()  # what was not there may be by now, and what is asked for may be something else
+        for config in configs:
+            records = self._versions.setdefault(config.name, {})
+            for number in config.policy.versions if isinstance(config.policy, Specific) else ():
+                if number not in records or records[number].state is State.END:
+                    records[number] = _Version()
+        for records in self._versions.values():
+            for record in records.values():
+                record.given_up = False
         self._wake.set()
 
     async def reconfigure(self, configs: Sequence[ModelConfig], *, labels_may_wait: bool) -> None:
@@ -217,7 +234,7 @@ class Models:
             f"{{name: {name} version: {number}}} due to error: {record.error}"
             for name in names
             for number, record in sorted(self._versions.get(name, {}).items())
-            if record.error is not None
+            if record.given_up
         ]
         return f"{len(versions)} servable(s) did not become available: {{{', '.join(versions)}}}"
 
@@ -234,12 +251,12 @@ class Models:
             await self._rest()
 
     def _is_broken(self, name: str) -> bool:
-        ended = any(record.error for record in self._versions.get(name, {}).values())
+        ended = any(record.given_up for record in self._versions.get(name, {}).values())
         return ended and not self._in_state(name, State.AVAILABLE)
 
     async def _rest(self) -> None:
         try:
-            async with asyncio.timeout(self._loading.poll_interval or None):
+            async with asyncio.timeout(self._pace.poll_interval or None):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -277,6 +294,9 @@ class Models:
                 )
                 for number in missing(config.policy, names)
             }
+            for number in self._missing[config.name]:
+                if self._in_state(config.name, State.START).get(number):
+                    del self._versions[config.name][number]
 
     def _complain(self, name: str, text: str) -> None:
         """Log a condition once, not at every look."""
@@ -287,66 +307,86 @@ class Models:
     async def _bring_about(self, name: str, base: Path, wanted: Mapping[int, str]) -> None:
         records = self._versions.setdefault(name, {})
         for number, record in list(records.items()):
-            if record.state is State.END and number not in wanted:
-                record.error = None  # should it come back, it is tried again
-        todo = self._change(name, wanted)
-        for number in todo.load:
+            if number not in wanted:
+                record.given_up = False  # should it come back, it is tried again
+                if record.state is State.START:
+                    del records[number]
+        load = self._change(name, wanted).load
+        for number in load:
             records[number] = _Version()
-        for number in todo.load:
+        for number in load:
+            if self._wake.is_set():
+                return  # something else is wanted by now
             await self._load(name, number, base / wanted[number])
+        if self._wake.is_set():
+            return
         for number in self._change(name, wanted).unload:
-            await self._unload(name, number)
+            self._start_to_unload(name, number)
         if not records:
             del self._versions[name]
 
     def _change(self, name: str, wanted: Mapping[int, str]) -> Change:
-        records = self._versions[name]
-        failed = [number for number, record in records.items() if record.state is State.END and record.error]
-        return change(wanted=wanted, available=self._in_state(name, State.AVAILABLE), failed=failed)
+        return change(
+            wanted=wanted,
+            missing=self._missing.get(name, ()),
+            available=self._in_state(name, State.AVAILABLE),
+            failed=[number for number, record in self._versions[name].items() if record.given_up],
+        )
 
     async def _load(self, name: str, number: int, path: Path) -> None:
         record = self._versions[name][number]
         record.state = State.LOADING
         self._on_change()
-        for attempt in range(self._loading.max_retries + 1):
+        for attempt in range(self._pace.max_retries + 1):
             if attempt:
-                await asyncio.sleep(self._loading.retry_interval)
+                await asyncio.sleep(self._pace.retry_interval)
             record.error = await self._try_to_load(record, name, number, path)
             if record.error is None:
                 break
             log.error("loading version %s of model %s from %s failed: %s", number, name, path, record.error)
+        record.given_up = record.error is not None
         record.state = State.END if record.error else State.AVAILABLE
         await self._tell()
 
     async def _try_to_load(self, record: _Version, name: str, number: int, path: Path) -> ServingError | None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        serving = any(other.servable for others in self._versions.values() for other in others.values())
         try:
-            model = await asyncio.to_thread(
-                SavedModel, path=path, tags=self._loading.tags, config=self._loading.session
-            )
+            loaded = await asyncio.to_thread(self._loader.load, path, beside=serving)
         except ServingError as error:
             self._metrics.load(str(path), succeeded=False, seconds=0)
             return error
-        seconds = loop.time() - started
-        self._metrics.load(str(path), succeeded=True, seconds=seconds)
-        record.servable = Servable(name=name, version=number, model=model)
-        log.info("version %s of model %s is available after %.2f s", number, name, seconds)
+        self._metrics.load(str(path), succeeded=True, seconds=loaded.seconds)
+        if loaded.warmed is not None:
+            self._metrics.warmed(str(path), seconds=loaded.warmed)
+        record.servable = Servable(name=name, version=number, model=loaded.model)
+        log.info(
+            "version %s of model %s is available after %.2f s, and %.2f s to warm up",
+            *(number, name, loaded.seconds, loaded.warmed or 0),
+        )
         return None
 
-    async def _unload(self, name: str, number: int) -> None:
+    def _start_to_unload(self, name: str, number: int) -> None:
+        """Give a version to nobody any more; a request that takes long holds up its end and nothing else."""
         record = self._versions[name][number]
-        servable = record.servable
-        assert servable is not None
         record.state = State.UNLOADING
         self._on_change()
+        task = asyncio.get_running_loop().create_task(self._unload(record, name, number))
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+
+    async def _unload(self, record: _Version, name: str, number: int) -> None:
+        servable = record.servable
+        assert servable is not None
         while record.users:
             record.idle.clear()
             await record.idle.wait()
         record.servable = None
-        await asyncio.to_thread(servable.model.close)
+        try:
+            await asyncio.to_thread(close, servable.model)
+        except ServingError as error:
+            record.error = error
         record.state = State.END
-        log.info("version %s of model %s is unloaded", number, name)
+        log.info("version %s of model %s is unloaded%s", number, name, f" with {record.error}" if record.error else "")
         await self._tell()
 
     async def _tell(self) -> None:

@@ -37,8 +37,10 @@ from roadstead_plugins.runtimes.tf_serving.server.configs import (
 from roadstead_plugins.runtimes.tf_serving.server.door import Door
 from roadstead_plugins.runtimes.tf_serving.server.flags import Options, parse
 from roadstead_plugins.runtimes.tf_serving.server.grpc_api import ModelService, PredictionService
+from roadstead_plugins.runtimes.tf_serving.server.loading import Loader
+from roadstead_plugins.runtimes.tf_serving.server.memory import Room
 from roadstead_plugins.runtimes.tf_serving.server.metrics import Metrics
-from roadstead_plugins.runtimes.tf_serving.server.models import Loading, Models
+from roadstead_plugins.runtimes.tf_serving.server.models import Models, Pace
 from roadstead_plugins.runtimes.tf_serving.server.ports import GrpcPort, PortError, RestPort
 from roadstead_plugins.runtimes.tf_serving.server.predict import Predictor
 from roadstead_plugins.runtimes.tf_serving.server.rest_api import RestApi
@@ -134,9 +136,13 @@ class Process:
         self._health = health.aio.HealthServicer()
         self._executor = ThreadPoolExecutor(max_workers=_workers(options, settings.batching), thread_name_prefix="run")
         self._models = Models(
-            loading=Loading(
+            loader=Loader(
                 tags=options.saved_model_tags,
                 session=options.session,
+                warm_up=options.warm_up,
+                room=Room(options.memory_limit),
+            ),
+            pace=Pace(
                 max_retries=options.max_load_retries,
                 retry_interval=options.load_retry_interval,
                 poll_interval=options.poll_interval,

@@ -83,11 +83,15 @@ class Change:
     unload: tuple[int, ...] = ()
 
 
-def change(*, wanted: Iterable[int], available: Iterable[int], failed: Iterable[int]) -> Change:
+def change(
+    *, wanted: Iterable[int], available: Iterable[int], failed: Iterable[int], missing: Iterable[int] = ()
+) -> Change:
     """Return what brings the versions served nearer to those wanted, without a gap.
 
-    What is not wanted any more goes only once something that is wanted serves, or nothing is wanted (TensorFlow
-    Serving's availability-preserving policy). A version that failed is not tried again as long as it stays wanted.
+    ``missing`` are wanted, too, and not there. What is not wanted any more goes only once something that is wanted
+    serves, or nothing is wanted (TensorFlow Serving's availability-preserving policy; but where all that is wanted is
+    missing, it takes that for nothing, and serves nothing). A version that failed is not tried again as long as it
+    stays wanted.
 
     >>> change(wanted={2}, available={1}, failed=())
     Change(load=(2,), unload=())
@@ -95,9 +99,11 @@ def change(*, wanted: Iterable[int], available: Iterable[int], failed: Iterable[
     Change(load=(), unload=(1,))
     >>> change(wanted={2}, available={1}, failed={2})
     Change(load=(), unload=())
+    >>> change(wanted=(), missing={2}, available={1}, failed=())
+    Change(load=(), unload=())
     """
     wanted, available, failed = frozenset(wanted), frozenset(available), frozenset(failed)
-    covered = not wanted or bool(wanted & available)
+    covered = not (wanted or frozenset(missing)) or bool(wanted & available)
     return Change(
         load=tuple(sorted(wanted - available - failed)),
         unload=tuple(sorted(available - wanted)) if covered else (),
