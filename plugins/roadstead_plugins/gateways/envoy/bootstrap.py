@@ -26,7 +26,8 @@ def arguments(settings: Settings, bootstrap_path: str) -> tuple[str, ...]:
         settings.program,
         *("--config-path", bootstrap_path),
         *("--concurrency", str(settings.workers)),
-        "--use-dynamic-base-id",  # several on one machine
+        # Hot restart would tie several Envoys of a machine together, and make each end when its shim is lost.
+        "--disable-hot-restart",
         "--reject-unknown-dynamic-fields",  # a limit that this Envoy does not know must not be left out in silence
         *("--log-level", "warning"),
         # A refused request is no error of ours, and must not fill the log.

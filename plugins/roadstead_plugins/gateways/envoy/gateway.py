@@ -217,7 +217,7 @@ class EnvoyGateway:
         )
 
     def _route_views(self, look: Look, held: Obstacles, now: float) -> Mapping[str, RouteView]:
-        """Return every route; one that is as it was is the same object."""
+        """Return every route; one that is as it was is the same object, and so are all of them together."""
         files = self._folder.files
         sight = Sight(
             offer=self._offer,
@@ -234,8 +234,9 @@ class EnvoyGateway:
             port = self._offer.port_of(deployment) or (known.port if known is not None else 0)
             route = RouteView(port=port, passages=found, problem=problem)
             routes[deployment] = known if known == route else route
-        self._routes = routes
-        return routes
+        if routes.keys() != self._routes.keys() or any(routes[name] is not self._routes[name] for name in routes):
+            self._routes = routes
+        return self._routes
 
     def _loads(self, look: Look, now: float) -> Mapping[str, RouteLoad]:
         times = self._observer.times() if self._meter.is_due(now, look.incarnation) else {}

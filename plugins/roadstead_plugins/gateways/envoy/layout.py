@@ -63,7 +63,7 @@ def cluster_name(deployment: str, protocol: Protocol, check: Check | None) -> st
     >>> cluster_name("minilm", Protocol.REST, None)
     'minilm_rest_tcp'
     >>> cluster_name("minilm", Protocol.GRPC, Check("/v1/models/minilm", "AVAILABLE"))
-    'minilm_grpc_4bd4d00b'
+    'minilm_grpc_32e54c6b'
     """
     asked = "tcp" if check is None else hashlib.sha256(f"{check.path}\n{check.expects}".encode()).hexdigest()[:8]
     return _SEPARATOR.join((deployment, protocol.value, asked))
