@@ -160,10 +160,11 @@ class TinyGateway:
 
 @attrs.define(eq=False)
 class TinyPlugin:
-    """Brings the kind of gateway ``tiny``; a process belongs to the directory that its gateway was given."""
+    """Brings the kinds of gateway ``tiny`` and ``small``; ``fails`` is raised instead of opening one."""
 
     processes: dict[str, TinyProcess] = attrs.field(factory=dict)
     opened: list[GatewayContext] = attrs.field(factory=list)
+    fails: Exception | None = None
 
     def process(self, name: str = "edge") -> TinyProcess:
         """Return the process of the gateway of that name."""
@@ -176,6 +177,8 @@ class TinyPlugin:
             yield GatewayPlugin(name=name, factory=self._connect, options=TinyOptions, summary="for tests")
 
     def _connect(self, context: GatewayContext) -> Gateway:
+        if self.fails is not None:
+            raise self.fails
         options = context.options
         assert isinstance(options, TinyOptions)
         if options.colour == "impossible":

@@ -83,8 +83,8 @@ class DrivenGateway:
     @property
     def newest(self) -> GatewayState:
         """What it last showed, with the newest load."""
-        call, newest = self._under_way, self._newest
-        if call is not None and self._clock.monotonic() - call.began > HANGS.seconds:
+        newest = self._newest
+        if (call := self._hanging()) is not None:
             return self._unseen("a call to it does not come back", call.at)
         return newest if newest is not None else self._unseen("it has not been looked at yet", self._clock.now())
 
@@ -98,7 +98,11 @@ class DrivenGateway:
         self._answered.wait(seconds)
 
     def look(self) -> Future[GatewayState]:
-        """Have it looked at now, after all that was offered to it so far."""
+        """Have it looked at now, after all that was offered to it so far; one that hangs is not asked more and more."""
+        if self._hanging() is not None:
+            silent: Future[GatewayState] = Future()
+            silent.set_result(self.newest)
+            return silent
         return self._worker.submit(self._looked)
 
     def state_of(self, asked: Future[GatewayState], seconds: float) -> GatewayState:
@@ -154,6 +158,10 @@ class DrivenGateway:
             nudged, self._nudged = self._nudged, True
         if not nudged:
             self._worker.submit(self._look)
+
+    def _hanging(self) -> _Call | None:
+        call = self._under_way
+        return call if call is not None and self._clock.monotonic() - call.began > HANGS.seconds else None
 
     def _is_in_force(self) -> bool:
         newest = self._newest

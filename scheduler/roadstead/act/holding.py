@@ -1,26 +1,26 @@
-"""Gateways that vanished from the fleet file: what they serve is left as it is until somebody confirms that it goes.
+"""Gateways that are there and cannot be driven as the fleet file says: it no longer names them, or they do not open.
 
-Also over a restart: what it takes to drive a gateway is kept with the fleet's identity.
+What one serves that vanished from the file is left as it is until somebody confirms that it goes; also over a restart,
+so what it takes to drive a gateway is kept with the fleet's identity.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Callable, Mapping
 
 import attrs
 
 from roadstead.act.identity import KeptGateway
-from roadstead.errors import Unreachable
+from roadstead.errors import RoadsteadError, Unreachable
 from roadstead.model import GatewaySpec
-from roadstead.spi.gateway import RouteTable
+from roadstead.spi.gateway import Gateway, RouteTable
 from roadstead.spi.host import PluginError, PluginHost
 from roadstead.spi.records import GatewayPlugin
 from roadstead.traffic import GatewayView
 from roadstead.wire import from_wire, to_wire
 
-__all__ = ["AwayGateway", "Strange", "as_kept", "as_spec"]
+__all__ = ["LateGateway", "Strange", "as_kept", "as_spec"]
 
 
 @attrs.frozen
@@ -66,31 +66,44 @@ def _options(kept: KeptGateway, host: PluginHost) -> object:
     return options
 
 
-class AwayGateway:
-    """Stands for a gateway that cannot be driven: nobody knows what it does, so nothing that it may use is stopped."""
+class LateGateway:
+    """Stands for a gateway that could not be opened, and opens it as soon as that can be done.
 
-    def __init__(self, name: str, why: str) -> None:
+    Until then nobody knows what it does, and nothing that it may use is stopped. ``make`` raises
+    :class:`RoadsteadError` as long as it cannot.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Gateway]) -> None:
         self._name = name
-        self._why = why
+        self._make = make
+        self._made: Gateway | None = None
 
-    def route(self, table: RouteTable) -> NoReturn:  # noqa: ARG002  # whatever it is offered
-        """Refuse."""
-        raise self._unreachable()
+    def route(self, table: RouteTable) -> None:
+        """Offer the table."""
+        self._opened().route(table)
 
     def view(self) -> GatewayView:
-        """Refuse."""
-        raise self._unreachable()
+        """Return what the gateway does."""
+        return self._opened().view()
 
     def ports(self) -> Mapping[str, int]:
-        """Know of none."""
-        return {}
+        """Return the ports that the gateway keeps."""
+        return self._opened().ports()
 
-    def stop(self) -> NoReturn:
-        """Refuse."""
-        raise self._unreachable()
+    def stop(self) -> None:
+        """Take the gateway down."""
+        self._opened().stop()
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Let go of it."""
+        if self._made is not None:
+            self._made.close()
 
-    def _unreachable(self) -> Unreachable:
-        return Unreachable(f"it cannot be driven: {self._why}", cluster=self._name)
+    def _opened(self) -> Gateway:
+        if self._made is None:
+            try:
+                self._made = self._make()
+            except RoadsteadError as error:
+                text = f"it cannot be driven: {error}"
+                raise Unreachable(text, cluster=self._name, hint=error.hint) from error
+        return self._made

@@ -19,7 +19,7 @@ from roadstead.act.cluster import Cluster
 from roadstead.act.events import Turn
 from roadstead.act.executor import Executor
 from roadstead.act.gateways import Gateways
-from roadstead.act.holding import AwayGateway, Strange, as_kept, as_spec
+from roadstead.act.holding import LateGateway, Strange, as_kept, as_spec
 from roadstead.act.identity import IdentityStore
 from roadstead.act.intents import still_held
 from roadstead.act.journal import Journal
@@ -35,7 +35,7 @@ from roadstead.model import Address, ClusterSpec, ClusterState, Fleet, GatewaySp
 from roadstead.plans import Table
 from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.gateway import Gateway, GatewayContext
-from roadstead.spi.host import PluginHost, resolve
+from roadstead.spi.host import PluginError, PluginHost, resolve
 from roadstead.spi.records import BackendPlugin, GatewayPlugin
 from roadstead.world import World
 
@@ -179,7 +179,9 @@ class Session:
     def _follow(self, fleet: Fleet, *, confirm_removals: bool = False) -> None:
         kept = self._drive_gateways(fleet, confirmed=confirm_removals or _is_confirmed(fleet))
         self._drive(fleet.clusters)
-        whole = attrs.evolve(fleet, gateways=MappingProxyType({**fleet.gateways, **self._held}))
+        whole = attrs.evolve(
+            fleet, gateways=MappingProxyType({**fleet.gateways, **self._held}), vanished=frozenset(self._held)
+        )
         self._take(whole, still_held(self.identity.current.intents, fleet), kept)
         self.declared = fleet
 
@@ -259,27 +261,42 @@ class Session:
         return {**found, **kept.addresses}
 
     def _connect_gateway(self, spec: GatewaySpec) -> Gateway:
-        if isinstance(spec.options, Strange):
-            return AwayGateway(spec.name, spec.options.why)
-        current = self.identity.current
+        """Return what drives a gateway; raises :class:`RoadsteadError`, but not at the start, nor for one that is held.
+
+        Replicas are healed all the same while a gateway cannot be opened.
+        """
         try:
-            plugin = self._host.get(GatewayPlugin, spec.kind)
-            make = resolve(plugin.factory, f"gateway {spec.kind!r}")
-            gateway: Gateway = make(
-                GatewayContext(
-                    name=spec.name,
-                    fleet=current.fleet,
-                    owner_id=current.owner_id,
-                    address=spec.address,
-                    tls=spec.tls,
-                    options=spec.options,
-                    root=self.state.gateway(spec.name),
-                )
-            )
-        except RoadsteadError as error:
-            if spec.name in self._held:
-                return AwayGateway(spec.name, str(error))
+            return self._open_gateway(spec)
+        except RoadsteadError:
+            if self.declared is not None and spec.name not in self._held:
+                raise
+        self._inherited.add(spec.name)
+        return LateGateway(spec.name, lambda: self._open_gateway(spec))
+
+    def _open_gateway(self, spec: GatewaySpec) -> Gateway:
+        plugin = self._host.get(GatewayPlugin, spec.kind)
+        if isinstance(spec.options, Strange):
+            raise PluginError(spec.options.why, hint=f"name gateway {spec.name} in the fleet file again")
+        make = resolve(plugin.factory, f"gateway {spec.kind!r}")
+        current = self.identity.current
+        context = GatewayContext(
+            name=spec.name,
+            fleet=current.fleet,
+            owner_id=current.owner_id,
+            address=spec.address,
+            tls=spec.tls,
+            options=spec.options,
+            root=self.state.gateway(spec.name),
+        )
+        try:
+            gateway: Gateway = make(context)
+        except RoadsteadError:
             raise
+        except Exception as error:  # a stranger's code: whatever it raises is why the gateway cannot be driven
+            raise PluginError(
+                f"gateway {spec.name} cannot be opened: {type(error).__name__}: {error}",
+                hint="this is an error of its plugin, or of the machine",
+            ) from error
         return gateway
 
     # ---- clusters ----

@@ -51,6 +51,8 @@ def _problems(name: str, known: GatewayView | None, view: GatewayView, at: int) 
         else:
             text = f"gateway {name} does not use the newest table: {view.problem}"
             yield _of_gateway(EventKind.TABLE_REJECTED, text, name, at)
+    if known is not None and known.routes is view.routes:
+        return
     for deployment, route in view.routes.items():
         before = known.routes.get(deployment) if known is not None else None
         if route is not before and route.problem and (before is None or before.problem != route.problem):
