@@ -32,7 +32,7 @@ def told(address: str, replicas: int, vectors: NDArray[np.float32]) -> str:
     rest_at = f"http://{address}"
     lines = [
         "",
-        f"{replicas} replicas serve {MODEL} behind one address. Asked over gRPC Predict, how alike are these sentences?",
+        f"{replicas} replicas serve {MODEL} behind one address. Asked over gRPC Predict, how alike are these?",
         "",
     ]
     lines += [
