@@ -481,7 +481,8 @@ class Fleet:
 
     Mappings are keyed by name and are not changed after construction. ``owner_id`` is the fleet's identity on every
     object it creates, made at its first start. ``addresses`` are by deployment, of those that have a gateway, also of
-    deployments that are declared no more and still serve.
+    deployments that are declared no more and still serve. ``vanished`` are those of the gateways that the file does not
+    name any more, and that are left as they are until that is confirmed.
     """
 
     name: str
@@ -490,6 +491,7 @@ class Fleet:
     owner_id: str = ""
     quotas: Mapping[str, Quota] = _EMPTY
     gateways: Mapping[str, GatewaySpec] = _NO_GATEWAYS
+    vanished: frozenset[str] = frozenset()
     addresses: Mapping[str, Address] = _NO_ADDRESSES
     daemon: DaemonSpec = DaemonSpec()
     intents: Intents = Intents()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ FORMAT_VERSION = 1
 T = TypeVar("T")
 
 _CHUNK = 65536
+_CREDENTIALS = struct.Struct("3i")  # pid, uid and gid, as the kernel writes them
 _EXITS: Mapping[int, Exit] = {
     400: Exit.USAGE,
     401: Exit.DENIED,
@@ -79,6 +81,19 @@ class Client:
             if error.exits is Exit.INVALID:
                 raise
             return True  # it answers, and is not well
+
+    def pid(self) -> int | None:
+        """Return which process listens, as the kernel knows it; also of a daemon that we do not understand."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(self.timeout)
+            try:
+                probe.connect(str(self.socket))
+                pid, _, _ = _CREDENTIALS.unpack(
+                    probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                )
+            except OSError:
+                return None
+        return int(pid) or None
 
     def status(self) -> FleetStatus:
         """Return how the fleet is."""

@@ -120,8 +120,13 @@ class Direct:
 
     # ---- acting ----
 
-    def apply(self, going: tuple[str, ...]) -> None:
-        """Make the file's word hold, durably: what it declares is wanted, and the deployments ``going`` are not."""
+    def apply(self, going: tuple[str, ...], *, confirm_removals: bool) -> None:
+        """Make the file's word hold, durably: what it declares is wanted, and the deployments ``going`` are not.
+
+        ``confirm_removals`` is said of all that the file no longer names, gateways too.
+        """
+        if confirm_removals and self._session.declared is not None:
+            self._session.adopt(self._session.declared, confirm_removals=True)
         fleet = as_applied(self._session.fleet)
         self._session.intend(removed(fleet.intents, fleet, going))
 

@@ -57,20 +57,23 @@ def _through_daemon(screen: Screen, located: Located, fleet: Fleet, *, detach: b
     must_follow(located)
     located.let_settle()
     going = _confirmed(screen, client, client.plan())
-    turn = client.apply(confirm_removals=bool(going))
+    turn = client.apply(confirm_removals=going.some)
     if detach:
         screen.say("handed to the daemon; `roadstead status --watch` shows how far it is")
         return
-    _done(screen, follow(screen, client, (*fleet.deployments, *going), Within(timeout_ms=timeout, from_turn=turn)))
+    _done(
+        screen,
+        follow(screen, client, (*fleet.deployments, *going.deployments), Within(timeout_ms=timeout, from_turn=turn)),
+    )
 
 
 def _without_daemon(screen: Screen, located: Located, timeout: int) -> None:
     with Direct.opened(located, "roadstead apply") as direct:
         going = _confirmed(screen, direct, direct.plan())
-        direct.apply(going)
+        direct.apply(going.deployments, confirm_removals=going.some)
         screen.say("no daemon runs for this fleet: this command does the work itself until it is done")
         within = Within(timeout_ms=timeout, goes_on="replicas that run stay; nobody goes on until the next `apply`")
-        _done(screen, follow(screen, _Acting(direct.turn), (*direct.fleet.deployments, *going), within))
+        _done(screen, follow(screen, _Acting(direct.turn), (*direct.fleet.deployments, *going.deployments), within))
     screen.say("nobody heals now: `roadstead daemon start --background` starts a daemon that does")
 
 
@@ -85,19 +88,37 @@ class _Acting:
         return self.turn()
 
 
-def _confirmed(screen: Screen, asked: Source, plan: PlanView) -> tuple[str, ...]:
-    """Show the plan, ask, and return the deployments whose removal was confirmed."""
-    orphans = [one for one in asked.status().orphans if not one.removing]
+@attrs.frozen
+class _Going:
+    """What is no longer in the file, and was confirmed to go."""
+
+    deployments: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+
+    @property
+    def some(self) -> bool:
+        """Whether it is anything at all."""
+        return bool(self.deployments or self.gateways)
+
+
+def _confirmed(screen: Screen, asked: Source, plan: PlanView) -> _Going:
+    """Show the plan, ask, and return what was confirmed to go."""
+    status = asked.status()
+    orphans = [one for one in status.orphans if not one.removing]
+    gateways = [one for one in status.gateways if one.vanished]
     if screen.text:
         screen.show(plan_view_text(plan, verbose=bool(screen.settings.verbose)))
     if not plan.empty and not screen.ask("do this?"):
         screen.say("nothing was changed")
         raise click.exceptions.Exit(Exit.ERROR)
-    if not orphans:
-        return ()
-    told = ", ".join(f"{one.deployment} ({plural(one.replicas, 'replica')})" for one in orphans)
-    gone = screen.ask(f"no longer in the fleet file: {told}. remove?")
-    return tuple(one.deployment for one in orphans) if gone else ()
+    if not orphans and not gateways:
+        return _Going()
+    told = [f"{one.deployment} ({plural(one.replicas, 'replica')})" for one in orphans]
+    told += [f"gateway {one.name} ({plural(len(one.deployments), 'deployment')})" for one in gateways]
+    if not screen.ask(f"no longer in the fleet file: {', '.join(told)}. remove?"):
+        return _Going()
+    screen.say(f"no longer in the fleet file, and removed: {', '.join(told)}")
+    return _Going(tuple(one.deployment for one in orphans), tuple(one.name for one in gateways))
 
 
 def _done(screen: Screen, status: FleetStatus) -> None:

@@ -8,9 +8,8 @@ import attrs
 import click
 import psutil
 
-from roadstead.cli.client import Client
 from roadstead.cli.entry import interrupted_means
-from roadstead.cli.errors import Refused, TimedOut
+from roadstead.cli.errors import TimedOut
 from roadstead.cli.exits import Exit
 from roadstead.cli.follow import timeout_option
 from roadstead.cli.locate import Located, locate
@@ -74,18 +73,10 @@ def _stop(*, stop_replicas: bool, timeout: int) -> None:
         screen.say("nothing was stopped")
         raise click.exceptions.Exit(Exit.ERROR)
     interrupted_means("the daemon goes on stopping")
-    pid = _pid(client)
+    pid = client.pid()
     client.stop(stop_replicas=stop_replicas)
     _until_gone(located, pid, timeout)
     screen.say("the daemon is gone" + ("" if stop_replicas else "; its replicas run on, and nobody heals"))
-
-
-def _pid(client: Client) -> int | None:
-    """Return the daemon's process, or ``None`` for one that has seen nothing yet and so has no status."""
-    try:
-        return client.status().service.daemon
-    except Refused:
-        return None
 
 
 def _until_gone(located: Located, pid: int | None, timeout: int) -> None:

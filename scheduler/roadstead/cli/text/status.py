@@ -93,17 +93,29 @@ def _warnings(status: FleetStatus) -> Iterator[Text]:
         yield Text(
             "the fleet file was changed; `roadstead plan` shows what waits for `roadstead apply`", style="yellow"
         )
+    yield from _vanished(status)
+    for intent in status.intents:
+        what = f"{intent.verb} {intent.deployment}" + (f" {intent.replicas}" if intent.replicas is not None else "")
+        yield Text(f"by command: {what}", style="cyan")
+    for notice in status.notices:
+        yield Text(str(notice), style="yellow")
+
+
+def _vanished(status: FleetStatus) -> Iterator[Text]:
+    """Yield what the file names no more, and what becomes of it."""
     for orphan in status.orphans:
         where = f"{plural(orphan.replicas, 'replica')} on {', '.join(orphan.clusters)}"
         where += f", at {orphan.address.authority}" if orphan.address is not None else ""
         left = "is being removed" if orphan.removing else "is left as it is"
         hint = "" if orphan.removing else f"; `roadstead delete {orphan.deployment}` removes it"
         yield Text(f"{orphan.deployment} is no longer in the fleet file and {left} ({where}){hint}", style="yellow")
-    for intent in status.intents:
-        what = f"{intent.verb} {intent.deployment}" + (f" {intent.replicas}" if intent.replicas is not None else "")
-        yield Text(f"by command: {what}", style="cyan")
-    for notice in status.notices:
-        yield Text(str(notice), style="yellow")
+    for gateway in status.gateways:
+        if gateway.vanished:
+            yield Text(
+                f"gateway {gateway.name} is no longer in the fleet file and is left as it is "
+                f"({plural(len(gateway.deployments), 'deployment')}); `roadstead apply` asks whether it goes",
+                style="yellow",
+            )
 
 
 def progress_table(deployments: Collection[DeploymentStatus]) -> Table:

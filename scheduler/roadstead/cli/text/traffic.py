@@ -80,7 +80,7 @@ def gateway_state(gateway: GatewayStatus) -> Text:
         return Text(gateway.problem, style="red")
     if not gateway.settled:
         return Text("has not accepted the newest table yet", style="yellow")
-    return Text("up to date" if gateway.kind is not None else "no longer in the fleet file")
+    return Text("up to date" if gateway.kind is not None else "is being taken down")
 
 
 # ---- single values ----

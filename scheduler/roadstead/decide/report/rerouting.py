@@ -46,8 +46,13 @@ class Rerouting:
 
 
 def address_change(fleet: Fleet, world: World, deployment: str) -> AddressChange | None:
-    """Return how the address of a declared deployment changes, or ``None`` where it does not."""
+    """Return how the address of a declared deployment changes, or ``None`` where it does not.
+
+    What a gateway serves that vanished from the file changes only when that is confirmed.
+    """
     serving, old = _now(fleet, world, deployment)
+    if serving in fleet.vanished:
+        return None
     via = fleet.deployments[deployment].via
     if via is None:
         return AddressChange(gateway=serving, old=old, new=None) if old is not None else None

@@ -95,16 +95,18 @@ class AddressStatus:
 class GatewayStatus:
     """One gateway: what the fleet file says of it, and how it is.
 
-    ``kind``, ``host`` and ``tls`` are ``None`` for one that the file does not name any more. It has not answered since
-    ``unseen_since`` (ms since the epoch), with ``error``; ``None`` is while it does. ``settled``: the newest table is
-    in force, ``None`` where that is not known. ``problem`` is in its own words. ``deployments`` are those that it
-    serves, as far as was seen last.
+    ``vanished`` says that the file names it no more: it is left as it is until that is confirmed. ``kind``, ``host``
+    and ``tls`` are ``None`` once it is confirmed, while it is taken down. It has not answered since ``unseen_since``
+    (ms since the epoch), with ``error``; ``None`` is while it does. ``settled``: the newest table is in force, ``None``
+    where that is not known. ``problem`` is in its own words. ``deployments`` are those that it serves, as far as was
+    seen last.
     """
 
     name: str
     kind: str | None
     host: str | None
     tls: bool | None
+    vanished: bool
     unseen_since: int | None
     error: str
     settled: bool | None
@@ -131,6 +133,7 @@ def gateways_of(fleet: Fleet, world: World) -> Iterator[GatewayStatus]:
             kind=spec.kind if spec is not None else None,
             host=spec.address if spec is not None else None,
             tls=spec.tls is not None if spec is not None else None,
+            vanished=name in fleet.vanished,
             unseen_since=unseen.since if unseen is not None else None,
             error=unseen.error if unseen is not None else "" if view is not None else "not observed yet",
             settled=view.settled if view is not None else None,
