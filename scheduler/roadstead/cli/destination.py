@@ -13,7 +13,7 @@ from roadstead.cli.source import source
 from roadstead.decide.report import FleetStatus, authority, endpoints
 from roadstead.spi.load import Wire
 
-__all__ = ["Aim", "aim"]
+__all__ = ["Aim", "aim", "aim_at_deployment"]
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]+):\d{1,5}")
 
@@ -37,10 +37,11 @@ def aim(screen: Screen, target: str, wire: Wire, model: str | None) -> Aim:
             raise NotUnderstood(f"which model {target} serves is not said", hint="--model NAME")
         return Aim(addresses=(target,), model=model)
     with source(screen) as asked:
-        return _of_deployment(asked.status(), target, wire, model)
+        return aim_at_deployment(asked.status(), target, wire, model)
 
 
-def _of_deployment(status: FleetStatus, name: str, wire: Wire, model: str | None) -> Aim:
+def aim_at_deployment(status: FleetStatus, name: str, wire: Wire, model: str | None) -> Aim:
+    """Return the one address of a deployment, or without a gateway those of its listed replicas; raises as above."""
     deployment = deployment_in(status, name)
     served = model or deployment.model
     if deployment.address is not None:

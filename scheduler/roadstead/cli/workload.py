@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any
 
 from roadstead.cli.commands.predict import body_of
 from roadstead.cli.errors import NotUnderstood
@@ -12,14 +13,14 @@ from roadstead.cli.errors import NotUnderstood
 __all__ = ["expected_in", "requests_in"]
 
 
-def requests_in(file: TextIO) -> tuple[Mapping[str, Any], ...]:
+def requests_in(file: Path) -> tuple[Mapping[str, Any], ...]:
     """Return the requests of a file, one for each line that is not empty, in any form that ``predict`` takes.
 
     Raises :class:`NotUnderstood`.
     """
     found = tuple(_request(place, line) for place, line in _lines(file))
     if not found:
-        raise NotUnderstood(f"{file.name} has no request in it", hint="one on each line; `roadstead predict --help`")
+        raise NotUnderstood(f"{file} has no request in it", hint="one on each line; `roadstead predict --help`")
     return found
 
 
@@ -30,12 +31,12 @@ def _request(place: str, line: str) -> Mapping[str, Any]:
         raise NotUnderstood(f"{place}: {error}", hint=error.hint) from error
 
 
-def expected_in(file: TextIO, requests: int) -> tuple[Mapping[int, Any], ...]:
+def expected_in(file: Path, requests: int) -> tuple[Mapping[int, Any], ...]:
     """Return the answers of a file by version, one line for each request; raises :class:`NotUnderstood`."""
     found = tuple(_answers(place, line) for place, line in _lines(file))
     if len(found) != requests:
         raise NotUnderstood(
-            f"{file.name} has answers to {len(found)} requests, and there are {requests}",
+            f"{file} has answers to {len(found)} requests, and there are {requests}",
             hint="a line for each request, in the same order",
         )
     return found
@@ -54,7 +55,11 @@ def _answers(place: str, line: str) -> Mapping[int, Any]:
 _FORM = 'such as {"1": {"outputs": [[0.5]]}, "2": {"outputs": [[0.7]]}}, each as `roadstead predict` prints it'
 
 
-def _lines(file: TextIO) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(file, start=1):
+def _lines(file: Path) -> Iterator[tuple[str, str]]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise NotUnderstood(f"{file} is no text in UTF-8: {error}", hint="is it the file that was meant?") from error
+    for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield f"{file.name}:{number}", line
+            yield f"{file}:{number}", line

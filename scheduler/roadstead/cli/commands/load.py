@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import attrs
 import click
@@ -28,7 +28,6 @@ from roadstead.spi.records import RuntimePlugin
 __all__ = ["command"]
 
 _CONNECTIONS = 100
-_FILE = click.File("r", encoding="utf-8")
 _SOURCE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TARGET = click.Path(dir_okay=False, writable=True, path_type=Path)
 
@@ -68,8 +67,8 @@ class _Versions(click.ParamType[frozenset[int]]):
 class _Given:
     """The flags, lengths in milliseconds."""
 
-    requests: TextIO
-    expect: TextIO | None
+    requests: Path
+    expect: Path | None
     versions: frozenset[int]
     tolerance: float
     rate: float | None
@@ -93,8 +92,8 @@ class _Given:
 @click.command("load", cls=Command)
 @common()
 @click.argument("target", metavar="NAME|HOST:PORT")
-@click.option("--requests", type=_FILE, required=True, metavar="FILE", help="What to send: a request on each line.")
-@click.option("--expect", type=_FILE, metavar="FILE", help="The right answers: a line for each request, by version.")
+@click.option("--requests", type=_SOURCE, required=True, metavar="FILE", help="What to send: a request on each line.")
+@click.option("--expect", type=_SOURCE, metavar="FILE", help="The right answers: a line for each request, by version.")
 @click.option("--versions", type=_Versions(), default=frozenset(), help="Versions that may answer, such as 1,2.")
 @click.option("--tolerance", type=click.FloatRange(min=0), default=1e-4, show_default=True, help="Of each number.")
 @click.option("--rate", type=_Rate(), metavar="R[/s]", help="Open loop: so many requests a second.")
@@ -196,6 +195,8 @@ def _runtime(name: str | None) -> Loads:
 
 def _destination(aimed: Aim, given: _Given) -> Destination:
     authority = given.ca.read_bytes() if given.ca is not None else None
+    if authority is not None and b"-----BEGIN CERTIFICATE-----" not in authority:
+        raise NotUnderstood(f"{given.ca} holds no certificate", hint="one in PEM begins with BEGIN CERTIFICATE")
     wanted = given.connections or min(given.concurrency or _CONNECTIONS, MOST_CONNECTIONS)
     return Destination(
         wire=Wire(given.protocol),
