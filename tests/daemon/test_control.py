@@ -80,6 +80,25 @@ def test_deleting_takes_a_declared_deployment_down(running: Daemon) -> None:
     assert until(lambda: not running.deployment().replicas)
 
 
+def test_a_disk_that_is_full_when_a_removal_ends_does_not_end_the_daemon(daemon: Daemon) -> None:
+    """What cannot be forgotten is said, tried again, and forgotten when there is room."""
+    daemon.write(SIMULATED.replace("drain_within: 0s", "drain_within: 2s"))
+    daemon.start()
+    daemon.until_listed(2)
+    daemon.write(SIMULATED.replace("drain_within: 0s", "drain_within: 2s").replace("  minilm:\n", "  other:\n"))
+    until(lambda: daemon.status().deployment("other"))
+    daemon.client.delete("minilm")
+    full = daemon.state.path / ".identity.json.new"
+    full.mkdir()
+    said = until(lambda: [text for text in daemon.health()["problems"] if "identity.json" in text])
+    assert "cannot be written" in said[0]
+
+    full.rmdir()
+
+    until(lambda: [event for event in daemon.events(EventKind.RELEASED) if event.text == "nothing is left of minilm"])
+    until(lambda: not daemon.health()["problems"])
+
+
 def test_why_explains_a_deployment(running: Daemon) -> None:
     """The explanation has the numbers of the deployment."""
     found = running.client.why("minilm")

@@ -74,9 +74,8 @@ class DrivenGateway:
         self._answered = threading.Event()
         self._said: set[str] = set()
         self._worker = Worker(f"gateway-{spec.name}", chore=self._look, pause=self._pause)
+        self._worker.submit(self._watch)
         self._nudge()
-        if isinstance(gateway, WatchesTraffic):
-            gateway.watch(self._nudge)
 
     # ---- from any thread ----
 
@@ -181,6 +180,13 @@ class DrivenGateway:
             return SELDOM.seconds
         quiet = self._clock.monotonic() - self._moved_at
         return min(SELDOM.seconds, max(OFTEN.seconds, quiet / 10))
+
+    def _watch(self) -> None:
+        if isinstance(self._gateway, WatchesTraffic):
+            try:
+                self._gateway.watch(self._nudge)
+            except Exception as error:  # noqa: BLE001  # a stranger's code: it is looked at all the same
+                self._wrong(error)
 
     def _route(self) -> None:
         with self._lock:

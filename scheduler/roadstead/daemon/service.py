@@ -172,8 +172,7 @@ class Service:
         if self._going_down is not None:
             self._is_down(turn)
         else:
-            self._forget_removals(turn)
-            self._let_go()
+            self._tidy_up(turn)
         return bool(turn.outcomes)
 
     def _failed(self, text: str) -> None:
@@ -276,6 +275,15 @@ class Service:
     def _with_occupied(self, fleet: Fleet) -> Fleet:
         last = self.session.reconciler.last
         return with_occupied(fleet, self.session.fleet, last.world if last is not None else None)
+
+    def _tidy_up(self, turn: Turn) -> None:
+        """Forget what nobody needs any more; what cannot be forgotten now is tried again after the next turn."""
+        try:
+            self._forget_removals(turn)
+            self._let_go()
+        except RoadsteadError as error:
+            _LOG.warning("%s", error)
+            self._publish(attrs.evolve(self.view, problems=(*self.view.problems, *_problems_of(error))))
 
     def _forget_removals(self, turn: Turn) -> None:
         """End the removals that are done, so that the same name can come back, and nobody is told of them for ever."""
