@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import secrets
 import threading
 import zlib
@@ -17,14 +18,14 @@ from collections.abc import Callable, Iterator, Mapping
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.errors import Conflict, Forbidden, OutOfCapacity, Rejected, Retryable, Unreachable
+from roadstead.errors import Conflict, Forbidden, OutOfCapacity, Rejected, Retryable, StateError, Unreachable
 from roadstead.model import Template
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.spi.digest import DigestError
 from roadstead.template import canonical, from_canonical
 from roadstead.units import Duration
 from roadstead.world import Group, GroupKey, Node, Phase, Replica, Snapshot, Usage
-from roadstead_backends.local.cgroups import CgroupPlace, remove_place
+from roadstead_backends.local.cgroups import remove_place
 from roadstead_backends.local.devices import DeviceProvider
 from roadstead_backends.local.host import Host
 from roadstead_backends.local.keeper import Keeper
@@ -33,9 +34,11 @@ from roadstead_backends.local.measure import Meter
 from roadstead_backends.local.options import LocalOptions
 from roadstead_backends.local.records import GroupRecord, ReplicaRecord
 from roadstead_backends.local.room import Bound, lacks
-from roadstead_backends.local.store import Lock, Store
+from roadstead_backends.local.root import Root
 
 __all__ = ["LocalBackend"]
+
+_LOG = logging.getLogger(__name__)
 
 _RETRY_MS = 5_000
 _ORDER_OF_GIVING_UP = {Phase.SLOT: 1, Phase.STARTING: 2, Phase.RUNNING: 3}
@@ -49,24 +52,21 @@ class LocalBackend:
         context: BackendContext,
         options: LocalOptions,
         *,
-        store: Store,
-        place: CgroupPlace,
+        root: Root,
         devices: DeviceProvider,
-        locks: tuple[Lock, ...],
     ) -> None:
         self._cluster = context.cluster
         self._fleet = context.fleet
         self._owner_id = context.owner_id
-        self._store = store
-        self._locks = locks
-        self._place = place
+        self._root = root
+        self._store = root.store
         self._devices = devices
         self._guard = threading.RLock()
         self._groups: dict[GroupKey, GroupRecord] = {}
         self._foreign: dict[GroupKey, str] = {}
         self._seen: dict[GroupKey, Group] = {}
-        self._host = Host(options, store.root, place, devices)
-        self._keeper = Keeper(store, self._host)
+        self._host = Host(options, root.store.root, root.place, devices)
+        self._keeper = Keeper(root.store, self._host)
         self._meter = Meter(devices)
         self._load()
 
@@ -185,17 +185,26 @@ class LocalBackend:
     def close(self) -> None:
         """Let go of locks and descriptors; replicas go on serving."""
         if not self._keeper.bound():
-            remove_place(self._place)  # the next daemon makes it again where it then is
+            remove_place(self._root.place)  # the next daemon makes it again where it then is
         self._keeper.close()
         self._devices.close()
-        for lock in self._locks:
-            lock.release()
+        self._root.release()
 
     # ---- how it works ----
 
     def _tend(self) -> None:
+        if not self._root.is_in_place():
+            self._write_again()
         self._keeper.tend()
         self._bury()
+
+    def _write_again(self) -> None:
+        """Write everything anew that somebody removed under us: what runs has not gone with its records."""
+        with self._root.made_again():
+            for record in self._groups.values():
+                self._store.save_group(record)
+            self._keeper.lay_out_again()
+        _LOG.warning("%s was removed while the daemon ran; it was written again", self._store.root)
 
     def _bury(self) -> None:
         """Remove condemned groups whose last replica is gone."""
@@ -317,6 +326,8 @@ class LocalBackend:
             ) from error
         except OSError as error:
             raise Unreachable(f"{error.filename}: {error.strerror}", cluster=self._cluster) from error
+        except StateError as error:
+            raise Unreachable(str(error), cluster=self._cluster, hint=error.hint) from error
 
     @contextlib.contextmanager
     def _translated(self, subject: str) -> Iterator[None]:
@@ -336,6 +347,8 @@ class LocalBackend:
                 hint=hint,
                 after_ms=_RETRY_MS,
             ) from error
+        except StateError as error:
+            raise Unreachable(str(error), cluster=self._cluster, subject=subject, hint=error.hint) from error
 
     def _conflict(self, key: GroupKey, why: str) -> Conflict:
         return Conflict(why, cluster=self._cluster, subject=str(key), hint="observe again")

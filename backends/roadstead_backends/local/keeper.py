@@ -164,12 +164,7 @@ class Keeper:
             host=choose_address(str(self._store.root), replica, {other.host for other in others}),
             cpus=self._host.choose_cpus(kept.template, [other.cpus for other in others]),
         )
-        spec, files = self._host.render(record, kept.template, kept.launch, kept.folder, self._shims.wake_pipe)
-        config = kept.folder / CONFIG_FOLDER
-        make_private_folder(str(config))
-        for file in files:
-            write_whole(str(config / file.name), file.content, durable=False)
-        write_json(str(kept.folder / SPEC_FILE), spec_to_json(spec), durable=True)
+        self._lay_out(kept, record)
         # From here on it is bound: whatever is still to be done, tending does, now or after a crash.
         self._store.save_replica(record)
         kept.record, kept.view = record, None
@@ -198,6 +193,12 @@ class Keeper:
         self._tend(kept)
         self._shims.wake(replica)
 
+    def lay_out_again(self) -> None:
+        """Write every replica's folder anew, where the root was lost."""
+        self._shims.make_pipe_again()
+        for kept in self._kept.values():
+            self._write_again(kept)
+
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` as soon as a shim tells of a change or is lost."""
         self._shims.watch(wake)
@@ -207,6 +208,25 @@ class Keeper:
         self._shims.close()
 
     # ---- how it works ----
+
+    def _lay_out(self, kept: _Kept, record: ReplicaRecord) -> None:
+        """Write all that a replica's shim and its server need to find."""
+        spec, files = self._host.render(record, kept.template, kept.launch, kept.folder, self._shims.wake_pipe)
+        config = kept.folder / CONFIG_FOLDER
+        make_private_folder(str(config))
+        for file in files:
+            write_whole(str(config / file.name), file.content, durable=False)
+        write_json(str(kept.folder / SPEC_FILE), spec_to_json(spec), durable=True)
+
+    def _write_again(self, kept: _Kept) -> None:
+        """Write a replica's folder anew, from what is known of it; its shim adds what it knows."""
+        if kept.record.node is not None:
+            self._lay_out(kept, kept.record)
+        if kept.stopping:
+            grace = kept.template.stop.kill_after.seconds
+            requests.ask_to_stop(str(kept.folder), requests.StopRequest(grace, "it was told to stop before"))
+        self._store.save_replica(kept.record)
+        self._shims.wake(kept.record.id)
 
     def _state(self, kept: _Kept) -> ShimState | None:
         return self._shims.state(kept.record.id, kept.folder) if kept.record.node is not None else None
@@ -218,9 +238,9 @@ class Keeper:
             return
         try:
             if self._shims.is_running(kept.record.id, state):
-                self._restore_limits(kept)
-                kept.trouble = None
+                self._tend_running(kept, state)
                 return
+            kept.trouble = self._shims.complaint(kept.record.id, kept.folder)
             if kept.group is not None:
                 self._host.limit(kept.group, kept.template)
             references = (secret.ref for secret in kept.template.secrets)
@@ -229,6 +249,17 @@ class Keeper:
             kept.trouble = str(error)
         except OSError as error:
             kept.trouble = f"the shim cannot be started: {error}"
+
+    def _tend_running(self, kept: _Kept, state: ShimState | None) -> None:
+        """Give back what a replica with a running shim needs and somebody took away."""
+        self._restore_limits(kept)
+        if state is not None:
+            kept.trouble = None
+        elif self._store.has_replica(kept.record.id):
+            # What it wrote was lost, or it is about to write for the first time.
+            self._shims.wake(kept.record.id)
+        else:
+            self._write_again(kept)
 
     def _restore_limits(self, kept: _Kept) -> None:
         """Make a control group again that somebody removed, and put what runs back into it."""

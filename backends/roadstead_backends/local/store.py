@@ -29,10 +29,20 @@ _REPLICA = "replica.json"
 
 
 class Lock:
-    """A lock that ends with this process, however it ends."""
+    """A lock on a file or folder that ends with this process, however it ends."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
         self._descriptor = descriptor
+
+    def is_in_place(self) -> bool:
+        """Tell whether whoever looks for it by name finds this one: it may have been removed, or replaced."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(self._descriptor)
+        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -45,14 +55,14 @@ def lock_file(path: Path, what: str) -> Lock:
     _take(descriptor, what)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return Lock(descriptor)
+    return Lock(path, descriptor)
 
 
 def lock_folder(path: Path, what: str) -> Lock:
     """Take the lock of a folder in which no file can be made, such as a control group's."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     _take(descriptor, what)
-    return Lock(descriptor)
+    return Lock(path, descriptor)
 
 
 def _take(descriptor: int, what: str) -> None:
@@ -93,23 +103,23 @@ class Store:
         self.root = root
         self._groups = root / "groups"
         self._replicas = root / "replicas"
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Make the folders that are missing; raises :class:`StateError`."""
         try:
-            for folder in (root, self._groups, self._replicas):
+            for folder in (self.root, self._groups, self._replicas):
                 make_private_folder(str(folder))
         except OSError as error:
             raise StateError(
-                f"{error.filename or root}: {error.strerror}", hint="choose another state directory"
+                f"{error.filename or self.root}: {error.strerror}", hint="choose another state directory"
             ) from error
 
     # ---- the cluster ----
 
-    def cluster(self) -> ClusterRecord:
-        """Return the cluster's record, making one the first time."""
-        record = _read(self.root / _CLUSTER, ClusterRecord)
-        if record is None:
-            record = ClusterRecord(id=secrets.token_hex(4))
-            self.save_cluster(record)
-        return record
+    def cluster(self) -> ClusterRecord | None:
+        """Return the cluster's record, ``None`` before it has one."""
+        return _read(self.root / _CLUSTER, ClusterRecord)
 
     def save_cluster(self, record: ClusterRecord) -> None:
         """Write the cluster's record, durably."""
@@ -159,6 +169,10 @@ class Store:
         folder = self.replica_folder(record.id)
         make_private_folder(str(folder))
         write_json(str(folder / _REPLICA), to_wire(record), durable=True)
+
+    def has_replica(self, replica: str) -> bool:
+        """Tell whether a replica's record is there."""
+        return (self.replica_folder(replica) / _REPLICA).exists()
 
     def remove_replica(self, replica: str) -> None:
         """Remove a replica with all that belongs to it; its record goes first, so that half of it is never seen."""

@@ -59,9 +59,16 @@ class BoundedLog:
     def open_for_server(self) -> int:
         """Open the pipe once more, as a server's output; the caller closes it.
 
-        A description of its own, because it has to block, and open for reading too, so that it never breaks.
+        A description of its own, because it has to block, and open for reading too, so that it never breaks. It is not
+        opened by its name, which may be gone.
         """
-        return os.open(self._pipe_path, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{self.pipe}", os.O_RDWR | os.O_CLOEXEC)
+
+    def find_files_again(self) -> None:
+        """Begin a new file where somebody removed the one that is written to."""
+        if self._file is not None and not os.path.exists(self._paths[0]):
+            os.close(self._file)
+            self._file = None
 
     @property
     def trouble(self) -> str | None:

@@ -1,8 +1,13 @@
 """What a shim tells: the phase of its server, and how the last runs ended. Written by the shim alone."""
 
+# Paths are strings here: pathlib would cost every shim another megabyte.
+# ruff: noqa: PTH1, PTH2
+
+import os
 import signal
 from typing import Any, NamedTuple
 
+from roadstead.shim.files import read_json
 from roadstead.shim.identity import ProcessIdentity
 
 STATE_FILE = "state.json"
@@ -108,5 +113,16 @@ def state_from_json(value: dict[str, Any]) -> ShimState:
     known = {name: value[name] for name in ShimState._fields if name in value}
     known["shim"] = None if known.get("shim") is None else ProcessIdentity(**known["shim"])
     known["server"] = None if known.get("server") is None else ProcessIdentity(**known["server"])
-    known["exits"] = tuple(Exit(**ended) for ended in known.get("exits", ()))
+    known["exits"] = tuple(
+        Exit(**{name: ended[name] for name in Exit._fields if name in ended}) for ended in known.get("exits", ())
+    )
     return ShimState(**known)
+
+
+def read_state(directory: str) -> ShimState | None:
+    """Return what the shim of a replica wrote last, or None where that is nothing, or nothing that can be read."""
+    value = read_json(os.path.join(directory, STATE_FILE))
+    try:
+        return None if value is None else state_from_json(value)
+    except (AttributeError, KeyError, TypeError):
+        return None

@@ -20,11 +20,13 @@ from roadstead.shim.backoff import crashes_in_a_row, wait_before
 from roadstead.shim.cgroup import allow_processes, missing, oom_kills, remove
 from roadstead.shim.children import Child, Ended, age, hold, let_go, reap
 from roadstead.shim.files import write_json
+from roadstead.shim.hold import Hold
 from roadstead.shim.identity import identity_of
 from roadstead.shim.listeners import explain_taken, listener_at
 from roadstead.shim.log import BoundedLog
 from roadstead.shim.requests import WAKE, notify, restart_request, stop_request
 from roadstead.shim.secret import SecretError, look_up
+from roadstead.shim.signals import listen_for_signals
 from roadstead.shim.spawn import Program, fork_held
 from roadstead.shim.spec import ShimSpec
 from roadstead.shim.state import (
@@ -61,8 +63,9 @@ class _Ending(NamedTuple):
 class Supervisor:
     """Runs one replica's server. ``directory`` is the replica's folder; the state is that of the last shim, if any."""
 
-    def __init__(self, directory: str, spec: ShimSpec, state: ShimState) -> None:
+    def __init__(self, directory: str, spec: ShimSpec, state: ShimState, hold: Hold) -> None:
         self._directory = directory
+        self._hold = hold
         self._spec = spec
         self._group = spec.limits.cgroup
         self._tree = tree_of(spec.replica, self._group)
@@ -77,7 +80,10 @@ class Supervisor:
         self._save_trouble: str | None = None
         self._state = state._replace(replica=spec.replica, shim=identity_of(os.getpid()), trouble=None)
         self._next_start = time.monotonic() + self._rest_of_wait()
-        self._signals, self._poll = _listen_for_signals(self._log.pipe)
+        self._signals = listen_for_signals()
+        self._poll = select.poll()
+        self._poll.register(self._signals, select.POLLIN)
+        self._poll.register(self._log.pipe, select.POLLIN)
 
     def run(self) -> None:
         """Work until the server is stopped for good, or the shim is told to go."""
@@ -368,8 +374,16 @@ class Supervisor:
             if descriptor == self._log.pipe:
                 self._log.pump()
             elif descriptor == self._signals:
-                self._halt |= signal.SIGTERM in os.read(self._signals, 4096)
+                self._heard(os.read(self._signals, 4096))
         self._log.look_again()
+
+    def _heard(self, signals: bytes) -> None:
+        """Take in signals; who wakes us may have made our folder anew, so that nothing in it is what we last wrote."""
+        self._halt |= signal.SIGTERM in signals
+        if WAKE in signals:
+            self._hold.renew()
+            self._log.find_files_again()
+            self._saved = None
 
     def _next_due(self) -> float | None:
         now = time.monotonic()
@@ -385,20 +399,3 @@ class Supervisor:
         if self._state != self._saved or self._log.trouble is not None:
             due.append(now + _LOOK_AGAIN_EVERY)
         return min(due) if due else None
-
-
-def _listen_for_signals(log_pipe: int) -> tuple[int, select.poll]:
-    """Turn signals into bytes on a pipe, and return its reading end and a poll object over it and the log."""
-    signals, wakeup = os.pipe()
-    os.set_blocking(signals, False)
-    os.set_blocking(wakeup, False)
-    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGTERM, WAKE):
-        signal.signal(number, lambda *_: None)
-    for number in (signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us held `WAKE` back until here
-    poll = select.poll()
-    poll.register(signals, select.POLLIN)
-    poll.register(log_pipe, select.POLLIN)
-    return signals, poll

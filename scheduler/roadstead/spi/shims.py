@@ -19,10 +19,11 @@ from pathlib import Path
 import attrs
 
 from roadstead.shim import launch
-from roadstead.shim.files import PRIVATE_FILE, read_json
+from roadstead.shim.files import PRIVATE_FILE
 from roadstead.shim.identity import open_process
+from roadstead.shim.main import ALREADY_RUNNING
 from roadstead.shim.requests import WAKE
-from roadstead.shim.state import STATE_FILE, ShimState, state_from_json
+from roadstead.shim.state import STATE_FILE, ShimState, read_state
 
 __all__ = ["ERRORS_FILE", "Shims", "secrets_environment", "start_shim"]
 
@@ -72,11 +73,9 @@ class Shims:
         self._children: dict[int, str] = {}
         self._started: dict[str, float] = {}
         self._read: dict[str, _Read] = {}
+        self._ended: dict[str, int] = {}
         self.wake_pipe = root / _WAKE_PIPE
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(self.wake_pipe, PRIVATE_FILE)
-        # Held for writing too, so that the last shim's leaving is not the pipe's end.
-        self._pipe = os.open(self.wake_pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._pipe = _named_pipe(self.wake_pipe)
         self._closing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
         self._epoll.register(self._pipe, select.EPOLLIN)
@@ -94,8 +93,7 @@ class Shims:
         stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._read.get(replica)
         if known is None or known.stamp != stamp:
-            value = read_json(str(folder / STATE_FILE))
-            known = _Read(stamp, None if value is None else state_from_json(value))
+            known = _Read(stamp, read_state(str(folder)))
             self._read[replica] = known
         return known.state
 
@@ -126,6 +124,23 @@ class Shims:
         self._children[pid] = replica
         self._hold(replica, os.pidfd_open(pid))
 
+    def complaint(self, replica: str, folder: Path) -> str | None:
+        """Return why the last shim of a replica could not run, or ``None`` where it could, or was not needed."""
+        status = self._ended.get(replica, 0)
+        if status <= 0 or status == ALREADY_RUNNING:  # a signal says nothing about whether the next one can run
+            return None
+        said = _last_line(folder / ERRORS_FILE)
+        return f"its shim ended with status {status}" + (f": {said}" if said else "")
+
+    def make_pipe_again(self) -> None:
+        """Be there for shims that look for us by name, where somebody removed the name; whoever watches hears of it."""
+        pipe = _named_pipe(self.wake_pipe)
+        # What is registered is the open file and not its number.
+        self._epoll.unregister(self._pipe)
+        os.dup2(pipe, self._pipe, inheritable=False)
+        os.close(pipe)
+        self._epoll.register(self._pipe, select.EPOLLIN)
+
     def wake(self, replica: str) -> None:
         """Tell a shim that there is a request in its folder; one that does not run finds it when it starts."""
         pidfd = self._pidfds.get(replica)
@@ -138,16 +153,17 @@ class Shims:
         self._let_go(replica)
         self._read.pop(replica, None)
         self._started.pop(replica, None)
+        self._ended.pop(replica, None)
 
     def reap(self) -> None:
         """Collect the shims of ours that ended, so that they do not stay as zombies."""
         for pid in tuple(self._children):
             try:
-                ended, _ = os.waitpid(pid, os.WNOHANG)
+                ended, status = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
-                ended = pid  # somebody else in this process collected it
+                ended, status = pid, 0  # somebody else in this process collected it
             if ended:
-                del self._children[pid]
+                self._ended[self._children.pop(pid)] = os.waitstatus_to_exitcode(status)
 
     # ---- who listens ----
 
@@ -190,6 +206,21 @@ class Shims:
         if pidfd is not None:
             self._epoll.unregister(pidfd)
             os.close(pidfd)
+
+
+def _named_pipe(path: Path) -> int:
+    """Make the pipe where it is missing, and open it; for writing too, so that the last writer's leaving is no end."""
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(path, PRIVATE_FILE)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
 
 
 def _has_ended(pidfd: int) -> bool:
