@@ -28,6 +28,9 @@ clusters:
       # memory: 8Gi
       model_roots: [.]            # models only from under these folders
 
+# gateways:                       # one address for each deployment, whatever its replicas do; needs roadstead[gateway]
+#   edge: {{kind: envoy}}           # without one, clients follow `roadstead endpoints NAME --watch`
+
 quotas:                           # what one owner may hold at any moment; every owner stands here
   me: {{}}                          # for example {{cpu: 4, memory: 8Gi}}
 
