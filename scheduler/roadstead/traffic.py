@@ -23,11 +23,14 @@ __all__ = [
     "GatewayView",
     "Latency",
     "Load",
+    "MeanLoad",
     "Passage",
     "RouteLoad",
     "RouteView",
     "Seen",
+    "ServerLoad",
     "Unseen",
+    "mean_load",
 ]
 
 
@@ -109,6 +112,62 @@ class RouteLoad:
 
     total: Load
     endpoints: Mapping[Endpoint, Load] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class ServerLoad:
+    """What one server counted of its own requests for one model, since it started: a second source beside gateways.
+
+    ``ok`` and ``failed`` are requests that ended. ``latency`` is the sum of how long the ok ones took, in milliseconds,
+    and may be off by ``step``, since not every server says all its digits.
+    """
+
+    ok: int
+    failed: int
+    latency: float
+    step: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class MeanLoad:
+    """What one server had to do on average between two readings; rates are per second, ``latency`` in milliseconds.
+
+    ``in_flight`` and ``latency`` leave out requests that failed, and are ``None`` where the readings are too coarse to
+    tell; ``latency`` also where no request ended well.
+    """
+
+    rate: float
+    error_rate: float
+    latency: float | None
+    in_flight: float | None
+
+
+_COARSE = 0.1
+"""The part of a difference by which it may be off and still says something."""
+
+
+def mean_load(before: ServerLoad, after: ServerLoad, *, seconds: float) -> MeanLoad | None:
+    """Return the load of a server between two readings of it, ``seconds`` apart; ``None`` where it started in between.
+
+    As many requests are in flight on average as seconds are spent by them all in a second (Little's law). A request
+    counts when it ends: over times shorter than a request takes, this says little.
+
+    >>> before, after = (ServerLoad(ok=ok, failed=0, latency=ms) for ok, ms in ((100, 5_000), (200, 15_000)))
+    >>> mean_load(before, after, seconds=5)
+    MeanLoad(rate=20.0, error_rate=0.0, latency=100.0, in_flight=2.0)
+    """
+    ok, failed = after.ok - before.ok, after.failed - before.failed
+    latency = after.latency - before.latency
+    step = before.step + after.step
+    if seconds <= 0 or ok < 0 or failed < 0 or latency < -step:
+        return None
+    told = step <= _COARSE * latency
+    return MeanLoad(
+        rate=(ok + failed) / seconds,
+        error_rate=failed / seconds,
+        latency=latency / ok if ok and told else None,
+        in_flight=latency / (1000 * seconds) if told else 0.0 if not ok else None,
+    )
 
 
 _NO_ROUTES: Mapping[str, RouteView] = MappingProxyType({})

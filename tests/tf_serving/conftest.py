@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -84,6 +85,11 @@ class Running:
         """Wait until exactly these versions are in exactly these states."""
         until(lambda: self.ended() or self.states(model) == states, what=f"{states} of {model}; {self.text()}")
         assert states == self.states(model)
+
+    def listens(self, port: int) -> bool:
+        """Whether a port is open."""
+        with socket.socket() as probe:
+            return probe.connect_ex((self.host, port)) == 0
 
     def ended(self) -> bool:
         """Whether the process is gone."""
@@ -211,13 +217,13 @@ def written(launch: Launch, folder: Path, model: Path, host: str) -> list[str]:
     return [expanded(argument) for argument in launch.args]
 
 
-def launched(start: Start, folder: Path, template: Template) -> tuple[Running, Server]:
-    """Start a server just as the runtime says."""
+def launched(start: Start, folder: Path, template: Template, *flags: str) -> tuple[Running, Server]:
+    """Start a server just as the runtime says, but for what the flags say otherwise."""
     host = own_address()
     config = folder / "config"
     config.mkdir()
     arguments = written(TfServing().launch(template), config, Path(template.model.source), host)
-    running = start(*arguments, host=host)
+    running = start(*arguments, *flags, host=host)
     return running, Server(
         endpoint=Endpoint(host=host, grpc=8500, rest=8501), template=template, incarnation=str(running.process.pid)
     )

@@ -223,6 +223,18 @@ def test_a_server_that_is_not_there_is_unknown() -> None:
     runtime.close()
 
 
+def test_a_server_that_is_late_over_grpc_is_asked_over_rest(start: Start, tmp_path: Path) -> None:
+    """Calls over gRPC stand in line with predictions: one that waits too long is no sign that the model is gone."""
+    half_plus(2, tmp_path / "half" / "1")
+    template = _template(tmp_path / "half")
+    running, server = launched(start, tmp_path, template, "--port=0")
+    until(lambda: running.listens(8501), what=running.text())
+    runtime = TfServing()
+    with socket.create_server((running.host, 8500)):  # takes connections and says nothing
+        until(lambda: runtime.probe(server, timeout=Duration(2_000)).status is ModelStatus.AVAILABLE, what="a state")
+    runtime.close()
+
+
 def test_naming_the_plugin_imports_no_client() -> None:
     """Registering the runtime, checking and launching need neither gRPC nor numpy nor TensorFlow's messages."""
     script = (

@@ -16,15 +16,16 @@ left as it is.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
 from roadstead.model import Template
+from roadstead.traffic import ServerLoad
 from roadstead.units import Duration
 from roadstead.world import Endpoint, ModelState
 
-__all__ = ["Check", "ConfigFile", "Launch", "Program", "Runtime", "Server"]
+__all__ = ["Check", "ConfigFile", "Launch", "MeasuresLoad", "Program", "Runtime", "Server"]
 
 
 @attrs.frozen
@@ -111,3 +112,14 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Close every connection."""
+
+
+@runtime_checkable
+class MeasuresLoad(Protocol):
+    """A runtime whose servers count their own requests: what is known of the load where no gateway measures it."""
+
+    def load(self, server: Server, *, timeout: Duration) -> ServerLoad | None:
+        """Return what the server counted for the template's model since it started; ``None`` where it does not say.
+
+        Never raises for what a server may do. Called from several threads.
+        """

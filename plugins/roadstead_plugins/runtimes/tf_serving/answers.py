@@ -20,9 +20,10 @@ class VersionState:
 
 @attrs.frozen
 class NoAnswer:
-    """The server did not answer, or not as one of ours would; ``text`` says how."""
+    """The server did not answer, or not as one of ours would; ``text`` says how. ``late``: the time was over."""
 
     text: str
+    late: bool = False
 
 
 Answer = tuple[VersionState, ...] | NoAnswer

@@ -23,7 +23,7 @@ __all__ = ["Channels", "serve", "versions"]
 _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),  # replicas are where we put them, never behind a proxy
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # how long an attempt may take: a server without CPU at the moment is slow
     ("grpc.max_reconnect_backoff_ms", 1000),  # two minutes by default: a server would be up and not be seen
 )
 _KEPT: Final = 256
@@ -68,7 +68,9 @@ def versions(channel: grpc.Channel, name: str, *, timeout: float) -> Answer:
     try:
         response = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=timeout)
     except grpc.RpcError as error:
-        return () if error.code() is grpc.StatusCode.NOT_FOUND else NoAnswer(_text(error))
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return ()
+        return NoAnswer(_text(error), late=error.code() is grpc.StatusCode.DEADLINE_EXCEEDED)
     except ValueError as error:  # the channel was closed under the call: too many servers, or this one was replaced
         return NoAnswer(str(error))
     return tuple(_state(entry) for entry in response.model_version_status)

@@ -157,7 +157,10 @@ def model_config(template: Template) -> str:
     )
 
 
-_MONITORING_TEXT: Final = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
+METRICS_PATH: Final = "/monitoring/prometheus/metrics"
+"""Where a server tells its metrics, over REST."""
+
+_MONITORING_TEXT: Final = f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}\n'
 
 
 def batching_parameters(batching: BatchingSpec) -> str:

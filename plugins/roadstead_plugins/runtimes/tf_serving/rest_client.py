@@ -11,7 +11,7 @@ from urllib.parse import quote
 from roadstead.world import Endpoint
 from roadstead_plugins.runtimes.tf_serving.answers import Answer, NoAnswer, VersionState
 
-__all__ = ["canary", "versions"]
+__all__ = ["canary", "text_at", "versions"]
 
 
 def versions(endpoint: Endpoint, name: str, *, timeout: float) -> Answer:
@@ -45,6 +45,15 @@ def canary(endpoint: Endpoint, name: str, version: int, body: str, *, timeout: f
     except (OSError, http.client.HTTPException) as error:
         return NoAnswer(f"the canary got no answer: {_why(error)}")
     return "" if status == 200 else f"the canary was answered {status}: {_error_text(answer)}"
+
+
+def text_at(endpoint: Endpoint, path: str, *, timeout: float) -> str | None:
+    """Return what a server shows at a path, or ``None`` where there is no answer, or none of that."""
+    try:
+        status, body = _call(endpoint, "GET", path, None, timeout)
+    except (OSError, http.client.HTTPException):
+        return None
+    return body.decode(errors="replace") if status == 200 else None
 
 
 def _call(endpoint: Endpoint, method: str, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes]:

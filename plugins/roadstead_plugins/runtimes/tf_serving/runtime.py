@@ -13,10 +13,12 @@ from roadstead.errors import RoadsteadError
 from roadstead.model import Template
 from roadstead.spi.load import Caller, Destination, NotConnected, Wire, Work
 from roadstead.spi.runtime import Launch, Server
+from roadstead.traffic import ServerLoad
 from roadstead.units import Duration
 from roadstead.world import ModelState, ModelStatus
 from roadstead_plugins.runtimes.tf_serving import launch, rest_client
 from roadstead_plugins.runtimes.tf_serving.answers import Answer, NoAnswer, verdict
+from roadstead_plugins.runtimes.tf_serving.metrics_page import server_load
 from roadstead_plugins.runtimes.tf_serving.reloading import NotReloaded, Steps
 
 if TYPE_CHECKING:
@@ -72,8 +74,13 @@ class TfServing:
         name = server.template.model.name
         if server.endpoint.grpc is not None and self._grpc is not None:
             channel = self._channel_to(server, self._grpc)
-            answer: Answer = self._grpc.versions(channel, name, timeout=timeout)
-            return answer
+            # Over gRPC a question stands in line with all the predictions; over REST it overtakes those of gRPC. A
+            # server that has too much to do is not one that is gone.
+            other_way = server.endpoint.rest is not None
+            answer: Answer = self._grpc.versions(channel, name, timeout=timeout / 2 if other_way else timeout)
+            if not (other_way and isinstance(answer, NoAnswer) and answer.late):
+                return answer
+            timeout /= 2
         if server.endpoint.rest is not None:
             return rest_client.versions(server.endpoint, name, timeout=timeout)
         return NoAnswer("the server has no REST port, and gRPC is not installed; install roadstead[tf-serving]")
@@ -117,6 +124,13 @@ class TfServing:
                 f"version {version} of {model.name} at {server.endpoint.host} did not become available: {error}",
                 hint=f"is there a folder {model.source}/{version} with a SavedModel in it?",
             ) from error
+
+    def load(self, server: Server, *, timeout: Duration) -> ServerLoad | None:
+        """Return what the server's metrics say of the template's model; ``None`` without a page of metrics."""
+        if server.endpoint.rest is None:
+            return None
+        page = rest_client.text_at(server.endpoint, launch.METRICS_PATH, timeout=timeout.seconds)
+        return server_load(page, server.template.model.name) if page is not None else None
 
     def caller(self, destination: Destination, work: Work) -> Caller:
         """Return what puts servers under load."""

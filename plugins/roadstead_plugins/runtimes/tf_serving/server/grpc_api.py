@@ -71,6 +71,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         except ServingError as error:
             self.metrics.request(name, error.code)
             await abort(context, error)
+        except asyncio.CancelledError:  # the client gave up, or its time was over
+            self.metrics.request(name, Code.CANCELLED)
+            raise
         self.metrics.request(name, Code.OK)
         seconds = asyncio.get_running_loop().time() - started
         self.metrics.succeeded(name, api="Predict", entrypoint="GRPC", seconds=seconds)

@@ -3,7 +3,7 @@
 Written here and not with ``prometheus-client``, which appends ``_total`` to every counter; TensorFlow Serving's have no
 such ending. Names and buckets are those of ``servables/tensorflow/util.cc``, ``batching/batching_session.cc`` and
 TensorFlow's ``cc/saved_model/loader.cc``; the format that of ``util/prometheus_exporter.cc``. As there, latency counts
-only requests that succeeded, and is in microseconds.
+only requests that succeeded, and is in microseconds. Sums have all their digits here; TensorFlow Serving writes six.
 """
 
 from bisect import bisect_right
@@ -66,7 +66,7 @@ class Histogram:
             for bound, count in zip((*(f"{bound:g}" for bound in self.bounds), "+Inf"), counts, strict=True):
                 total += count
                 yield f'{self.name}_bucket{{{labels}{comma}le="{bound}"}} {total}'
-            yield f"{self.name}_sum{{{labels}}} {self.sums[values]:g}"
+            yield f"{self.name}_sum{{{labels}}} {self.sums[values]:.15g}"
             yield f"{self.name}_count{{{labels}}} {total}"
 
 

@@ -99,6 +99,9 @@ class RestApi:
         except ServingError as error:
             self.metrics.request(target.name, error.code)
             raise
+        except asyncio.CancelledError:  # our own time limit
+            self.metrics.request(target.name, Code.DEADLINE_EXCEEDED)
+            raise
         self.metrics.request(target.name, Code.OK)
         seconds = asyncio.get_running_loop().time() - started
         self.metrics.succeeded(target.name, api=method, entrypoint="REST", seconds=seconds)
