@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -295,18 +297,71 @@ class TestReasons:
 
 
 class TestUnseen:
-    """When the root cannot be looked at."""
+    """When the root is lost, or cannot be looked at."""
 
-    def test_a_root_that_is_gone_is_unreachable(self, open_cluster: OpenCluster, template: Template) -> None:
-        """Not an empty cluster: what runs there still runs."""
+    def test_a_root_that_is_gone_is_written_again(self, open_cluster: OpenCluster, template: Template) -> None:
+        """Not an empty cluster: what runs there still runs, and the next daemon finds it in the new root."""
+        cluster = open_cluster()
+        (replica,) = serve(cluster, order_of(template))
+        pid = pid_of(replica)
+        cluster.root.rename(cluster.root.with_name("aside"))
+
+        assert [replica.id] == [one.id for one in group_of(cluster).replicas]
+        until((cluster.root / "replicas" / replica.id / "state.json").exists)
+        cluster.backend.close()
+        cluster.backend = cluster.open()
+        assert [(replica.id, Phase.RUNNING)] == [(one.id, one.phase) for one in group_of(cluster).replicas]
+        assert pid == pid_of(replica)
+
+    def test_a_root_that_comes_back_is_used_again(self, open_cluster: OpenCluster, template: Template) -> None:
+        """As when its disk was away for a while; what was done meanwhile is written there too."""
         cluster = open_cluster()
         cluster.backend.apply(order_of(template), 1, expect=ABSENT)
         aside = cluster.root.with_name("aside")
         cluster.root.rename(aside)
-        with pytest.raises(Unreachable, match="No such file or directory"):
+        version = group_of(cluster).version
+        cluster.backend.apply(order_of(template), 2, expect=Expect(version))
+        shutil.rmtree(cluster.root)
+        aside.rename(cluster.root)
+
+        assert 2 == len(group_of(cluster).replicas)
+        cluster.backend.close()
+        cluster.backend = cluster.open()
+        assert 2 == len(group_of(cluster).replicas)
+
+    def test_a_root_that_cannot_be_made_again_is_unreachable(
+        self, open_cluster: OpenCluster, template: Template
+    ) -> None:
+        """Half of the truth is none."""
+        cluster = open_cluster()
+        cluster.backend.apply(order_of(template), 1, expect=ABSENT)
+        aside = cluster.root.with_name("aside")
+        cluster.root.rename(aside)
+        cluster.root.write_text("not a folder")
+        with pytest.raises(Unreachable, match="Not a directory"):
             cluster.backend.observe()
+        cluster.root.unlink()
         aside.rename(cluster.root)
         assert 1 == len(group_of(cluster).replicas)
+
+    def test_somebody_else_s_root_in_its_place_is_left_alone(
+        self, open_cluster: OpenCluster, template: Template
+    ) -> None:
+        """A folder with another cluster's records is not written into, whoever put it there."""
+        cluster = open_cluster()
+        cluster.backend.apply(order_of(template), 1, expect=ABSENT)
+        aside = cluster.root.with_name("aside")
+        cluster.root.rename(aside)
+        cluster.root.mkdir()
+        other = {**json.loads((aside / "cluster.json").read_text()), "id": "0badcafe"}
+        (cluster.root / "cluster.json").write_text(json.dumps(other))
+
+        with pytest.raises(Unreachable, match="was replaced by another cluster's records"):
+            cluster.backend.observe()
+        assert other == json.loads((cluster.root / "cluster.json").read_text())
+        assert [] == [*(cluster.root / "groups").iterdir(), *(cluster.root / "replicas").iterdir()]
+        shutil.rmtree(cluster.root)
+        aside.rename(cluster.root)
 
 
 class TestSafety:
