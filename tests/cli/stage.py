@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from rich.console import Console, RenderableType
 
+from roadstead.act.addresses import assigned
 from roadstead.decide.planner import plan
 from roadstead.decide.report import (
     DeploymentStatus,
@@ -25,18 +26,24 @@ from roadstead.model import (
     ClusterSpec,
     Deployment,
     Fleet,
+    GatewaySpec,
     ModelSpec,
     Quota,
     Resources,
     RolloutSpec,
     RuntimeSpec,
     StopSpec,
+    Strategy,
     Template,
+    Via,
 )
 from roadstead.plans import Plan
 from roadstead.spi.host import PluginHost
 from roadstead.template import target
 from roadstead.testing.driving import Drive
+from roadstead.testing.gateway import SimulatedGateway
+from roadstead.testing.proxy import Answer, Proxy
+from roadstead.traffic import Endpoint, GatewayView, Latency, RouteLoad, RouteView
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Node, World
 from roadstead_backends.simulated.clock import VirtualClock
@@ -44,7 +51,7 @@ from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.network import Network, SimulatedRuntime
 from roadstead_backends.simulated.servers import Timings
 
-__all__ = ["DAEMON", "OWNER_ID", "Stage", "declared", "fleet_of", "rendered"]
+__all__ = ["DAEMON", "EDGE", "OWNER_ID", "Stage", "behind", "declared", "fleet_of", "reloading", "rendered"]
 
 OWNER_ID = "0123456789abcdef"
 DAEMON = Service(
@@ -59,6 +66,10 @@ DAEMON = Service(
 )
 _GI = 1024**3
 _TIMINGS = Timings(start=Duration(1_000), load=Duration(2_000), stop=Duration(3_000))
+
+
+EDGE = GatewaySpec(name="edge", kind="envoy", address="127.0.0.1", first_port=18000, last_port=18099, options=None)
+LATENCY = Latency(p50=4.21, p90=17.3, p99=1210.0)
 
 
 def declared(
@@ -81,6 +92,13 @@ def declared(
     )
 
 
+def reloading(version: int) -> Deployment:
+    """Return a deployment whose two replicas change their version in place."""
+    one = declared(version=version)
+    targets = tuple(target("here", its.template, reloads=True) for its in one.targets)
+    return attrs.evolve(one, targets=targets, rollout=attrs.evolve(one.rollout, strategy=Strategy.RELOAD))
+
+
 def fleet_of(*deployments: Deployment, quotas: Mapping[str, Quota] | None = None) -> Fleet:
     """Return a fleet on one simulated cluster."""
     return Fleet(
@@ -92,8 +110,41 @@ def fleet_of(*deployments: Deployment, quotas: Mapping[str, Quota] | None = None
     )
 
 
+def behind(*deployments: Deployment, spec: GatewaySpec = EDGE, port: int | None = None) -> Fleet:
+    """Return a fleet whose deployments are behind a gateway, the first of them at ``port`` if that is given."""
+    via = [Via(gateway=spec.name, port=port), *(Via(gateway=spec.name) for _ in deployments[1:])]
+    fleet = fleet_of(*(attrs.evolve(one, via=its) for one, its in zip(deployments, via, strict=True)))
+    routed = attrs.evolve(fleet, gateways={spec.name: spec})
+    return attrs.evolve(routed, addresses=assigned(routed, {}).addresses)
+
+
+class Measured(SimulatedGateway):
+    """A simulated gateway with a clock: 60 requests per second for each replica, one in a hundred of them an error."""
+
+    def view(self) -> GatewayView:
+        """Return what the proxy does now, with what it measures."""
+        view = super().view()
+        loads = {name: _measured(view.routes[name], load) for name, load in view.loads.items()}
+        return attrs.evolve(view, loads=loads)
+
+
+def _measured(route: RouteView, load: RouteLoad) -> RouteLoad:
+    serving = {endpoint for endpoint, passage in route.passages.items() if passage.serving}
+    endpoints = {
+        endpoint: attrs.evolve(one, rate=60.5, error_rate=0.6) if endpoint in serving else one
+        for endpoint, one in load.endpoints.items()
+    }
+    count = len(serving)
+    latency = LATENCY if count else None
+    total = attrs.evolve(load.total, rate=60.5 * count, error_rate=0.6 * count, latency=latency)
+    return RouteLoad(total=total, endpoints=endpoints)
+
+
 class Stage:
-    """A cluster of ``nodes`` nodes with two cores and 4Gi each, and the loop that drives ``fleet`` on it."""
+    """A cluster of ``nodes`` nodes with two cores and 4Gi each, and the loop that drives ``fleet`` on it.
+
+    Where the fleet names gateways, ``proxy`` is what is in the only one of them.
+    """
 
     def __init__(self, fleet: Fleet, *, nodes: int = 2) -> None:
         self.clock = VirtualClock()
@@ -102,8 +153,10 @@ class Stage:
         self.cluster = SimulatedCluster(
             "here", owner_id=OWNER_ID, nodes=machines, clock=self.clock, network=network, timings=_TIMINGS
         )
+        self.proxy = Proxy(now=self.clock.now, answers=lambda endpoint: _answer(network, endpoint))
         self.drive = Drive(
             fleet=fleet,
+            gateways={name: Measured(self.proxy, name) for name in fleet.gateways},
             clusters={"here": self.cluster},
             runtimes={"simulated": SimulatedRuntime(network)},
             policies=PluginHost.installed().placement_policies(),
@@ -151,6 +204,11 @@ class Stage:
         """Return why a deployment is as it is now."""
         world, plan = self.look()
         return explanation(self.deployment(name), world, plan, self.clock.now())
+
+
+def _answer(network: Network, endpoint: Endpoint) -> Answer | None:
+    state = network.ask(endpoint, 1)
+    return Answer(state.incarnation) if state is not None else None
 
 
 def rendered(view: RenderableType, width: int) -> str:

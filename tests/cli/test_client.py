@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -226,6 +227,13 @@ def test_a_daemon_that_dies_in_the_middle_is_told_as_that(daemon: Daemon) -> Non
     daemon.streams["/v1/events"] = lambda send: send(b'{"half')
     with pytest.raises(NoDaemon):
         list(daemon.client.events(since=0, follow=False, deployment=None))
+
+
+def test_the_process_behind_a_socket_is_known_without_understanding_it(daemon: Daemon, tmp_path: Path) -> None:
+    """A daemon of another release can still be waited for until it is gone; where nobody listens there is none."""
+    daemon.says("/v1/status", {"of": "another release"})
+    assert os.getpid() == daemon.client.pid()
+    assert None is Client(tmp_path / "nobody.sock").pid()
 
 
 def test_somebody_elses_socket_is_said_to_be_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import attrs
 import click
 import pytest
 
-from roadstead.cli.errors import CannotBePlaced, RolledBack, RolloutFailed, TimedOut
+from roadstead.cli.errors import CannotBePlaced, NotReached, RolledBack, RolloutFailed, TimedOut
 from roadstead.cli.exits import Exit
 from roadstead.cli.follow import Within, follow
 from roadstead.cli.screen import Screen
@@ -17,7 +17,7 @@ from roadstead.decide.report import FleetStatus, RolloutState
 from roadstead.model import Quota
 from roadstead.units import Cpus
 from roadstead_backends.simulated.faults import ModelFault
-from tests.cli.stage import DAEMON, Stage, declared, fleet_of
+from tests.cli.stage import DAEMON, Stage, behind, declared, fleet_of
 
 AT_ONCE = Within(timeout_ms=60_000, every=0.0)
 
@@ -89,6 +89,34 @@ def test_a_first_revision_that_fails_ends_with_1(screen: Screen) -> None:
     with pytest.raises(RolloutFailed) as error:
         follow(screen, Turning(stage), ("minilm",), AT_ONCE)
     assert Exit.ERROR == error.value.exit_code
+
+
+def test_an_address_that_is_not_served_ends_with_69_and_the_gateways_words(screen: Screen) -> None:
+    """Once it has been so for ten seconds: a port takes a moment to be opened."""
+    stage = Stage(behind(declared()))
+    stage.proxy.faults.problems["minilm"] = "address already in use"
+    asked = Turning(stage)
+    with pytest.raises(NotReached, match=r"minilm: its replicas are ready") as error:
+        follow(screen, asked, ("minilm",), AT_ONCE)
+    assert Exit.UNREACHABLE == error.value.exit_code
+    assert "does not serve port 18000: address already in use" in str(error.value)
+    assert "gateway.port" in (error.value.hint or "")
+    assert asked.asked > 10
+
+
+def test_an_address_that_is_opened_late_is_waited_for(screen: Screen) -> None:
+    """What the gateway said in between is forgotten."""
+    stage = Stage(behind(declared()))
+    stage.proxy.faults.problems["minilm"] = "not opened yet"
+    asked = Turning(stage)
+
+    class Opening:
+        def status(self) -> FleetStatus:
+            if asked.asked == 12:
+                stage.proxy.faults.clear()
+            return asked.status()
+
+    follow(screen, Opening(), ("minilm",), AT_ONCE)
 
 
 def test_time_that_is_over_ends_with_4_and_says_what_goes_on(screen: Screen) -> None:

@@ -96,6 +96,7 @@ def test_a_settled_fleet_is_done() -> None:
         ConditionName.PLACED: True,
         ConditionName.PROGRESSING: False,
         ConditionName.DEGRADED: False,
+        ConditionName.ROUTED: True,
     } == conditions
     assert Verdict.DONE is verdict(status, ("minilm", "other"))
 
@@ -137,7 +138,7 @@ def test_a_deployment_that_vanished_from_the_file_is_an_orphan_until_confirmed()
     stage.until(settled)
     stage.drive.fleet = fleet_of()
     (orphan,) = stage.turn().orphans
-    assert ("minilm", ("here",), 2, False) == attrs.astuple(orphan)
+    assert ("minilm", ("here",), 2, None, False) == attrs.astuple(orphan)
     stage.drive.fleet = attrs.evolve(fleet_of(), intents=Intents(remove=(RemoveIntent(deployment="minilm"),)))
     assert [True] == [one.removing for one in stage.turn().orphans]
     stage.until(lambda status: verdict(status, ("minilm",)) is Verdict.DONE)

@@ -15,14 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import RenderableType
 
+from roadstead.cli.text.endpoints import endpoints_view
 from roadstead.cli.text.plan import plan_view_text
-from roadstead.cli.text.status import changes, endpoint_table, progress_table, status_view
+from roadstead.cli.text.status import changes, progress_table, status_view
 from roadstead.cli.text.why import explanation_view
 from roadstead.cli.text.words import age, rough
-from roadstead.decide.report import FleetStatus, RolloutState
+from roadstead.decide.report import FleetStatus, Life, RolloutState, Way
 from roadstead.model import Intents, Quota, RemoveIntent, ScaleIntent
 from roadstead.units import Cpus, Duration, Memory
-from tests.cli.stage import DAEMON, Stage, declared, fleet_of, rendered
+from roadstead_backends.simulated.faults import ModelFault
+from tests.cli.stage import DAEMON, Stage, behind, declared, fleet_of, reloading, rendered
 
 GOLDEN = Path(__file__).parent / "golden"
 GI = 1024**3
@@ -110,6 +112,81 @@ def nobody() -> RenderableType:
     return status_view(running().status(attrs.evolve(DAEMON, daemon=None, started_at=None)))
 
 
+def routed() -> Stage:
+    """Two deployments behind a gateway, settled, with a request in flight."""
+    stage = Stage(behind(declared(), declared("translate", replicas=1, cpu=Cpus(1_000))))
+    stage.until(settled)
+    for _ in range(20):
+        stage.turn()
+    stage.proxy.send("minilm", 3_600_000)
+    return stage
+
+
+def draining() -> Stage:
+    """A rollout behind a gateway: one replica is out, with requests in flight."""
+    stage = routed()
+    for _ in range(10):
+        stage.proxy.send("minilm", 3_600_000)
+    stage.drive.fleet = behind(declared(version=2), declared("translate", replicas=1, cpu=Cpus(1_000)))
+    stage.until(lambda one: Life.DRAINING in [two.life for two in one.deployments[0].replicas])
+    return stage
+
+
+def silent_gateway() -> Stage:
+    """A gateway that does not answer any more."""
+    stage = routed()
+    stage.proxy.faults.mute = True
+    stage.turn()
+    return stage
+
+
+def refused() -> Stage:
+    """A gateway that refuses the newest table in the middle of a rollout, and has a port less than it should."""
+    stage = routed()
+    stage.proxy.faults.refused = {"minilm"}
+    stage.proxy.faults.problems["translate"] = "cannot bind '127.0.0.1:18001': Address already in use"
+    stage.drive.fleet = behind(declared(version=2), declared("translate", replicas=1, cpu=Cpus(1_000)))
+    stage.until(lambda one: Way.OFFERED in [two.way for two in one.deployments[0].replicas])
+    return stage
+
+
+def shunned() -> Stage:
+    """A gateway that sees one of two replicas unhealthy."""
+    stage = routed()
+    endpoint = stage.look()[0].shards["minilm"].members[0].replica.endpoint
+    assert endpoint is not None
+    stage.proxy.faults.unhealthy = {endpoint}
+    stage.turn()
+    return stage
+
+
+def moved() -> Stage:
+    """One deployment gets another port, and one has no gateway any more."""
+    stage = routed()
+    fleet = behind(declared(), declared("translate", replicas=1, cpu=Cpus(1_000)), port=18042)
+    alone = attrs.evolve(fleet.deployments["translate"], via=None)
+    stage.drive.fleet = attrs.evolve(fleet, deployments={**fleet.deployments, "translate": alone})
+    return stage
+
+
+def in_place() -> Stage:
+    """Two replicas that load another version in place; the first cannot."""
+    stage = Stage(fleet_of(reloading(1)))
+    stage.drive.usage = stage.cluster.usage
+    stage.until(settled)
+    stage.cluster.faults.models["/models/minilm/2"] = ModelFault.FAILS
+    stage.drive.fleet = fleet_of(reloading(2))
+    return stage
+
+
+def not_loaded() -> Stage:
+    """One replica was told to load another version in place, and could not."""
+    stage = in_place()
+    for _ in range(4):
+        stage.turn()
+    return stage
+
+
 SCENES: dict[str, Callable[[], RenderableType]] = {
     "status": lambda: status_view(running().status()),
     "status-verbose": lambda: status_view(running().status(), verbose=True),
@@ -121,12 +198,31 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "status-commanded": lambda: status_view(commanded().turn()),
     "status-without-daemon": nobody,
     "progress": lambda: progress_table(over_the_quota().status().deployments),
-    "endpoints": lambda: endpoint_table(running().status(), None),
+    "endpoints": lambda: endpoints_view(running().status().deployments),
     "plan-nothing": lambda: plan_view_text(running().plan()),
     "plan-create": lambda: plan_view_text(Stage(fleet_of(declared())).plan(), verbose=True),
     "plan-replace": lambda: plan_view_text(half_updated().plan()),
     "plan-over-quota": lambda: plan_view_text(over_the_quota().plan(), verbose=True),
     "plan-delete": lambda: plan_view_text(commanded().plan(), verbose=True),
+    "plan-routed": lambda: plan_view_text(
+        Stage(behind(declared(), declared("translate", replicas=1))).plan(), verbose=True
+    ),
+    "plan-moved": lambda: plan_view_text(moved().plan(), verbose=True),
+    "plan-in-place": lambda: plan_view_text(in_place().plan(), verbose=True),
+    "plan-refused": lambda: plan_view_text(refused().plan(), verbose=True),
+    "status-routed": lambda: status_view(routed().status()),
+    "status-draining": lambda: status_view(draining().status()),
+    "status-silent-gateway": lambda: status_view(silent_gateway().status()),
+    "status-refused": lambda: status_view(refused().status()),
+    "status-shunned": lambda: status_view(shunned().status()),
+    "status-not-loaded": lambda: status_view(not_loaded().status()),
+    "endpoints-routed": lambda: endpoints_view(routed().status().deployments),
+    "endpoints-replicas": lambda: endpoints_view(routed().status().deployments, replicas=True),
+    "why-draining": lambda: explanation_view(draining().why()),
+    "why-silent-gateway": lambda: explanation_view(silent_gateway().why()),
+    "why-refused": lambda: explanation_view(refused().why()),
+    "why-port-taken": lambda: explanation_view(refused().why("translate")),
+    "why-shunned": lambda: explanation_view(shunned().why()),
     "why-settled": lambda: explanation_view(running().why()),
     "why-over-quota": lambda: explanation_view(over_the_quota().why()),
     "why-out-of-memory": lambda: explanation_view(out_of_memory().why()),
@@ -149,6 +245,16 @@ def test_a_scene_looks_as_it_did(scene: str, width: int) -> None:
 def test_no_line_is_longer_than_the_screen(scene: str, width: int) -> None:
     """Long words go on below; nothing is cut and nothing runs over."""
     assert all(len(line) <= width for line in rendered(SCENES[scene](), width).splitlines())
+
+
+def test_a_hundred_columns_hold_the_load_of_each_replica() -> None:
+    """With names as long as these no line is folded; what does not fit there is where replicas answer."""
+    text = rendered(status_view(routed().status()), 100)
+    (heads,) = [line for line in text.splitlines() if line.startswith("REPLICA")]
+    assert ["REPLICA", "LIFE", "NODE", "CPU", "MEMORY", "REQ/S", "ERR/S", "IN", "FLIGHT", "RESTARTS", "AGE"] == (
+        heads.split()
+    )
+    assert 3 == sum(line.startswith("here.") and "listed" in line for line in text.splitlines())
 
 
 def test_nothing_is_cut_on_a_narrow_screen() -> None:
@@ -177,6 +283,20 @@ def test_off_a_terminal_each_change_is_one_line() -> None:
         line for line in lines if "->" in line or "settled" in line
     ]
     assert [] == changes(statuses[-1], statuses[-1])
+
+
+def test_off_a_terminal_it_is_told_when_a_gateway_falls_silent_and_comes_back() -> None:
+    """A line for each, and none while it stays as it is."""
+    stage = routed()
+    fine = stage.turn()
+    stage.proxy.faults.mute = True
+    silent, later = stage.turn(), stage.turn()
+    stage.proxy.faults.clear()
+    back = stage.turn()
+    assert [line for line in changes(fine, silent) if line.startswith("gateway edge: does not answer since")]
+    assert "minilm: held, ?/2 serving" in changes(fine, silent)
+    assert [] == changes(silent, later)
+    assert "gateway edge: up to date" in changes(later, back)
 
 
 @pytest.mark.parametrize(
