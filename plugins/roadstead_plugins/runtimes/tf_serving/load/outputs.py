@@ -90,8 +90,12 @@ def _difference(name: str, found: NDArray[Any], expected: NDArray[Any], toleranc
         return f"{name} has shape {list(found.shape)}, not {list(expected.shape)}"
     if "O" in (found.dtype.kind, expected.dtype.kind):
         return "" if np.array_equal(found, expected) else f"{name} is not the text that was expected"
-    close = np.isclose(found, expected, rtol=0, atol=tolerance, equal_nan=True)
+    with np.errstate(invalid="ignore"):  # the distance of infinity to itself is no number
+        distance = np.abs(found.astype(float) - expected)
+    if (distance <= tolerance).all():
+        return ""
+    close = np.isclose(found, expected, rtol=0, atol=tolerance, equal_nan=True)  # four times as slow, and knows those
     if close.all():
         return ""
-    distance = np.abs(found.astype(float) - expected.astype(float))[~close]
+    distance = distance[~close]
     return f"{name} differs by up to {np.max(distance):.2g} in {len(distance)} of {found.size} numbers"
