@@ -22,7 +22,7 @@ from roadstead.spi.host import PluginHost, Provenance
 from roadstead.spi.records import GatewayPlugin
 from tests.cli.stage import DAEMON, EDGE, Stage, behind, declared
 
-NOBODY = attrs.evolve(DAEMON, daemon=None, started_at=None)
+ROOTS = Path("/state/gateways")
 
 
 class Lacking:
@@ -117,7 +117,7 @@ def test_a_gateway_that_answers_is_told_with_what_it_serves() -> None:
     stage = Stage(behind(declared()))
     stage.until(settled)
     assert [(Level.OK, "edge answers, with 1 deployment; up to date")] == [
-        (one.level, one.text) for one in found_running(status_of(stage))
+        (one.level, one.text) for one in found_running(status_of(stage), ROOTS)
     ]
 
 
@@ -126,7 +126,7 @@ def test_an_address_that_clients_cannot_use_is_in_the_way() -> None:
     stage = Stage(behind(declared()))
     stage.until(settled)
     stage.proxy.faults.problems["minilm"] = "address already in use"
-    _, one = found_running(status_of(stage))
+    _, one = found_running(status_of(stage), ROOTS)
     assert (Level.WRONG, "minilm at 127.0.0.1:18000: address already in use") == (one.level, one.text)
     assert "`roadstead why minilm`" in one.hint
 
@@ -137,9 +137,10 @@ def test_a_gateway_that_does_not_answer_its_daemon_is_in_the_way() -> None:
     stage.until(settled)
     stage.proxy.faults.mute = True
     stage.turn()
-    (one,) = found_running(status_of(stage))
+    (one,) = found_running(status_of(stage), ROOTS)
     assert Level.WRONG is one.level
     assert "edge does not answer since" in one.text
+    assert "/state/gateways/edge" in one.hint
 
 
 def test_a_port_that_somebody_has_is_found_before_the_gateway_runs() -> None:
@@ -147,12 +148,12 @@ def test_a_port_that_somebody_has_is_found_before_the_gateway_runs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         stage = Stage(behind(declared(), port=port))
-        (one,) = found_running(status_of(stage, daemon=None))
+        (one,) = found_running(status_of(stage, daemon=None), ROOTS)
     assert Level.WRONG is one.level
     assert f"edge cannot listen at 127.0.0.1:{port} for minilm: " in one.text
     assert "in use by process" in one.text
     assert "deployments.minilm.gateway.port" in one.hint
-    (free,) = found_running(status_of(stage, daemon=None))
+    (free,) = found_running(status_of(stage, daemon=None), ROOTS)
     assert (Level.OK, "edge does not run; its ports are free") == (free.level, free.text)
 
 
@@ -160,6 +161,6 @@ def test_a_port_that_somebody_has_is_found_before_the_gateway_runs() -> None:
 def test_an_address_that_this_machine_does_not_have_is_found_too(address: str, told: str) -> None:
     """Whatever its version; addresses for documentation (RFC 5737) are nobody's."""
     stage = Stage(behind(declared(), spec=attrs.evolve(EDGE, address=address)))
-    (one,) = found_running(status_of(stage, daemon=None))
+    (one,) = found_running(status_of(stage, daemon=None), ROOTS)
     assert Level.WRONG is one.level
     assert told in one.text

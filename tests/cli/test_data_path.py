@@ -223,6 +223,18 @@ def test_nothing_is_said_of_a_gateway_that_has_nothing_to_serve_yet() -> None:
     assert ((), ()) == (status.deployments[0].causes, plan.deployments[0].held)
 
 
+def test_a_gateway_that_vanished_from_the_file_changes_nothing_until_that_is_confirmed() -> None:
+    """It is told with what it serves; no address changes, and nothing is planned."""
+    stage = routed()
+    gone = attrs.evolve(stage.drive.fleet.deployments["minilm"], via=None)
+    stage.drive.fleet = attrs.evolve(stage.drive.fleet, deployments={"minilm": gone}, vanished=frozenset({"edge"}))
+    status, plan = stage.turn(), stage.plan()
+    assert [(True, ("minilm",))] == [(one.vanished, one.deployments) for one in status.gateways]
+    assert ("edge",) == plan.vanished
+    assert plan.empty
+    assert settled(status)
+
+
 # ---- the verdict ----
 
 

@@ -137,6 +137,7 @@ def test_a_deployment_that_vanished_from_the_file_is_an_orphan_until_confirmed()
     stage = Stage(fleet_of(declared()))
     stage.until(settled)
     stage.drive.fleet = fleet_of()
+    assert ("minilm",) == stage.plan().orphans
     (orphan,) = stage.turn().orphans
     assert ("minilm", ("here",), 2, None, False) == attrs.astuple(orphan)
     stage.drive.fleet = attrs.evolve(fleet_of(), intents=Intents(remove=(RemoveIntent(deployment="minilm"),)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 from roadstead.cli.doctor import Finding, Level
 from roadstead.cli.text.traffic import gateway_state
@@ -57,16 +58,18 @@ def _no_password() -> str:
     raise ValueError("it is encrypted, and nobody is there to be asked for a password")
 
 
-def running(status: FleetStatus) -> Iterator[Finding]:
-    """Yield how every gateway is; for one that does not run, whether its ports are free."""
+def running(status: FleetStatus, roots: Path) -> Iterator[Finding]:
+    """Yield how every gateway is; for one that does not run, whether its ports are free.
+
+    What each keeps, and prints, is in a folder of its name in ``roots``.
+    """
     for gateway in status.gateways:
         if gateway.unseen_since is None and not gateway.error:
             yield _answering(gateway)
         elif status.service.daemon is not None:
             text = f"{gateway.name} {gateway_state(gateway)}"
-            yield Finding(
-                level=Level.WRONG, about=_ABOUT, text=text, hint="its own log says more; see the state folder"
-            )
+            hint = f"what it prints is kept in {roots / gateway.name}"
+            yield Finding(level=Level.WRONG, about=_ABOUT, text=text, hint=hint)
         else:
             yield from _ports(status, gateway)
     answering = {one.name for one in status.gateways if one.unseen_since is None}

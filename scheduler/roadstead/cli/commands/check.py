@@ -95,7 +95,7 @@ def _status(screen: Screen, located: Located) -> Iterator[Finding]:
         return
     for one in status.clusters:
         yield from _cluster(one)
-    yield from data_path.running(status)
+    yield from data_path.running(status, located.state.path / "gateways")
 
 
 def _cluster(one: ClusterStatus) -> Iterator[Finding]:

@@ -109,13 +109,19 @@ class DeploymentPlan:
 
 @attrs.frozen(kw_only=True)
 class PlanView:
-    """What would be done now; ``at`` is in milliseconds since the epoch, ``turn`` the turn that would do it."""
+    """What would be done now; ``at`` is in milliseconds since the epoch, ``turn`` the turn that would do it.
+
+    ``orphans`` are deployments, and ``vanished`` are gateways, that the file names no more: they are left as they are
+    until somebody confirms that they go.
+    """
 
     fleet: str
     at: int
     turn: int
     deployments: tuple[DeploymentPlan, ...]
     unchanged: int
+    orphans: tuple[str, ...]
+    vanished: tuple[str, ...]
     quotas: tuple[QuotaChange, ...]
     notices: tuple[Cause, ...]
 
@@ -155,9 +161,15 @@ def plan_view(fleet: Fleet, world: World, plan: Plan, now: int, then: Plan | Non
         turn=plan.memory.turn,
         deployments=changed,
         unchanged=len(all_of_them) - len(changed),
+        orphans=tuple(sorted(name for name in world.shards if _is_orphan(fleet, world, name))),
+        vanished=tuple(sorted(fleet.vanished)),
         quotas=tuple(quota_changes(fleet, world, plan)),
         notices=notices(fleet, world, plan),
     )
+
+
+def _is_orphan(fleet: Fleet, world: World, name: str) -> bool:
+    return name not in fleet.deployments and bool(world.shards[name].groups) and not is_removed(fleet, name)
 
 
 @attrs.frozen
