@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -89,6 +90,10 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one(start: Start, tmp_pa
     assert {1: "AVAILABLE", 3: "END"} == running.states()
     runtime.reload(server, 7, timeout=LONG)
     assert [7.0] == running.predict(x=[4])["y"].tolist()
+    shutil.rmtree(base / "3")
+    half_plus(6, base / "3")
+    runtime.reload(server, 3, timeout=LONG)
+    assert [8.0] == running.predict(x=[4])["y"].tolist()
 
 
 def _template_of(server: Server, version: int) -> Template:

@@ -100,6 +100,14 @@ def test_a_file_that_is_wrong_is_an_error(tmp_path: Path, contents: list[bytes],
     assert text in error.value.message
 
 
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """Something else where the file should be ends the load with a text, and not the server."""
+    version = half_plus(2, tmp_path / "1")
+    (version / FILE).mkdir(parents=True)
+    with pytest.raises(ServingError, match=r"cannot read .*tf_serving_warmup_requests"):
+        _warm_up(version)
+
+
 def test_a_request_that_we_do_not_answer_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A model with requests for Regress is served all the same, and the log says what was not run."""
     regress = prediction_log_pb2.RegressLog(request=regression_pb2.RegressionRequest())

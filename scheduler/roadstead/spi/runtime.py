@@ -105,9 +105,10 @@ class Runtime(Protocol):
         """
 
     def reload(self, server: Server, version: int, *, timeout: Duration) -> None:
-        """Ask the server to serve ``version`` instead of what it serves now.
+        """Have the server serve ``version`` instead of what it serves now, and return when it does.
 
-        Raises :class:`roadstead.errors.RoadsteadError`.
+        No request fails meanwhile. May be called again, for the same version or another. Raises
+        :class:`roadstead.errors.RoadsteadError`; the server then serves what it served, or is still loading.
         """
 
     def close(self) -> None:

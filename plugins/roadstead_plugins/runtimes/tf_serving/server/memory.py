@@ -1,6 +1,8 @@
 """The memory of the process: whether there is room for one more model, and giving back what a gone one had."""
 
 import ctypes
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +15,13 @@ _MEGA: Final = 1_000_000
 
 
 def size_of(version: Path) -> int:
-    """Return the bytes of all files of a version; 0 where there is none."""
-    return sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
+    """Return the bytes of all files of a version that can be seen: what is wrong with the others, loading will say."""
+    size = 0
+    for folder, _, names in os.walk(version):
+        for name in names:
+            with suppress(OSError):
+                size += Path(folder, name).stat().st_size
+    return size
 
 
 def held() -> int:

@@ -44,18 +44,18 @@ def warm_up(model: SavedModel, version: Path) -> int:
 
     Raises ``ServingError`` for a file that is damaged or too long, and for a request that the model refuses.
     """
-    path = version / FILE
+    path, count = version / FILE, 0
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            for record in records(file):
+                count += 1
+                if count > MAX_RECORDS:
+                    raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
+                _run(model, record, path)
     except FileNotFoundError:
         return 0
-    with file:
-        count = 0
-        for record in records(file):
-            count += 1
-            if count > MAX_RECORDS:
-                raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
-            _run(model, record, path)
+    except OSError as error:
+        raise ServingError(Code.UNKNOWN, f"cannot read {path}: {error}") from error
     return count
 
 
