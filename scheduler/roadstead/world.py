@@ -260,13 +260,15 @@ class ModelStatus(enum.Enum):
 class ModelState:
     """What a replica's server says of its model; it counts for that ``incarnation`` only.
 
-    ``versions`` are the versions that are available. ``error`` is the server's own text.
+    ``versions`` are the versions that are available. ``error`` is the server's own text. ``heard``: this process has
+    answered before, or was asked in vain for so often that this says something.
     """
 
     status: ModelStatus
     incarnation: str
     versions: tuple[int, ...] = ()
     error: str = ""
+    heard: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -342,6 +344,23 @@ class Member:
         if reloading is not None and any(other.version in model.versions for other in reloading.beside):
             return True
         return model.status is ModelStatus.AVAILABLE and self.group.template.model.version in model.versions
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether its gateway sends it requests and finds it well, and nobody has had a word from its server yet.
+
+        So it is when a daemon starts beside servers that have much to do: they stay listed until they are heard of.
+        """
+        replica, model = self.replica, self.model
+        unheard = model is None or model.incarnation != replica.incarnation or not model.heard
+        return (
+            unheard
+            and replica.phase is Phase.RUNNING
+            and replica.ready is None
+            and self.passage is not None
+            and self.passage.known
+            and self.passage.serving
+        )
 
     @property
     def is_current(self) -> bool:

@@ -46,8 +46,8 @@ class ProbeBook:
     """Keeps for every running server when it is due, and the word that counts about its model.
 
     An answer counts for the incarnation that was asked, and one server is asked one thing at a time. A definite answer
-    counts at once. No answer changes the word about an available model only after ``health.failures`` of them in a row:
-    a server that is slow for a moment goes on serving.
+    counts at once. No answer changes the word about an available model, or about one that was never heard of, only
+    after ``health.failures`` of them in a row: a server that is slow for a moment goes on serving.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,10 @@ class ProbeBook:
         entry.heard = True
         entry.unknown = entry.unknown + 1 if state.status is ModelStatus.UNKNOWN else 0
         health = entry.asked.server.template.health
-        believed = entry.state.status is ModelStatus.AVAILABLE and 0 < entry.unknown < health.failures
+        patient = 0 < entry.unknown < health.failures
+        believed = entry.state.status is ModelStatus.AVAILABLE and patient
+        if patient and not entry.state.heard:
+            state = attrs.evolve(state, heard=False)
         changed = not believed and state != entry.state
         if changed:
             entry.state = state
@@ -139,7 +142,7 @@ class ProbeBook:
 
 
 def _unknown(asked: Asked) -> ModelState:
-    return ModelState(status=ModelStatus.UNKNOWN, incarnation=asked.server.incarnation)
+    return ModelState(status=ModelStatus.UNKNOWN, incarnation=asked.server.incarnation, heard=False)
 
 
 def _pause(entry: _Entry, now: float) -> Duration:

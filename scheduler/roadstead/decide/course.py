@@ -80,13 +80,17 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     )
     stepped = steps_of(order, case.memory, ledger)
     seated = seating(case, shaped.rows, victims, ledger, policies)
-    serving = [member for member in case.shard.ready if place(member.cluster, member.replica.id) not in victims]
+    serving = [
+        member
+        for member in case.shard.members
+        if (member.ready or member.is_unheard) and place(member.cluster, member.replica.id) not in victims
+    ]
     held = (
         *shaped.held,
         *_rollout_held(case.name, shaped, moves),
         *stepped.held,
         *seated.held,
-        *passing.held(case, moves.victims, serving),
+        *passing.held(case, groups, moves.victims, serving),
     )
     return Taken(
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from roadstead.decide.case import Case
 from roadstead.decide.rows import RowKey
+from roadstead.memory import GroupMemory, place
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.traffic import GatewayState, Passage, Seen, Unseen
@@ -34,8 +35,16 @@ def _is_past(passage: Passage) -> bool:
     return passage.known and not passage.listed and passage.idle
 
 
-def held(case: Case, victims: Mapping[RowKey, tuple[Member, ...]], serving: Sequence[Member]) -> Iterator[Held]:
-    """Yield what does not go on because of the deployment's gateway."""
+def held(
+    case: Case,
+    groups: Mapping[str, GroupMemory],
+    victims: Mapping[RowKey, tuple[Member, ...]],
+    serving: Sequence[Member],
+) -> Iterator[Held]:
+    """Yield what does not go on because of the deployment's gateway.
+
+    That a gateway sends nothing to a replica is said of proven groups only: of a new one it has to find out first.
+    """
     gateway = case.world.data_path.via.get(case.name)
     state = case.world.data_path.gateways.get(gateway) if gateway is not None else None
     if gateway is None or state is None:
@@ -46,7 +55,9 @@ def held(case: Case, victims: Mapping[RowKey, tuple[Member, ...]], serving: Sequ
         detail = f"{len(stuck)} to be stopped may still get requests: {wrong.detail}"
         yield _held(case.name, Reason(code=ReasonCode.GATEWAY, detail=detail, raw=wrong.raw, change=wrong.change))
     if isinstance(state, Seen) and state.view.settled:
-        shunned = sum(_is_shunned(member.passage) for member in serving)
+        shunned = sum(
+            _is_shunned(member.passage) and groups[place(member.cluster, member.group.key)].proven for member in serving
+        )
         if shunned:
             detail = f"gateway {gateway} sends nothing to ready replicas that it sees unhealthy"
             yield _held(

@@ -1,0 +1,62 @@
+"""A daemon that starts beside servers that have much to do: what serves goes on serving until it is heard of."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from roadstead.decide.planner import plan
+from roadstead.memory import PlanMemory
+from roadstead.model import Address, Via
+from roadstead.traffic import DataPath, Endpoint, GatewayView, Passage, RouteView, Seen
+from roadstead.world import ModelState, ModelStatus, World
+from tests.decide.scene import Scene, deployment, fleet, nodes
+
+WELL = Passage(listed=True, serving=True, idle=False)
+ILL = Passage(listed=True, serving=False, idle=False)
+
+
+def seen_anew(passage: Passage, *, heard: bool) -> tuple[Scene, World]:
+    """Return a settled scene with a gateway, and its world as a new daemon sees it whose servers do not answer yet."""
+    scene = Scene(fleet(attrs.evolve(deployment(), via=Via(gateway="edge"))), {"here": nodes(2)})
+    address = Address(gateway="edge", host="127.0.0.1", port=18000)
+    scene.drive.fleet = attrs.evolve(scene.fleet, addresses={"anchor": address})
+    scene.turns(10)
+    world = scene.drive.observe()
+    endpoints: list[Endpoint] = [
+        member.replica.endpoint for member in world.shards["anchor"].members if member.replica.endpoint is not None
+    ]
+    route = RouteView(port=18000, passages=dict.fromkeys(endpoints, passage))
+    path = DataPath(
+        gateways={"edge": Seen(GatewayView(settled=True, routes={"anchor": route}))}, via={"anchor": "edge"}
+    )
+    shard = world.shards["anchor"]
+    members = tuple(
+        attrs.evolve(
+            member,
+            model=ModelState(
+                status=ModelStatus.UNKNOWN, incarnation=member.replica.incarnation, error="deadline", heard=heard
+            ),
+            passage=passage,
+        )
+        for member in shard.members
+    )
+    shards = {"anchor": attrs.evolve(shard, members=members)}
+    return scene, attrs.evolve(world, shards=shards, data_path=path)
+
+
+@pytest.mark.parametrize(
+    ("passage", "heard", "listed"),
+    [
+        pytest.param(WELL, False, 2, id="never heard of, and well by the gateway: listed"),
+        pytest.param(ILL, False, 0, id="never heard of, and not well by the gateway"),
+        pytest.param(WELL, True, 0, id="asked in vain often enough"),
+    ],
+)
+def test_a_replica_that_nobody_has_heard_of_yet_stays_listed_where_the_gateway_finds_it_well(
+    passage: Passage, heard: bool, listed: int
+) -> None:
+    """The gateway's own check speaks for it until the runtime does, or has been silent for long enough."""
+    scene, world = seen_anew(passage, heard=heard)
+    decided = plan(scene.fleet, world, PlanMemory(), scene.clock.now(), scene.drive.policies)
+    assert listed == len(decided.table.endpoints["anchor"])
