@@ -7,7 +7,6 @@ import pytest
 
 from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
-from roadstead.model import Address, Via
 from roadstead.traffic import DataPath, Endpoint, GatewayView, Passage, RouteView, Seen
 from roadstead.world import ModelState, ModelStatus, World
 from tests.decide.scene import Scene, deployment, fleet, nodes
@@ -18,9 +17,7 @@ ILL = Passage(listed=True, serving=False, idle=False)
 
 def seen_anew(passage: Passage, *, heard: bool) -> tuple[Scene, World]:
     """Return a settled scene with a gateway, and its world as a new daemon sees it whose servers do not answer yet."""
-    scene = Scene(fleet(attrs.evolve(deployment(), via=Via(gateway="edge"))), {"here": nodes(2)})
-    address = Address(gateway="edge", host="127.0.0.1", port=18000)
-    scene.drive.fleet = attrs.evolve(scene.fleet, addresses={"anchor": address})
+    scene = Scene(fleet(deployment()), {"here": nodes(2)})
     scene.turns(10)
     world = scene.drive.observe()
     endpoints: list[Endpoint] = [
