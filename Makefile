@@ -57,6 +57,7 @@ bench: model ## the benchmarks, each printing a table and writing benchmarks/res
 	$(BIN)/python -m benchmarks.reaction
 	$(BIN)/python -m benchmarks.daemon
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.healing
 
 .PHONY: fuzz

@@ -57,7 +57,9 @@ def _predict(body: bytes, context: grpc.ServicerContext) -> bytes:
     if name == "garbage":
         return b"\xff"
     if name == "silent":
-        time.sleep(_SILENCE)
+        over = threading.Event()
+        context.add_callback(over.set)  # when the client has given up, so that no thread of the pool is held
+        over.wait(_SILENCE)
     response = predict_pb2.PredictResponse()
     response.model_spec.version.value = 3 if name == "third" else 1
     if name != "empty":

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from roadstead.load.course import Course
-from roadstead.load.engine import Measured, measure
+from roadstead.load.engine import Measured, Watch, measure
 from roadstead.spi.load import Destination, Wire, Work
 from roadstead_plugins.runtimes.tf_serving.runtime import TfServing
 from tests.tf_serving.conftest import own_address, start_for_module
@@ -40,11 +40,13 @@ class Canned:
         """Return where requests go."""
         return Destination(wire=wire, addresses=(self.address(wire),), connections=connections)
 
-    def measure(self, wire: Wire, model: str, course: Course, work: Work | None = None) -> Measured:
+    def measure(
+        self, wire: Wire, model: str, course: Course, work: Work | None = None, watch: Watch | None = None
+    ) -> Measured:
         """Put the server under load."""
         work = attrs.evolve(work or Work(model="", requests=REQUESTS, expected=EXPECTED), model=model)
         caller = TfServing().caller(self.destination(wire), work)
-        return measure(caller, course, requests=len(work.requests), every=0.1)
+        return measure(caller, course, requests=len(work.requests), every=0.1, watch=watch)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import threading
 from pathlib import Path
 
 import attrs
@@ -99,11 +98,8 @@ def test_chunks_and_a_connection_for_each_answer_are_no_failures(server: Canned)
 @WIRES
 def test_a_server_that_dies_leaves_failures_by_code_and_no_error(mortal: Canned, wire: Wire) -> None:
     """What was on its way and what comes after are accounted for; nothing is raised, and nothing waits for ever."""
-    course = Course(pace=Open(rate=200), duration=1.2, warm_up=0.0, deadline=1.0)
-    killer = threading.Timer(0.6, mortal.process.kill)
-    killer.start()
-    measured = mortal.measure(wire, "right", course)
-    killer.join()
+    course = Course(pace=Open(rate=100), duration=1.8, warm_up=0.0, deadline=1.0)
+    measured = mortal.measure(wire, "right", course, watch=lambda _record, _now: mortal.process.kill())
     assert failures(measured) <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert measured.record.account.ok > 0
     assert measured.record.account.failed > 0

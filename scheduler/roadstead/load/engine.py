@@ -16,7 +16,7 @@ from roadstead.load.course import Closed, Course, Open, due_times
 from roadstead.load.record import MISSING, WRONG, Outcome, Record
 from roadstead.spi.load import OK, Caller
 
-__all__ = ["MOST_CONNECTIONS", "Measured", "measure"]
+__all__ = ["MOST_CONNECTIONS", "Measured", "Watch", "measure"]
 
 MOST_CONNECTIONS: Final = 500
 """More cannot be waited for: select(2) takes file descriptors below 1024 only."""
