@@ -259,7 +259,7 @@ def killed(bench: Bench, change: Change, capacity: float, clean: Planned) -> Kil
     """Make a change ten times under one load, and kill the daemon at another moment of each."""
     rate = SHARE * capacity * change.least / 2
     length = clean.took / len(change.wishes)
-    process = bench.open_loop(rate, 2 * CALM + MOMENTS * (1.6 * length + 8))
+    process = bench.open_loop(rate, 2 * CALM + MOMENTS * (1.3 * length + 6))
     time.sleep(CALM)
     kills = []
     for number in range(MOMENTS):
@@ -413,7 +413,7 @@ def main() -> int:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description="Change, kill and compare what serves a real model under load.")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "minilm", help="versions 1 and 2 of it")
-    parser.add_argument("--rounds", type=int, default=3, help="of each kill and comparison (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="of each kill and comparison (default: %(default)s)")
     parser.add_argument("--only", help="the changes with this in their names")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
