@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import attrs
 import pytest
 
 from roadstead.traffic import Endpoint, Passage
+from roadstead_plugins.gateways.envoy.watches import LEFT_OUT
 from tests.envoy.backend import Replica
-from tests.envoy.conftest import PORT, Client, Load, Subject, destination, passage_of, route, table, to
+from tests.envoy.conftest import PORT, Client, Load, Subject, destination, own_address, passage_of, route, table, to
 
 Make = Callable[..., Replica]
 Connect = Callable[..., Client]
@@ -162,3 +168,17 @@ class TestWhoMayBeListed:
         after = subject.offer(table(changed, both[1]))
         assert after.routes["two"] is before.routes["two"]
         assert after.routes["one"] != before.routes["one"]
+
+
+def test_a_deployment_whose_files_cannot_be_watched_is_left_out_until_they_can(tmp_path: Path) -> None:
+    """Envoy would end itself, and with it all deployments, when the kernel lets it watch no more files."""
+    unshare = shutil.which("unshare")
+    apart = [unshare or "unshare", "--user", "--map-root-user"]
+    if unshare is None or subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NO USER NAMESPACES HERE, so the kernel's limit on watched files is not tested")
+    command = [*apart, sys.executable, str(Path(__file__).with_name("few_watches.py")), str(tmp_path), own_address()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    assert 0 == done.returncode, done.stderr
+    narrow, wide = (json.loads(line) for line in done.stdout.splitlines())
+    assert {"a": "", "b": "", "c": LEFT_OUT} == narrow
+    assert {"a": "", "b": "", "c": ""} == wide

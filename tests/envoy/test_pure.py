@@ -33,6 +33,7 @@ from roadstead_plugins.gateways.envoy.translate import (
 )
 from roadstead_plugins.gateways.envoy.upstream import endpoint_from_hostname
 from roadstead_plugins.gateways.envoy.view import Sight, passages
+from roadstead_plugins.gateways.envoy.watches import left_out
 
 SETTINGS = Settings(
     name="edge",
@@ -320,6 +321,27 @@ class TestPassages:
         for several_found in found.values():
             assert not any(one.listed and one.idle for one in several_found.values())
             assert not any(one.serving and not one.listed for one in several_found.values())
+
+
+class TestRoom:
+    """The kernel lets so many files be watched."""
+
+    @given(tables, tables, st.integers(0, 12))
+    def test_who_is_watched_already_is_never_left_out_and_the_others_fit(
+        self, before: RouteTable, table: RouteTable, room: int
+    ) -> None:
+        """Room is given to whole deployments, and all of it that is enough for one."""
+        there = {file.name for file in files_wanted(Offer(before.routes), SETTINGS)}
+        offer = Offer(table.routes)
+        out = left_out(offer, there, room)
+        more = {
+            name: len({rds_name(name), *(eds_name(cluster.name) for cluster in clusters)} - there)
+            for name, clusters in offer.clusters.items()
+        }
+        assert all(more[name] > 0 for name in out)
+        left = room - sum(count for name, count in more.items() if name not in out)
+        assert left >= 0
+        assert all(more[name] > left for name in out)
 
 
 class TestAcceptance:

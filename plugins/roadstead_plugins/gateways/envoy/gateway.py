@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import attrs
+
 from roadstead.errors import Rejected, Retryable
 from roadstead.shim.files import make_private_folder, read_json, remove_if_there, write_json
 from roadstead.spi.gateway import GatewayContext, RouteTable
@@ -31,12 +33,14 @@ from roadstead_plugins.gateways.envoy.translate import (
     BOOTSTRAP,
     LDS,
     RENEWAL,
+    File,
     bootstrap_file,
     clusters_named,
     rds_name,
     renewal_file,
 )
 from roadstead_plugins.gateways.envoy.view import Sight, passages
+from roadstead_plugins.gateways.envoy.watches import LEFT_OUT, free_instances, left_out
 
 __all__ = ["EnvoyGateway", "connect"]
 
@@ -45,6 +49,7 @@ _OFFER = "offer.json"
 _QUIET_AFTER_S = 0.2
 _STOP_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.02
+_SPARE_WATCHES = 4  # for a moment, a file that replaces another is watched twice, and so is a certificate
 _NO_OBSTACLES = Obstacles({}, gone=False)
 
 
@@ -75,6 +80,8 @@ class EnvoyGateway:
         self._routed: dict[str, frozenset[str]] = {}
         self._routes: Mapping[str, RouteView] = {}
         self._meter = Meter()
+        self._left_out: frozenset[str] = frozenset()
+        self._made: tuple[Offer | None, tuple[File, ...]] = (None, ())
 
     # ---- the protocol ----
 
@@ -155,7 +162,8 @@ class EnvoyGateway:
 
     def _write(self) -> None:
         """Bring the files as near to the offer as may be now."""
-        files = [bootstrap_file(self._settings), *files_wanted(self._offer, self._settings)]
+        self._left_out = self._without_room()
+        files = [bootstrap_file(self._settings), *self._files_wanted()]
         if self._certificate is not None:
             self._certificate.refresh()
             if self._certificate.digest:
@@ -178,6 +186,29 @@ class EnvoyGateway:
         except Retryable as error:
             return [str(error)]
         return []
+
+    def _files_wanted(self) -> tuple[File, ...]:
+        """Return the files of all that there is room for."""
+        kept = {name: route for name, route in self._offer.routes.items() if name not in self._left_out}
+        return self._files_of(attrs.evolve(self._offer, routes=kept) if self._left_out else self._offer)
+
+    def _files_of(self, offer: Offer) -> tuple[File, ...]:
+        """Return the files of an offer; they are made once, and looked at many times a second."""
+        known, files = self._made
+        if known != offer:
+            files = files_wanted(offer, self._settings)
+            self._made = (offer, files)
+        return files
+
+    def _without_room(self) -> frozenset[str]:
+        """Return the deployments whose files Envoy could not watch."""
+        watched = self._folder.files.keys() if self._process.incarnation() is not None else ()
+        wanted = {file.name for file in self._files_of(self._offer)}
+        more = len(wanted.difference(watched))
+        if not more:
+            return frozenset()
+        free = free_instances(more + _SPARE_WATCHES) - _SPARE_WATCHES
+        return left_out(self._offer, watched, free) if free < more else frozenset()
 
     def _offer_again(self, held: Obstacles, now: float) -> None:
         """Write files once more that Envoy did not take: what was in the way may be gone."""
@@ -206,14 +237,14 @@ class EnvoyGateway:
         offered = self._folder.files.get(LDS)
         if offered is None or (LDS in self._progress.settled and not look.stats.warming):
             return _NO_OBSTACLES
-        return obstacles(self._offer.routes, self._settings.address, offered, self._observer.listeners())
+        routes = {name: route for name, route in self._offer.routes.items() if name not in self._left_out}
+        return obstacles(routes, self._settings.address, offered, self._observer.listeners())
 
     def _is_settled(self, held: Obstacles) -> bool:
         files = self._folder.files
         settled = self._acceptance.settled(files)
-        wanted = files_wanted(self._offer, self._settings)
-        return not held.problems and all(
-            file.name in settled and files[file.name].version == file.version for file in wanted
+        return not (held.problems or self._left_out) and all(
+            file.name in settled and files[file.name].version == file.version for file in self._files_wanted()
         )
 
     def _route_views(self, look: Look, held: Obstacles, now: float) -> Mapping[str, RouteView]:
@@ -229,7 +260,7 @@ class EnvoyGateway:
         )
         routes = {}
         for deployment, found in passages(sight).items():
-            problem = held.problems.get(deployment, "")
+            problem = LEFT_OUT if deployment in self._left_out else held.problems.get(deployment, "")
             known = self._routes.get(deployment)
             port = self._offer.port_of(deployment) or (known.port if known is not None else 0)
             route = RouteView(port=port, passages=found, problem=problem)
@@ -246,6 +277,8 @@ class EnvoyGateway:
         """Yield what is wrong, each in a sentence."""
         if self._certificate is not None and self._certificate.problem:
             yield self._certificate.problem
+        if self._left_out:
+            yield f"{', '.join(sorted(self._left_out))}: {LEFT_OUT}"
         for deployment, problem in held.problems.items():
             yield f"{deployment}: {problem}"
         late = [name for name in self._acceptance.late(now) if name != LDS or not held.problems]

@@ -21,6 +21,7 @@ from roadstead.shim.log import log_files
 from roadstead.shim.spec import SPEC_FILE, LogBounds, ShimSpec, spec_to_json
 from roadstead.shim.state import ShimState
 from roadstead.spi.shims import Shims
+from roadstead_plugins.gateways.envoy.watches import LEFT_OUT
 
 __all__ = ["Process", "count_workers", "find_envoy"]
 
@@ -32,6 +33,7 @@ _LOG = LogBounds()
 _LOG_END = 64 << 10
 # All deployments wait for it: it is started again sooner than a server that crashes.
 _BACKOFF = Backoff(initial=0.5, maximum=10.0)
+_OUT_OF_WATCHES = b"fs.inotify.max_user_instances"
 _REFUSAL = re.compile(rb"Filesystem config update (?:rejected|failure): (.*)")
 
 
@@ -85,16 +87,12 @@ class Process:
             return "envoy was not started yet"
         if state.phase == phases.RUNNING or not state.exits:
             return ""
-        return f"envoy {state.exits[-1].detail}, it is started again by itself; see {self.log}"
+        why = f"; {LEFT_OUT}" if _OUT_OF_WATCHES in self._end_of_log() else ""
+        return f"envoy {state.exits[-1].detail}, it is started again by itself; see {self.log}{why}"
 
     def last_refusal(self) -> str:
         """Return why Envoy last refused a file, in its own words, or nothing."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_END))
-                found = _REFUSAL.findall(file.read())
-        except FileNotFoundError:
-            return ""
+        found = _REFUSAL.findall(self._end_of_log())
         return found[-1].decode(errors="replace") if found else ""
 
     # ---- what is done ----
@@ -157,6 +155,14 @@ class Process:
     def close(self) -> None:
         """Let go of it; it serves on."""
         self._shims.close()
+
+    def _end_of_log(self) -> bytes:
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_END))
+                return file.read()
+        except FileNotFoundError:
+            return b""
 
     def _link(self) -> None:
         try:

@@ -155,4 +155,9 @@ def _protocol(cluster: Cluster) -> dict[str, Any]:
     spoken: dict[str, Any] = (
         {"http2_protocol_options": {}} if cluster.protocol is Protocol.GRPC else {"http_protocol_options": {}}
     )
-    return typed("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config=spoken)
+    protocol = typed("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config=spoken)
+    if cluster.protocol is Protocol.REST:
+        # A request that meets a server's hanging up is lost: in HTTP/1.1 only whoever hangs up first knows. Common
+        # servers do so after 5 seconds without a request.
+        protocol["common_http_protocol_options"] = {"idle_timeout": "4s"}
+    return protocol

@@ -75,7 +75,8 @@ def _parts(sight: Sight, name: str, offered: Cluster | None) -> Iterator[_Part]:
     wanted = {one.endpoint: not one.draining for one in offered.destinations} if offered is not None else {}
     shown = {host.endpoint: host for host in sight.hosts.get(name, ())}
     coming = listed_in(file) if file is not None and file.name not in sight.settled else frozenset()
-    quiet = eds_name(name) in sight.quiet
+    # A cluster that is neither on disk nor shown was never there, or is gone.
+    quiet = eds_name(name) in sight.quiet or (file is None and name not in sight.hosts)
     for endpoint in {*shown, *wanted, *coming}:
         host = shown.get(endpoint)
         in_force = host is not None and not host.draining
