@@ -18,10 +18,12 @@ from rich.console import RenderableType
 from roadstead.cli.text.endpoints import endpoints_view
 from roadstead.cli.text.plan import plan_view_text
 from roadstead.cli.text.status import changes, progress_table, status_view
+from roadstead.cli.text.traffic import load_text
 from roadstead.cli.text.why import explanation_view
 from roadstead.cli.text.words import age, rough
-from roadstead.decide.report import FleetStatus, Life, RolloutState, Way
+from roadstead.decide.report import FleetStatus, Life, LoadStatus, Overdue, RolloutState, Way
 from roadstead.model import Intents, Quota, RemoveIntent, ScaleIntent
+from roadstead.traffic import Latency
 from roadstead.units import Cpus, Duration, Memory
 from roadstead_backends.simulated.faults import ModelFault
 from tests.cli.stage import DAEMON, Stage, behind, declared, fleet_of, reloading, rendered
@@ -297,6 +299,32 @@ def test_off_a_terminal_it_is_told_when_a_gateway_falls_silent_and_comes_back() 
     assert "minilm: held, ?/2 serving" in changes(fine, silent)
     assert [] == changes(silent, later)
     assert "gateway edge: up to date" in changes(later, back)
+
+
+def test_why_tells_the_last_replicas_that_were_stopped_with_requests_in_flight() -> None:
+    """The newest three with their moment, and how many there were before."""
+    past = tuple(Overdue(at=number * 1_000, replica=f"r{number}", text=f"r{number} was stopped") for number in range(5))
+    lines = rendered(explanation_view(attrs.evolve(routed().why(), overdue=past)), 120).splitlines()
+    told = [line.removeprefix("  overdue  ") for line in lines if line.startswith("  overdue")]
+    assert "2 before that; `roadstead events` has them" == told[0]
+    assert [f"1970-01-01 00:00:0{number}Z  r{number} was stopped" for number in (2, 3, 4)] == told[1:]
+
+
+@pytest.mark.parametrize(
+    ("rate", "latency", "expected"),
+    [
+        (None, None, "? requests/s, 0 errors/s, 7 in flight"),
+        (0.0, None, "0 requests/s, 0 errors/s, 7 in flight"),
+        (0.01, None, "<0.1 requests/s, 0 errors/s, 7 in flight"),
+        (9.96, 0.04, "10 requests/s, 0 errors/s, 7 in flight; p50 <0.1ms, p90 <0.1ms, p99 <0.1ms"),
+        (1234.5, 12.3, "1234 requests/s, 0 errors/s, 7 in flight; p50 12ms, p90 12ms, p99 12ms"),
+        (60.5, 1234.0, "60.5 requests/s, 0 errors/s, 7 in flight; p50 1.2s, p90 1.2s, p99 1.2s"),
+    ],
+)
+def test_a_load_is_told_in_few_digits(rate: float | None, latency: float | None, expected: str) -> None:
+    """What is not known is never 0, and what is there is never 0 either."""
+    spread = Latency(p50=latency, p90=latency, p99=latency) if latency is not None else None
+    assert expected == load_text(LoadStatus(rate=rate, error_rate=0.0, in_flight=7, latency=spread))
 
 
 @pytest.mark.parametrize(

@@ -160,4 +160,6 @@ def _ms(value: float) -> str:
     """Return a latency in few digits: ``4.2ms``, ``130ms``, ``2.5s``."""
     if value >= 1000:
         return f"{value / 1000:.1f}s"
+    if 0 < value < 0.05:
+        return "<0.1ms"
     return f"{value:.0f}ms" if value >= 10 else f"{value:.1f}ms"
