@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from roadstead.spi.gateway import RouteTable
-from roadstead.traffic import Passage
+from roadstead.traffic import Endpoint, Passage
 from tests.envoy.backend import Replica, check_of
 from tests.envoy.conftest import (
     PORT,
@@ -241,3 +241,28 @@ class TestUnplannedDeath:
         view = subject.until(lambda view: not passage_of(view, replicas[0].endpoint).serving)
         assert passage_of(view, replicas[0].endpoint).listed
         assert passage_of(view, replicas[1].endpoint).serving
+
+    def test_a_replica_that_hangs_is_taken_out_and_comes_back(
+        self, subject: Subject, apart: Callable[[], Apart]
+    ) -> None:
+        """It still takes connections; the check sees that it answers nothing, and when it does again."""
+        replicas = [apart(), apart()]
+        serving(replicas)
+        subject.serve(*(one.endpoint for one in replicas))
+        hanging, other = replicas
+        hanging.process.send_signal(signal.SIGSTOP)
+        try:
+            until(lambda: _healthy(subject) == {other.endpoint})  # for both protocols, which are checked apart
+            assert not passage_of(subject.gateway.view(), hanging.endpoint).serving
+            with Load(subject.address) as load:
+                load.more()
+        finally:
+            hanging.process.send_signal(signal.SIGCONT)
+        assert ([], {other.endpoint.host}) == (load.failed, set(load.answered))
+        subject.until(lambda view: passage_of(view, hanging.endpoint).serving)
+
+
+def _healthy(subject: Subject) -> set[Endpoint]:
+    """Return who is healthy in any cluster."""
+    hosts = subject.gateway._observer.look().hosts
+    return {host.endpoint for several in hosts.values() for host in several if host.healthy}
