@@ -7,7 +7,17 @@ from collections import Counter
 import attrs
 import pytest
 
-from roadstead.model import ClusterState, Constraint, GpuPart, Operator, PlacementSpec, Quota, Spread, WholeGpus
+from roadstead.model import (
+    ClusterState,
+    Constraint,
+    GpuPart,
+    Operator,
+    PlacementSpec,
+    Quota,
+    RolloutSpec,
+    Spread,
+    WholeGpus,
+)
 from roadstead.plans import Grow, Plan
 from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.units import Cpus, GpuShare, Memory
@@ -59,6 +69,25 @@ def test_a_change_of_cluster_is_a_rollout() -> None:
         scene.turn()
         served.append(scene.serving().total())
     assert {("there", "/m/1"): 2} == scene.serving()
+    assert 2 == min(served)
+    assert [] == scene.wrong
+
+
+def test_a_migration_that_may_not_surge_takes_one_down_at_a_time() -> None:
+    """What it takes down on the old cluster is no loss that is made up for there."""
+    one_less = RolloutSpec(max_surge=0, max_unavailable=1)
+    scene = Scene(
+        fleet(deployment(replicas=3, rollout=one_less), clusters=BOTH),
+        {"here": nodes(1), "there": nodes(1)},
+        thorough=True,
+    )
+    scene.settle()
+    scene.declare(deployment(of=template("/m/2"), on=("there",), replicas=3, rollout=one_less))
+    served = []
+    for _ in range(40):
+        scene.turn()
+        served.append(scene.serving().total())
+    assert {("there", "/m/2"): 3} == scene.serving()
     assert 2 == min(served)
     assert [] == scene.wrong
 

@@ -94,6 +94,17 @@ class _Growth:
         self.grow: dict[RowKey, int] = {}
         self.blocked: list[Reason] = []
         self.surged = False
+        self.heir = self._heir()
+
+    def _heir(self) -> Row | None:
+        """Return the row that gets back what is lost: the last proven revision, while what should run is unproven."""
+        if all(row.proven for row in self.rows if row.need):
+            return None
+        return max(
+            (row for row in self.rows if row.proven and not row.failed and row.aim == 0 and row.alive and row.writable),
+            key=lambda row: row.generation,
+            default=None,
+        )
 
     def decide(self) -> None:
         needy = [row for row in self.rows if row.need]
@@ -102,7 +113,7 @@ class _Growth:
         if not any(row.surplus for row in self.rows):
             self.grow = {row.key: count for row in needy if (count := self._with_one_waiting(row))}
             return
-        base = self._restored(needy, max(0, self.wanted - self.total))
+        base = self._restored(max(0, self.wanted - self.total))
         surge = min(self.spec.max_surge, max(0, self.wanted + self.spec.max_surge - self.total))
         for row in needy:
             given = min(row.need, base)
@@ -129,22 +140,17 @@ class _Growth:
             case Unknown():
                 return row.need
 
-    def _restored(self, needy: list[Row], base: int) -> int:
+    def _restored(self, base: int) -> int:
         """Give what was lost back to the last proven revision while the new one is unproven.
 
         Return what is left for the new one.
 
         Room that a dip of ours made is no loss: it is the new revision's, by its claim.
         """
-        heir = max(
-            (row for row in self.rows if row.proven and not row.failed and row.aim == 0 and row.alive and row.writable),
-            key=lambda row: row.generation,
-            default=None,
-        )
         lost = base - self.freed
-        if heir is None or lost <= 0 or all(row.proven for row in needy):
+        if self.heir is None or lost <= 0:
             return base
-        answer = self.room(Question(row=heir, count=lost))
+        answer = self.room(Question(row=self.heir, count=lost))
         restored = 0
         match answer:
             case Yes(count=fitting):
@@ -154,7 +160,7 @@ class _Growth:
             case No(reason=reason):
                 self.blocked.append(reason)
         if restored:
-            self.grow[heir.key] = restored
+            self.grow[self.heir.key] = restored
         return base - lost
 
     def _surge(self, row: Row, count: int, granted: int) -> int:
@@ -273,10 +279,10 @@ class _Retirement:
             if isinstance(answer, No):
                 self.blocked.append(answer.reason)
                 continue
-            if isinstance(answer, Unknown) and member.replica.phase is Phase.SLOT:
+            if member.replica.phase is Phase.SLOT and (isinstance(answer, Unknown) or self.growth.heir is not None):
                 continue  # it holds nothing: giving it up makes nobody's room, and it would be asked for again
             self._dips += 1
-            if member.replica.node is not None and row.key.cluster == member.cluster:
+            if member.replica.node is not None:
                 self.claims.append(
                     Claim(
                         replica=member.replica.id,
