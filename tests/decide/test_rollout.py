@@ -127,6 +127,16 @@ def test_what_a_native_cluster_cannot_place_again_is_not_asked_for_again_and_aga
     assert [] == scene.wrong
 
 
+def test_what_is_lost_when_a_rollout_begins_is_made_up_for_once() -> None:
+    """The slot that makes up for it is not given up for the new revision: it would be asked for again, for ever."""
+    spec = rollout(max_surge=0, max_unavailable=1)
+    scene = settled(replicas=3, spec=spec)
+    scene.clusters["here"].lose(scene.members()[0].replica.id)
+    story = rolling_over(scene, spec, replicas=3)
+    assert 2 == fewest(story)
+    assert [] == scene.wrong
+
+
 def test_recreate_takes_all_down_first() -> None:
     """The two revisions never serve, or stand, side by side."""
     scene = settled()
@@ -232,6 +242,22 @@ def test_a_retired_replica_leaves_the_table_and_all_of_its_time_is_waited() -> N
         listed.append(len(decided.table.endpoints["anchor"]))
         steps.append([type(step) for step in decided.steps])
     assert [1] * 7 == listed
+    assert [[]] * 5 + [[Shrink], []] == steps
+    assert [] == scene.wrong
+
+
+def test_what_came_back_into_the_table_has_all_of_its_grace_again() -> None:
+    """A deployment that left the file is listed in full; when it is back there, draining begins anew."""
+    drain = 5 * TURN_MS
+    scene = Scene(fleet(deployment(of=template(drain=drain))), {"here": nodes(1)}, thorough=True)
+    scene.settle()
+    smaller = deployment(of=template(drain=drain), replicas=1)
+    scene.declare(smaller)
+    scene.turns(4)
+    scene.withdraw("anchor")
+    scene.turns(4)
+    scene.declare(smaller)
+    steps = [[type(step) for step in scene.turn().steps] for _ in range(7)]
     assert [[]] * 5 + [[Shrink], []] == steps
     assert [] == scene.wrong
 

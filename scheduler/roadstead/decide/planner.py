@@ -116,6 +116,10 @@ class _Turn:
         if not shard.groups:
             self._forget(name)
             return
+        known = self.memory.deployments.get(name)
+        if known is not None and (known.leaving or known.unready):
+            # All that is ready is listed again: whoever leaves after that has all of its grace.
+            self.changed[name] = DeploymentMemory(at=known.at, groups=known.groups)
         self._list(name, shard.listed, passing.draining(shard.members, shard.ready))
         reason = Reason(
             code=ReasonCode.ORPHANED,
