@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 from typing import TypeVar
 
 import attrs
 
+from roadstead.act.addresses import assigned, spent
 from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
 from roadstead.decide.planner import plan
@@ -29,12 +30,17 @@ from roadstead.model import (
     ScaleIntent,
     Scheduling,
     StopSpec,
+    Strategy,
     Template,
+    Via,
 )
 from roadstead.plans import Plan, Reload, Restart, Step
 from roadstead.reasons import ReasonCode
+from roadstead.spi.runtime import Server
 from roadstead.template import target
+from roadstead.testing import strategies
 from roadstead.testing.driving import Died, Drive
+from roadstead.testing.gateway import SimulatedGateway, true_view
 from roadstead.testing.oracles import (
     crowding,
     floor_broken,
@@ -43,8 +49,11 @@ from roadstead.testing.oracles import (
     trespasses,
     unguarded,
 )
+from roadstead.testing.promises import Graces, cut_off, misplaced, unlisted
+from roadstead.testing.proxy import Answer, Proxy, Traffic
+from roadstead.traffic import DataPath, Endpoint, GatewayState, Seen
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import ClusterView, Member, ModelState, Node, Reachable, Replica, Usage, World
+from roadstead.world import ClusterView, Member, ModelState, ModelStatus, Node, Reachable, Replica, Usage, World
 from roadstead_backends.simulated.clock import VirtualClock
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.network import Network, SimulatedRuntime
@@ -92,6 +101,7 @@ def deployment(
     owner: str = "search",
     rollout: RolloutSpec | None = None,
     priority: int = 0,
+    via: str | None = None,
 ) -> Deployment:
     """Return a deployment of one template on these clusters."""
     made = of if of is not None else template()
@@ -102,21 +112,34 @@ def deployment(
         replicas=replicas,
         priority=priority,
         rollout=rollout if rollout is not None else RolloutSpec(progress_deadline=Duration(60_000)),
+        via=Via(gateway=via) if via is not None else None,
     )
 
 
 def with_source(declared: Deployment, source: str) -> Deployment:
     """Return a deployment with another model, and so another revision."""
+    return _with_model(declared, lambda model: attrs.evolve(model, source=source))
+
+
+def with_version(declared: Deployment, version: int) -> Deployment:
+    """Return a deployment with another version of its model: another revision, unless it reloads."""
+    return _with_model(declared, lambda model: attrs.evolve(model, version=version))
+
+
+def _with_model(declared: Deployment, changed: Callable[[ModelSpec], ModelSpec]) -> Deployment:
+    reloads = declared.rollout.strategy is Strategy.RELOAD
     return attrs.evolve(
         declared,
         targets=tuple(
-            target(one.cluster, attrs.evolve(one.template, model=attrs.evolve(one.template.model, source=source)))
+            target(one.cluster, attrs.evolve(one.template, model=changed(one.template.model)), reloads=reloads)
             for one in declared.targets
         ),
     )
 
 
-def fleet(*deployments: Deployment, clusters: Iterable[str] = ("here",), **quotas: Quota) -> Fleet:
+def fleet(
+    *deployments: Deployment, clusters: Iterable[str] = ("here",), gateways: Iterable[str] = (), **quotas: Quota
+) -> Fleet:
     """Return a fleet of these deployments; a keyword is an owner's quota."""
     return Fleet(
         name="fleet",
@@ -124,15 +147,35 @@ def fleet(*deployments: Deployment, clusters: Iterable[str] = ("here",), **quota
         deployments={one.name: one for one in deployments},
         owner_id=OWNER_ID,
         quotas={"search": Quota(), "ads": Quota(), **quotas},
+        gateways=strategies.gateways(tuple(gateways)),
         daemon=DaemonSpec(turn=Duration(TURN_MS)),
     )
 
 
+class FrailRuntime(SimulatedRuntime):
+    """The simulated runtime, with servers that can be made to hang: those answer nobody and end nothing."""
+
+    def __init__(self, network: Network, hung: set[str]) -> None:
+        super().__init__(network)
+        self._hung = hung
+
+    def probe(self, server: Server, *, timeout: Duration) -> ModelState:
+        """Ask the server, or say that it does not answer."""
+        state = super().probe(server, timeout=timeout)
+        return silent(state.incarnation) if state.incarnation in self._hung else state
+
+
+def silent(incarnation: str) -> ModelState:
+    """Return what is known of a server that does not answer."""
+    return ModelState(status=ModelStatus.UNKNOWN, incarnation=incarnation, error="deadline exceeded")
+
+
 class Scene:
-    """Clusters by name, each with its nodes and what it can do, and a loop over them.
+    """Clusters by name, each with its nodes and what it can do, the fleet's gateways, and a loop over them.
 
     ``wrong`` collects every violation of what must always hold; a test is to end with it empty. A ``thorough`` scene
-    also plans every turn again, in another order, and for each deployment alone.
+    also plans every turn again, in another order, and for each deployment alone. ``hung`` are the server processes that
+    hang.
     """
 
     def __init__(
@@ -143,14 +186,19 @@ class Scene:
         seed: int = 0,
         *,
         thorough: bool = False,
+        traffic: Traffic | None = None,
+        checked_for: int = 0,
     ) -> None:
         self.clock = VirtualClock()
         self.wrong: list[str] = []
+        self.hung: set[str] = set()
+        self._graces = Graces()
         self.thorough = thorough
         self._random = Random(seed)  # noqa: S311  # repeatable on purpose
         self.decided: Plan | None = None
         self.use: dict[str, Usage] = {}
-        network = Network()
+        self._seen = World(clusters={})
+        self._network = network = Network()
         self.clusters = {
             name: SimulatedCluster(
                 name,
@@ -164,10 +212,21 @@ class Scene:
             )
             for name, given in clusters.items()
         }
+        self.proxies = {
+            name: Proxy(
+                now=self.clock.now,
+                answers=self._answer,
+                traffic=traffic,
+                checked_for=Duration(checked_for),
+                seed=seed,
+            )
+            for name in first.gateways
+        }
         self.drive = Drive(
-            fleet=first,
+            fleet=_with_addresses(first),
             clusters=self.clusters,
-            runtimes={"simulated": SimulatedRuntime(network)},
+            gateways={name: SimulatedGateway(proxy, name) for name, proxy in self.proxies.items()},
+            runtimes={"simulated": FrailRuntime(network, self.hung)},
             policies={"spread": Spread(), "binpack": BinPack()},
             now=self.clock.now,
             usage=self._usage,
@@ -185,12 +244,12 @@ class Scene:
     def declare(self, *deployments: Deployment) -> None:
         """Write these deployments to the file, in the place of those of the same names."""
         changed = {**self.fleet.deployments, **{one.name: one for one in deployments}}
-        self.drive.fleet = attrs.evolve(self.fleet, deployments=changed)
+        self.drive.fleet = _with_addresses(attrs.evolve(self.fleet, deployments=changed))
 
     def withdraw(self, name: str) -> None:
         """Take a deployment out of the file."""
         left = {key: one for key, one in self.fleet.deployments.items() if key != name}
-        self.drive.fleet = attrs.evolve(self.fleet, deployments=left)
+        self.drive.fleet = _with_addresses(attrs.evolve(self.fleet, deployments=left))
 
     def limit(self, **quotas: Quota) -> None:
         """Give owners other quotas."""
@@ -209,15 +268,22 @@ class Scene:
         self._intend(attrs.evolve(self.fleet.intents, scale=(*others, intent)))
 
     def _intend(self, intents: Intents) -> None:
-        self.drive.fleet = attrs.evolve(self.fleet, intents=intents)
+        self.drive.fleet = _with_addresses(attrs.evolve(self.fleet, intents=intents))
 
     # ---- what time does ----
 
     def turn(self) -> Plan:
         """Make one turn, and let the time to the next one pass."""
         decided = self.drive.turn()
+        self._give_back_addresses()
         self.clock.advance(TURN_MS)
         return decided
+
+    def _give_back_addresses(self) -> None:
+        gone = spent(self.fleet, self._seen)
+        if gone:
+            left = {name: one for name, one in self.fleet.addresses.items() if name not in gone}
+            self.drive.fleet = attrs.evolve(self.fleet, addresses=left)
 
     def turns(self, count: int) -> Plan:
         """Make so many turns and return the last plan; a loop that dies goes on as a new one."""
@@ -232,6 +298,7 @@ class Scene:
 
     def start_again(self, *, forget: bool = False) -> None:
         """Go on as a new daemon, with what the old one saved or without."""
+        self.drive.gateways = {name: SimulatedGateway(proxy, name) for name, proxy in self.proxies.items()}
         self.drive.start_again(forget=forget)
         for cluster in self.clusters.values():
             cluster.reconnect()
@@ -257,6 +324,8 @@ class Scene:
             self.wrong.append(f"{self.calls() - calls} writes at rest: {decided.steps}")
         if self.unsettled(decided):
             self.wrong.append(f"it did not stay settled: {self.unsettled(decided)}")
+        if not decided.held:
+            self.wrong.extend(self.misrouted())
         return decided
 
     def unsettled(self, decided: Plan) -> list[str]:
@@ -280,7 +349,22 @@ class Scene:
         right = {(one.cluster, one.revision) for one in declared.targets} if declared is not None else set()
         members = shard.members if shard is not None else ()
         current = [one for one in members if (one.cluster, one.group.key.revision) in right]
-        return len(members) == len(current) == sum(one.ready for one in current) == decided.wanted[name]
+        return len(members) == len(current) == sum(one.serving for one in current) == decided.wanted[name]
+
+    def misrouted(self) -> list[str]:
+        """Return what routes have, or lack, that they should not when all is at rest."""
+        truth, path = self.truth(), self.true_path()
+        found = []
+        for gateway in path.gateways:
+            for name, route in path.routes(gateway).items():
+                ready = truth.shards[name].ready if name in truth.shards else ()
+                own = path.via.get(name) == gateway
+                right = {member.replica.endpoint for member in ready} if own else set()
+                has = {endpoint for endpoint, passage in route.passages.items() if passage.listed}
+                if has != right or route.passages.keys() != right or not own:
+                    found.append(f"{gateway} has {has} of {sorted(route.passages, key=str)} for {name}, not {right}")
+        found += [f"{name} has no route" for name, its in path.via.items() if name not in path.routes(its)]
+        return found
 
     # ---- what is ----
 
@@ -290,7 +374,21 @@ class Scene:
         models: dict[str, ModelState] = {}
         for cluster in self.clusters.values():
             models.update(cluster.model_states())
-        return assemble(None, views, models)
+        for incarnation in self.hung:
+            models.update({name: silent(incarnation) for name, one in models.items() if one.incarnation == incarnation})
+        return assemble(None, views, models, data_path=self.true_path())
+
+    def true_path(self) -> DataPath:
+        """Return what the gateways really do."""
+        states: dict[str, GatewayState] = {name: Seen(true_view(proxy)) for name, proxy in self.proxies.items()}
+        via = {name: address.gateway for name, address in self.fleet.addresses.items()}
+        return DataPath(gateways=states, via=via)
+
+    def _answer(self, endpoint: Endpoint) -> Answer | None:
+        state = self._network.ask(endpoint, 1)
+        if state is None or not state.versions:
+            return None
+        return Answer(state.incarnation, hangs=state.incarnation in self.hung)
 
     def members(self, name: str = "anchor") -> tuple[Member, ...]:
         """Return what really exists of a deployment."""
@@ -307,15 +405,23 @@ class Scene:
 
     def calls(self) -> int:
         """Return how many writes were asked for so far."""
-        return sum(len(cluster.calls) for cluster in self.clusters.values())
+        tables = sum(proxy.offers for proxy in self.proxies.values())
+        return tables + sum(len(cluster.calls) for cluster in self.clusters.values())
 
     # ---- what must hold ----
 
     def _judge(self, world: World, decided: Plan) -> None:
         self.wrong.extend(
-            (*crowding(world, decided), *unguarded(world, decided), *trespasses(self.fleet, world, decided))
+            (
+                *crowding(world, decided),
+                *unguarded(world, decided),
+                *trespasses(self.fleet, world, decided),
+                *misplaced(world, decided),
+                *unlisted(world, decided),
+            )
         )
-        self.decided = decided
+        self._graces.see(world, decided, self.clock.now())
+        self.decided, self._seen = decided, world
         if self.thorough:
             self.wrong.extend(self._told_otherwise(world, decided))
 
@@ -346,7 +452,19 @@ class Scene:
         views = {name: self._shuffled_view(world.clusters[name]) for name in _mixed(world.clusters, self._random)}
         models = {name: world.models[name] for name in _mixed(world.models, self._random)}
         outcomes = tuple(_mixed(world.outcomes, self._random))
-        return assemble(None, views, models, usage=world.usage, outcomes=outcomes)
+        path = self._shuffled_path(world.data_path)
+        return assemble(None, views, models, data_path=path, usage=world.usage, outcomes=outcomes)
+
+    def _shuffled_path(self, path: DataPath) -> DataPath:
+        states = dict(_mixed(path.gateways.items(), self._random))
+        for name, state in states.items():
+            if state.view is not None:
+                routes = {
+                    key: attrs.evolve(route, passages=dict(_mixed(route.passages.items(), self._random)))
+                    for key, route in _mixed(state.view.routes.items(), self._random)
+                }
+                states[name] = attrs.evolve(state, view=attrs.evolve(state.view, routes=routes))
+        return DataPath(gateways=states, via=dict(_mixed(path.via.items(), self._random)))
 
     def _shuffled_view(self, view: ClusterView) -> ClusterView:
         if view.snapshot is None:
@@ -372,6 +490,11 @@ class Scene:
             self.wrong.extend(quota_broken(self.fleet, before, after))
             self.wrong.extend(floor_broken(decided, step, before, after))
             self.wrong.extend(last_proven_deleted(decided, step, before))
+            self.wrong.extend(cut_off(step, before, after, self._graces, self.clock.now()))
+
+
+def _with_addresses(fleet: Fleet) -> Fleet:
+    return attrs.evolve(fleet, addresses=assigned(fleet, fleet.addresses).addresses)
 
 
 def _mixed(things: Iterable[T], random: Random) -> list[T]:

@@ -235,8 +235,9 @@ class Proxy:
         return MappingProxyType({name: route.port for name, route in newest if route is not None})
 
     def port(self, deployment: str) -> int:
-        """Return where clients of a deployment connect, or are going to."""
-        return next(route.port for route in _routes(self._ways[deployment]) if route is not None)
+        """Return where clients of a deployment connect, or are going to; 0 where it only has requests left."""
+        way = self._ways.get(deployment, _Way())
+        return next((route.port for route in _routes(way) if route is not None), 0)
 
     def in_force(self, deployment: str) -> Route | None:
         """Return the route that requests follow now."""
@@ -247,7 +248,8 @@ class Proxy:
         """Return how requests get to each endpoint, by deployment; with ``hidden``, also what it does not show."""
         on_their_way = Counter((one.deployment, one.endpoint) for one in self._requests if hidden or not one.hidden)
         found: dict[str, dict[Endpoint, Passage]] = {}
-        for name, way in self._ways.items():
+        for name in self._ways.keys() | {deployment for deployment, _ in on_their_way}:
+            way = self._ways.get(name, _Way())
             there = {endpoint for route in _routes(way) for endpoint in _endpoints(route)}
             there |= {endpoint for deployment, endpoint in on_their_way if deployment == name}
             used = set(self._used(name))

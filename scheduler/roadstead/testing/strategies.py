@@ -19,6 +19,7 @@ from roadstead.model import (
     DaemonSpec,
     Deployment,
     Fleet,
+    GatewaySpec,
     Gpu,
     GpuPart,
     GpuPartition,
@@ -36,6 +37,7 @@ from roadstead.model import (
     Strategy,
     Template,
     Variable,
+    Via,
     WholeGpus,
 )
 from roadstead.template import target
@@ -47,6 +49,7 @@ __all__ = [
     "deployments",
     "durations",
     "fleets",
+    "gateways",
     "gpu_shares",
     "gpus",
     "memories",
@@ -115,8 +118,8 @@ def _tuples(of: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
 # ---- values that suit each other: a small world of two zones, two owners and replicas of one or two cores ----
 
 
-def served_templates(runtime: str = "simulated") -> st.SearchStrategy[Template]:
-    """A template that small clusters can run, some of them only on some nodes or on a GPU."""
+def served_templates(runtime: str = "simulated", *, plain: bool = False) -> st.SearchStrategy[Template]:
+    """A template that small clusters can run; some only on some nodes or on a GPU, unless they are ``plain``."""
     wanted_gpus = st.one_of(
         st.none(),
         st.none(),
@@ -128,17 +131,29 @@ def served_templates(runtime: str = "simulated") -> st.SearchStrategy[Template]:
     )
     return st.builds(
         Template,
-        model=st.builds(ModelSpec, name=st.just("m"), source=st.sampled_from(["/m/1", "/m/2", "/m/3"])),
+        model=st.builds(
+            ModelSpec,
+            name=st.just("m"),
+            source=st.sampled_from(["/m/1", "/m/2", "/m/3"]),
+            version=st.sampled_from([1, 1, 2]),
+        ),
         runtime=st.just(RuntimeSpec(name=runtime, engine=runtime)),
         resources=st.builds(
             Resources,
             cpu=st.sampled_from([500, 1_000, 1_500]).map(Cpus),
             memory=st.just(Memory(64 * _MIB)),
-            gpu=wanted_gpus,
+            gpu=st.none() if plain else wanted_gpus,
         ),
-        health=st.just(HealthSpec(every=Duration(2_000), failures=2)),
+        health=st.builds(
+            HealthSpec,
+            every=st.just(Duration(2_000)),
+            failures=st.just(2),
+            start_within=st.sampled_from([4_000, 20_000, 120_000]).map(Duration),
+        ),
         stop=st.just(StopSpec(drain_within=Duration(5_000), kill_after=Duration(1_000))),
-        placement=st.builds(
+        placement=st.just(PlacementSpec())
+        if plain
+        else st.builds(
             PlacementSpec,
             constraints=st.one_of(st.just(()), st.just(()), in_zone),
             spread=st.one_of(
@@ -161,8 +176,14 @@ def rollouts() -> st.SearchStrategy[RolloutSpec]:
 
 
 @st.composite
-def nodes(draw: st.DrawFn, prefix: str = "n", max_size: int = 3) -> tuple[Node, ...]:
-    """One to ``max_size`` nodes in two zones, some with GPUs, some partly used by others, some cordoned."""
+def nodes(draw: st.DrawFn, prefix: str = "n", max_size: int = 3, *, plain: bool = False) -> tuple[Node, ...]:
+    """One to ``max_size`` nodes in two zones.
+
+    Some have GPUs, some are partly used by others, some are cordoned, and room is scarce, unless they are ``plain``.
+    """
+    if plain:
+        count, cpu = draw(st.integers(1, 2)), Cpus(draw(st.sampled_from([4_000, 8_000])))
+        return tuple(Node(name=f"{prefix}{number}", cpu=cpu, memory=Memory(1024 * _MIB)) for number in range(count))
     return tuple(
         Node(
             name=f"{prefix}{number}",
@@ -180,19 +201,45 @@ def nodes(draw: st.DrawFn, prefix: str = "n", max_size: int = 3) -> tuple[Node, 
     )
 
 
+def gateways(names: Sequence[str]) -> Mapping[str, GatewaySpec]:
+    """Return gateways of these names, each with an address and ports enough."""
+    return {
+        name: GatewaySpec(
+            name=name,
+            kind="simulated",
+            address=f"127.0.0.{number}",
+            first_port=20_000,
+            last_port=20_099,
+            options=None,
+        )
+        for number, name in enumerate(names, start=1)
+    }
+
+
 @st.composite
-def deployments(draw: st.DrawFn, name: str, clusters: Sequence[str]) -> Deployment:
-    """A deployment of that name on some of the clusters, in some order."""
-    template = draw(served_templates())
+def deployments(
+    draw: st.DrawFn,
+    name: str,
+    clusters: Sequence[str],
+    through: Sequence[str | None] = (None,),
+    *,
+    plain: bool = False,
+) -> Deployment:
+    """A deployment of that name on some of the clusters, in some order, and behind one of these gateways or none."""
+    template = draw(served_templates(plain=plain))
+    gateway = draw(st.sampled_from(through))
+    rollout = draw(rollouts())
+    reloads = rollout.strategy is Strategy.RELOAD
     where = draw(st.lists(st.sampled_from(clusters), min_size=1, max_size=len(clusters), unique=True))
     return Deployment(
         name=name,
         owner=draw(st.sampled_from(OWNERS)),
-        targets=tuple(target(cluster, template) for cluster in where),
+        targets=tuple(target(cluster, template, reloads=reloads) for cluster in where),
         replicas=draw(st.integers(0, 4)),
         priority=draw(st.integers(0, 1)),
         place=draw(st.sampled_from(["spread", "binpack"])),
-        rollout=draw(rollouts()),
+        rollout=rollout,
+        via=Via(gateway=gateway) if gateway is not None else None,
     )
 
 
@@ -210,14 +257,21 @@ def quotas() -> st.SearchStrategy[Mapping[str, Quota]]:
 
 
 @st.composite
-def fleets(draw: st.DrawFn, clusters: Sequence[str] = ("here", "there")) -> Fleet:
-    """A fleet of up to three deployments over these clusters."""
-    chosen = draw(st.lists(st.sampled_from(["anchor", "buoy", "cable"]), max_size=3, unique=True))
+def fleets(
+    draw: st.DrawFn,
+    clusters: Sequence[str] = ("here", "there"),
+    through: Sequence[str | None] = (None,),
+    *,
+    plain: bool = False,
+) -> Fleet:
+    """A fleet of up to three deployments over these clusters, behind these gateways or none."""
+    chosen = draw(st.lists(st.sampled_from(["anchor", "buoy", "cable"]), min_size=plain, max_size=3, unique=True))
     return Fleet(
         name="fleet",
         clusters={name: ClusterSpec(name=name, backend="simulated", options=None) for name in clusters},
-        deployments={name: draw(deployments(name, clusters)) for name in chosen},
+        deployments={name: draw(deployments(name, clusters, through, plain=plain)) for name in chosen},
         owner_id="owner",
-        quotas=draw(quotas()),
+        quotas=dict.fromkeys(OWNERS, Quota()) if plain else draw(quotas()),
+        gateways=gateways([name for name in through if name is not None]),
         daemon=DaemonSpec(turn=Duration(2_000)),
     )
