@@ -16,7 +16,19 @@ import attrs
 
 from roadstead.errors import RoadsteadError
 
-__all__ = ["OK", "Caller", "Destination", "Judgement", "Loads", "NotConnected", "Reply", "Unfit", "Wire", "Work"]
+__all__ = [
+    "OK",
+    "Caller",
+    "Destination",
+    "Encryption",
+    "Judgement",
+    "Loads",
+    "NotConnected",
+    "Reply",
+    "Unfit",
+    "Wire",
+    "Work",
+]
 
 OK: Final = "OK"
 """The code of a reply that is an answer; whether it is a right one is another question."""
@@ -45,17 +57,24 @@ class Wire(enum.Enum):
 
 
 @attrs.frozen(kw_only=True)
-class Destination:
-    """Where requests go: ``connections`` in all, over the ``addresses`` (HOST:PORT) in turn.
+class Encryption:
+    """Whose certificates are trusted (PEM; ``None``: whom this machine trusts) and the name that must be in them.
 
-    ``authority`` is the PEM of the certificate authority that a server must have been certified by; without one the
-    connections are not encrypted.
+    Without a name it is the address that was connected to.
     """
+
+    authority: bytes | None = None
+    server_name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Destination:
+    """Where requests go: ``connections`` in all, over the ``addresses`` (HOST:PORT) in turn, with TLS or without."""
 
     wire: Wire
     addresses: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
     connections: int = attrs.field(validator=attrs.validators.ge(1))
-    authority: bytes | None = None
+    encryption: Encryption | None = None
 
 
 @attrs.frozen(kw_only=True)
