@@ -14,12 +14,17 @@ import attrs
 
 from roadstead.model import Resources
 
-__all__ = ["BackOff", "Claim", "DeploymentMemory", "GroupMemory", "PlanMemory", "place"]
+__all__ = ["BackOff", "Claim", "DeploymentMemory", "GroupMemory", "PlanMemory", "place", "process_place"]
 
 
 def place(cluster: str, name: object) -> str:
     """Return the key under which memory keeps something of one cluster: ``cluster/name``."""
     return f"{cluster}/{name}"
+
+
+def process_place(cluster: str, replica: str, incarnation: str) -> str:
+    """Return the key under which memory keeps something of one server process: ``cluster/replica@incarnation``."""
+    return place(cluster, f"{replica}@{incarnation}")
 
 
 @attrs.frozen(kw_only=True)
@@ -95,8 +100,7 @@ class BackOff:
     text: str
 
 
-_NO_TIMES: Mapping[str, int] = MappingProxyType({})
-_NOT_LEAVING: Mapping[str, int | None] = MappingProxyType({})
+_NO_TIMES: Mapping[str, int | None] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, GroupMemory] = MappingProxyType({})
 
 
@@ -106,14 +110,14 @@ class DeploymentMemory:
 
     ``at`` is when the accumulators were last brought forward (ms since the epoch), and stands still while there are
     none. ``leaving`` holds, for every replica that was taken out of the table, for how many milliseconds it has been
-    out, and ``None`` as long as the gateway has not been seen to follow; ``unready`` for how many a running server has
-    not been ready.
+    out, and ``None`` as long as the gateway has not been seen to follow. ``unready`` holds the same for every server
+    process that runs and is not ready, keyed by :func:`process_place`.
     """
 
     at: int
     groups: Mapping[str, GroupMemory] = _NO_GROUPS
-    leaving: Mapping[str, int | None] = _NOT_LEAVING
-    unready: Mapping[str, int] = _NO_TIMES
+    leaving: Mapping[str, int | None] = _NO_TIMES
+    unready: Mapping[str, int | None] = _NO_TIMES
 
 
 _NO_BACK_OFF: Mapping[str, BackOff] = MappingProxyType({})

@@ -20,7 +20,7 @@ from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_sto
 from roadstead.decide.seating import seating
 from roadstead.decide.shaping import Shape, shape
 from roadstead.decide.stepping import Drained, Order, steps_of
-from roadstead.memory import Claim, DeploymentMemory, GroupMemory, place
+from roadstead.memory import Claim, DeploymentMemory, GroupMemory, place, process_place
 from roadstead.plans import Held, Step
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
@@ -145,16 +145,12 @@ def _learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, G
 
 
 def _leaving(moves: Moves, before: Mapping[str, int | None], elapsed: int) -> Mapping[str, int | None]:
-    """Return for how long every victim has been out of the table; one that is a victim no longer is back in it.
-
-    The time begins when the gateway is seen to have followed, not when it was asked to.
-    """
+    """Return for how long every victim has been out of the table; one that is a victim no longer is back in it."""
     times: dict[str, int | None] = {}
     for chosen in moves.victims.values():
         for member in chosen:
             key = place(member.cluster, member.replica.id)
-            out = before.get(key)
-            times[key] = out if not member.is_out else 0 if out is None else out + elapsed
+            times[key] = progress.out_of_table(member, before.get(key), elapsed)
     return MappingProxyType(times)
 
 
@@ -182,14 +178,13 @@ def _overdue(drained: Drained) -> frozenset[str]:
     )
 
 
-def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: frozenset[str]) -> Mapping[str, int]:
-    times = {}
+def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: frozenset[str]) -> Mapping[str, int | None]:
+    """Return for how long every server that is stuck has been out of the table; so it has had all of its grace."""
+    times: dict[str, int | None] = {}
     for member in shard.members:
-        key = place(member.cluster, member.replica.id)
-        if key not in victims:
-            time = progress.unready(member, known.unready.get(key), elapsed)
-            if time is not None:
-                times[key] = time
+        if progress.is_stuck(member) and place(member.cluster, member.replica.id) not in victims:
+            key = process_place(member.cluster, member.replica.id, member.replica.incarnation)
+            times[key] = progress.out_of_table(member, known.unready.get(key), elapsed)
     return MappingProxyType(times)
 
 

@@ -15,7 +15,7 @@ from roadstead.model import RolloutSpec
 from roadstead.reasons import ReasonCode
 from roadstead.world import Group, Member, ModelStatus, Phase, Shard
 
-__all__ = ["learnt", "recalled", "unready"]
+__all__ = ["is_stuck", "learnt", "out_of_table", "recalled"]
 
 
 def recalled(shard: Shard) -> Mapping[str, GroupMemory]:
@@ -107,14 +107,19 @@ def _advanced(known_ms: int | None, elapsed_ms: int) -> int:
     return 0 if known_ms is None else known_ms + elapsed_ms
 
 
-def unready(member: Member, known_ms: int | None, elapsed_ms: int) -> int | None:
-    """Return for how long a running server has not been ready, or ``None`` where that says nothing.
+def is_stuck(member: Member) -> bool:
+    """Return whether a server runs, is not ready, and a restart may help.
 
-    A model that failed to load is not helped by a restart, and what loads or does not answer may be. The time stands
-    still while a gateway may send it requests, so that whoever restarts it at the end of a grace has waited all of it.
+    A model that failed to load is not helped by one; what loads or does not answer may be.
     """
     if member.replica.phase is not Phase.RUNNING or member.ready or not member.reachable or member.model is None:
-        return None
-    if member.model.status is ModelStatus.FAILED:
-        return None
-    return _advanced(known_ms, elapsed_ms) if member.is_out else known_ms or 0
+        return False
+    return member.model.status is not ModelStatus.FAILED
+
+
+def out_of_table(member: Member, known_ms: int | None, elapsed_ms: int) -> int | None:
+    """Return for how long a replica has been out of the table, ``None`` as long as it never was.
+
+    The time begins when the gateway is seen to have followed, not when it was asked to.
+    """
+    return _advanced(known_ms, elapsed_ms) if member.is_out else known_ms

@@ -11,7 +11,7 @@ from roadstead.decide.ledger import Ledger
 from roadstead.decide.limits import admit
 from roadstead.decide.reloading import is_stored, next_to_reload, obstacle
 from roadstead.decide.rows import Row, RowKey
-from roadstead.memory import GroupMemory, PlanMemory, place
+from roadstead.memory import GroupMemory, PlanMemory, place, process_place
 from roadstead.model import RolloutSpec
 from roadstead.plans import Delete, Grow, Held, Reload, Restart, Shrink, Standing, Step
 from roadstead.reasons import Reason
@@ -38,7 +38,7 @@ class Order:
     victims: frozenset[str]
     drained: Drained
     overdue: frozenset[str]
-    unready: Mapping[str, int]
+    unready: Mapping[str, int | None]
     groups: Mapping[str, GroupMemory]
     spec: RolloutSpec
     wanted: int
@@ -178,10 +178,10 @@ class _Steps:
         """Restart servers that run and have not been ready for longer than they may take to start."""
         for row in self.order.rows:
             for member in row.standing if row.writable and row.restarts else ():
-                key = place(member.cluster, member.replica.id)
+                key = process_place(member.cluster, member.replica.id, member.replica.incarnation)
                 health, stop = row.template.health, row.template.stop
                 limit = max(health.start_within.ms, stop.drain_within.ms)
-                if self.order.unready.get(key, 0) >= limit:
+                if (self.order.unready.get(key) or 0) >= limit:
                     step = Restart(
                         cluster=member.cluster,
                         deployment=self.order.deployment,

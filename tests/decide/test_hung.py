@@ -1,0 +1,40 @@
+"""A server that runs and does not answer: it is drained, restarted, and given all of its time again."""
+
+from __future__ import annotations
+
+import attrs
+
+from roadstead.model import HealthSpec, Template
+from roadstead.plans import Restart
+from roadstead.units import Duration
+from tests.decide.scene import TURN_MS, Scene, deployment, fleet, nodes, template
+
+START = 5 * TURN_MS
+
+
+def slow(drain: int = 2 * TURN_MS) -> Template:
+    """Return a template whose servers may take five turns to start."""
+    health = HealthSpec(every=Duration(TURN_MS), failures=2, start_within=Duration(START))
+    return attrs.evolve(template(drain=drain), health=health)
+
+
+def hang(scene: Scene, number: int = 0) -> str:
+    """Let one server hang and return its replica."""
+    replica = scene.members()[number].replica
+    scene.hung.add(replica.incarnation)
+    return replica.id
+
+
+def restarts(scene: Scene, turns: int) -> list[int]:
+    """Return in which of so many turns something was restarted."""
+    return [turn for turn in range(turns) if any(isinstance(step, Restart) for step in scene.turn().steps)]
+
+
+def test_a_server_that_hangs_is_restarted_once_and_serves_again() -> None:
+    """The new process runs by the next turn, is not ready yet, and is not blamed for how long the old one was not."""
+    scene = Scene(fleet(deployment(of=slow())), {"here": nodes(1)}, thorough=True)
+    scene.settle()
+    hang(scene)
+    assert [START // TURN_MS] == restarts(scene, 20)
+    assert {("here", "/m/1"): 2} == scene.serving()
+    assert [] == scene.wrong
