@@ -21,7 +21,7 @@ from roadstead_plugins.gateways.envoy.loads import Counts, Meter, Reading, Route
 from roadstead_plugins.gateways.envoy.offer import NO_OFFER, Offer, next_offer, without
 from roadstead_plugins.gateways.envoy.readings import Host
 from roadstead_plugins.gateways.envoy.settings import Settings
-from roadstead_plugins.gateways.envoy.stages import Progress, drained, files_wanted, may_be_written
+from roadstead_plugins.gateways.envoy.stages import Progress, drained, files_wanted, is_taken, may_be_written
 from roadstead_plugins.gateways.envoy.translate import (
     File,
     clusters_named,
@@ -29,11 +29,12 @@ from roadstead_plugins.gateways.envoy.translate import (
     endpoints_file,
     listed_in,
     rds_name,
+    subscription_of,
     version_in,
 )
 from roadstead_plugins.gateways.envoy.upstream import endpoint_from_hostname
 from roadstead_plugins.gateways.envoy.view import Sight, passages
-from roadstead_plugins.gateways.envoy.watches import left_out
+from roadstead_plugins.gateways.envoy.watches import left_out, watches
 
 SETTINGS = Settings(
     name="edge",
@@ -199,10 +200,10 @@ class _Envoy:
 
     def progress(self) -> Progress:
         """Return how far it is."""
-        settled = {name for name, file in self.disk.items() if self.force.get(name) == file}
+        versions = {name: file.version for name, file in self.force.items()}
         clusters = {one["name"] for one in self._resources("cds.json")}
         ready = {name for name in clusters if eds_name(name) in self.force}
-        return Progress(settled=settled, quiet=settled, ready=ready)
+        return Progress(in_force=versions, quiet=versions, ready=ready)
 
     def serves(self, deployment: str, protocol: Protocol) -> bool:
         """Tell whether every cluster that requests may be sent to has somebody who gets them."""
@@ -235,8 +236,10 @@ class TestStages:
         before: RouteTable | None = None
         for table in offered:
             offer = next_offer(offer, table)
+            progress = envoy.progress()
             for _ in range(5):
-                progress = envoy.progress()
+                if chance.random() < 0.5:  # what was written meanwhile is not in what was seen
+                    progress = envoy.progress()
                 offer = without(offer, drained(offer, envoy.disk, progress, busy=()))
                 envoy.write(offer, progress)
                 envoy.take_some()
@@ -304,15 +307,15 @@ class TestPassages:
         offer = next_offer(offer, second)
         envoy.write(offer, envoy.progress())
         envoy.take_some()
-        settled = envoy.progress().settled
+        progress = envoy.progress()
         shown = {
             name: tuple(
                 Host(endpoint=one, draining=False, healthy=True, in_flight=0, requests=0, errors=0)
                 for one in sorted(listed_in(envoy.force[eds_name(name)]), key=str)
             )
-            for name in envoy.progress().ready
+            for name in progress.ready
         }
-        sight = Sight(offer=offer, files=envoy.disk, settled=settled, quiet=settled, hosts=shown, routed=shown)
+        sight = Sight(offer=offer, files=envoy.disk, progress=progress, hosts=shown, routed=shown)
         found = passages(sight)
         for route in second.routes.values():
             assert all(found[route.deployment][one.endpoint].listed for one in route.destinations if not one.draining)
@@ -331,17 +334,20 @@ class TestRoom:
         self, before: RouteTable, table: RouteTable, room: int
     ) -> None:
         """Room is given to whole deployments, and all of it that is enough for one."""
-        there = {file.name for file in files_wanted(Offer(before.routes), SETTINGS)}
+        there = watches(Offer(before.routes), SETTINGS)
         offer = Offer(table.routes)
-        out = left_out(offer, there, room)
-        more = {
-            name: len({rds_name(name), *(eds_name(cluster.name) for cluster in clusters)} - there)
-            for name, clusters in offer.clusters.items()
-        }
-        assert all(more[name] > 0 for name in out)
-        left = room - sum(count for name, count in more.items() if name not in out)
-        assert left >= 0
-        assert all(more[name] > left for name in out)
+        out = left_out(offer, SETTINGS, there, room)
+        fitting = Offer({name: route for name, route in table.routes.items() if name not in out})
+        assert len(watches(fitting, SETTINGS) - there) <= room
+        for name in out:
+            one_more = Offer({**fitting.routes, name: table.routes[name]})
+            assert len(watches(one_more, SETTINGS) - there) > room
+
+    @given(tables)
+    def test_what_is_watched_are_the_files_that_have_a_subscription(self, table: RouteTable) -> None:
+        """The count that is compared with the kernel's limit is that of Envoy's subscriptions."""
+        subscribed = {file.name for file in files_wanted(Offer(table.routes), SETTINGS) if subscription_of(file.name)}
+        assert subscribed == watches(Offer(table.routes), SETTINGS)
 
 
 class TestAcceptance:
@@ -353,19 +359,20 @@ class TestAcceptance:
         """Workers follow the main thread a moment later."""
         acceptance, files = Acceptance(), {"lds.json": self.FILE}
         acceptance.look(files, {"listener_manager.lds": "2"}, 10.0)
-        assert {"lds.json"} == acceptance.settled(files)
-        assert frozenset() == acceptance.quiet(files, 10.1, after=0.2)
-        assert {"lds.json"} == acceptance.quiet(files, 10.3, after=0.2)
+        assert {"lds.json": "2"} == acceptance.in_force()
+        assert {} == acceptance.quiet(10.1, after=0.2)
+        assert {"lds.json": "2"} == acceptance.quiet(10.3, after=0.2)
 
     def test_a_file_that_was_replaced_is_not_settled_before_it_is_seen_again(self) -> None:
         """What was true of the version before says nothing of this one."""
         acceptance, files = Acceptance(), {"lds.json": self.FILE}
         acceptance.look(files, {"listener_manager.lds": "2"}, 10.0)
         files = {"lds.json": attrs.evolve(self.FILE, version="3")}
-        assert frozenset() == acceptance.settled(files)
+        assert not is_taken(files["lds.json"], acceptance.in_force())
         acceptance.look(files, {"listener_manager.lds": "2"}, 11.0)
+        assert {} == acceptance.in_force()
         acceptance.look(files, {"listener_manager.lds": "3"}, 12.0)
-        assert frozenset() == acceptance.quiet(files, 12.1, after=0.2)
+        assert {} == acceptance.quiet(12.1, after=0.2)
 
     def test_what_is_not_taken_is_offered_again_ever_more_seldom(self) -> None:
         """The waits double up to a minute; there is no busy loop."""

@@ -53,15 +53,13 @@ class Acceptance:
             self._taken.pop(gone, None)
             self._waiting.pop(gone, None)
 
-    def settled(self, files: Mapping[str, File]) -> frozenset[str]:
-        """Return the files that are in force as they are on disk."""
-        return frozenset(name for name, file in files.items() if self._is_taken(file))
+    def in_force(self) -> Mapping[str, str]:
+        """Return the version of each file that is in force as it was when last looked at."""
+        return {name: taken.version for name, taken in self._taken.items()}
 
-    def quiet(self, files: Mapping[str, File], now: float, *, after: float) -> frozenset[str]:
-        """Return the files that have been in force for at least ``after`` seconds."""
-        return frozenset(
-            name for name, file in files.items() if self._is_taken(file) and now - self._taken[name].since >= after
-        )
+    def quiet(self, now: float, *, after: float) -> Mapping[str, str]:
+        """Return the version of each file that has been in force for at least ``after`` seconds."""
+        return {name: taken.version for name, taken in self._taken.items() if now - taken.since >= after}
 
     def overdue(self, files: Mapping[str, File], now: float) -> Iterator[File]:
         """Yield the files to be offered once more now; the wait for the next time doubles with each."""

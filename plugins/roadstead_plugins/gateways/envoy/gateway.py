@@ -26,9 +26,9 @@ from roadstead_plugins.gateways.envoy.loads import Meter, reading
 from roadstead_plugins.gateways.envoy.observer import Look, Observer
 from roadstead_plugins.gateways.envoy.offer import NO_OFFER, Offer, next_offer, without
 from roadstead_plugins.gateways.envoy.options import EnvoyOptions
-from roadstead_plugins.gateways.envoy.process import Process, count_workers
+from roadstead_plugins.gateways.envoy.process import Process, count_workers, most_open_files
 from roadstead_plugins.gateways.envoy.settings import Settings
-from roadstead_plugins.gateways.envoy.stages import Progress, drained, files_wanted, may_be_written
+from roadstead_plugins.gateways.envoy.stages import Progress, drained, files_wanted, is_taken, may_be_written
 from roadstead_plugins.gateways.envoy.translate import (
     BOOTSTRAP,
     LDS,
@@ -40,7 +40,7 @@ from roadstead_plugins.gateways.envoy.translate import (
     renewal_file,
 )
 from roadstead_plugins.gateways.envoy.view import Sight, passages
-from roadstead_plugins.gateways.envoy.watches import LEFT_OUT, free_instances, left_out
+from roadstead_plugins.gateways.envoy.watches import LEFT_OUT, free_instances, left_out, watches
 
 __all__ = ["EnvoyGateway", "connect"]
 
@@ -50,6 +50,7 @@ _QUIET_AFTER_S = 0.2
 _STOP_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.02
 _SPARE_WATCHES = 4  # for a moment, a file that replaces another is watched twice, and so is a certificate
+_OTHER_FILES = 256
 _NO_OBSTACLES = Obstacles({}, gone=False)
 
 
@@ -89,7 +90,7 @@ class EnvoyGateway:
         """Offer ``table``, starting Envoy where it does not run."""
         with _files_needed(self._name):
             self._keep(next_offer(self._offer, table))
-            self._write()
+            self._write(runs=self._observer.is_answered())
             self._process.start(arguments(self._settings, str(self._folder.path_of(BOOTSTRAP))))
 
     def view(self) -> GatewayView:
@@ -102,7 +103,7 @@ class EnvoyGateway:
         trouble = self._go_on(look, held, now)
         return GatewayView(
             settled=self._is_settled(held),
-            routes=self._route_views(look, held, now),
+            routes=self._route_views(look, held),
             loads=self._loads(look, now),
             problem="; ".join([*trouble, *self._problems(look, held, now)]),
         )
@@ -160,9 +161,9 @@ class EnvoyGateway:
             write_json(self._offer_file, to_wire(offer), durable=True)
             self._offer = offer
 
-    def _write(self) -> None:
-        """Bring the files as near to the offer as may be now."""
-        self._left_out = self._without_room()
+    def _write(self, *, runs: bool) -> None:
+        """Bring the files as near to the offer as may be now; while Envoy ``runs`` it watches those that are there."""
+        self._left_out = self._without_room(runs=runs)
         files = [bootstrap_file(self._settings), *self._files_wanted()]
         if self._certificate is not None:
             self._certificate.refresh()
@@ -181,34 +182,32 @@ class EnvoyGateway:
                 busy = {cluster for cluster, hosts in look.hosts.items() if any(host.in_flight for host in hosts)}
                 gone = drained(self._offer, self._folder.files, self._progress, busy)
                 self._keep(without(self._offer, gone))
-                self._write()
+                self._write(runs=True)
                 self._offer_again(held, now)
         except Retryable as error:
             return [str(error)]
         return []
 
     def _files_wanted(self) -> tuple[File, ...]:
-        """Return the files of all that there is room for."""
-        kept = {name: route for name, route in self._offer.routes.items() if name not in self._left_out}
-        return self._files_of(attrs.evolve(self._offer, routes=kept) if self._left_out else self._offer)
-
-    def _files_of(self, offer: Offer) -> tuple[File, ...]:
-        """Return the files of an offer; they are made once, and looked at many times a second."""
+        """Return the files of all that there is room for; they are made once, and looked at many times a second."""
+        offer = self._offer
+        if self._left_out:
+            kept = {name: route for name, route in offer.routes.items() if name not in self._left_out}
+            offer = attrs.evolve(offer, routes=kept)
         known, files = self._made
         if known != offer:
             files = files_wanted(offer, self._settings)
             self._made = (offer, files)
         return files
 
-    def _without_room(self) -> frozenset[str]:
-        """Return the deployments whose files Envoy could not watch."""
-        watched = self._folder.files.keys() if self._process.incarnation() is not None else ()
-        wanted = {file.name for file in self._files_of(self._offer)}
-        more = len(wanted.difference(watched))
+    def _without_room(self, *, runs: bool) -> frozenset[str]:
+        """Return the deployments whose files Envoy could not watch; what it watches while it ``runs``, it has."""
+        watched = self._folder.files.keys() if runs else frozenset[str]()
+        more = len(watches(self._offer, self._settings) - watched)
         if not more:
             return frozenset()
         free = free_instances(more + _SPARE_WATCHES) - _SPARE_WATCHES
-        return left_out(self._offer, watched, free) if free < more else frozenset()
+        return left_out(self._offer, self._settings, watched, free) if free < more else frozenset()
 
     def _offer_again(self, held: Obstacles, now: float) -> None:
         """Write files once more that Envoy did not take: what was in the way may be gone."""
@@ -224,37 +223,33 @@ class EnvoyGateway:
         files = self._folder.files
         self._acceptance.look(files, look.stats.versions, now)
         self._progress = Progress(
-            settled=self._acceptance.settled(files),
-            quiet=self._acceptance.quiet(files, now, after=_QUIET_AFTER_S),
+            in_force=self._acceptance.in_force(),
+            quiet=self._acceptance.quiet(now, after=_QUIET_AFTER_S),
             ready=look.hosts.keys(),
         )
         for deployment in self._offer.routes:
-            name = rds_name(deployment)
-            if name in self._progress.settled:
-                self._routed[deployment] = clusters_named(files[name])
+            routes = files.get(rds_name(deployment))
+            if routes is not None and is_taken(routes, self._progress.in_force):
+                self._routed[deployment] = clusters_named(routes)
 
     def _obstacles(self, look: Look) -> Obstacles:
         offered = self._folder.files.get(LDS)
-        if offered is None or (LDS in self._progress.settled and not look.stats.warming):
+        if offered is None or (is_taken(offered, self._progress.in_force) and not look.stats.warming):
             return _NO_OBSTACLES
         routes = {name: route for name, route in self._offer.routes.items() if name not in self._left_out}
         return obstacles(routes, self._settings.address, offered, self._observer.listeners())
 
     def _is_settled(self, held: Obstacles) -> bool:
-        files = self._folder.files
-        settled = self._acceptance.settled(files)
         return not (held.problems or self._left_out) and all(
-            file.name in settled and files[file.name].version == file.version for file in self._files_wanted()
+            is_taken(file, self._progress.in_force) for file in self._files_wanted()
         )
 
-    def _route_views(self, look: Look, held: Obstacles, now: float) -> Mapping[str, RouteView]:
+    def _route_views(self, look: Look, held: Obstacles) -> Mapping[str, RouteView]:
         """Return every route; one that is as it was is the same object, and so are all of them together."""
-        files = self._folder.files
         sight = Sight(
             offer=self._offer,
-            files=files,
-            settled=self._acceptance.settled(files),
-            quiet=self._acceptance.quiet(files, now, after=_QUIET_AFTER_S),
+            files=self._folder.files,
+            progress=self._progress,
             hosts=look.hosts,
             routed=frozenset().union(*self._routed.values()),
         )
@@ -284,12 +279,18 @@ class EnvoyGateway:
         late = [name for name in self._acceptance.late(now) if name != LDS or not held.problems]
         if late:
             yield f"envoy has not taken {', '.join(late)}: {self._process.last_refusal() or 'it does not say why'}"
-        if look.bootstrap != self._folder.files[BOOTSTRAP].version:
+        if look.bootstrap != bootstrap_file(self._settings).version:
             state = self._process.state()
             shim = state.shim.pid if state is not None and state.shim is not None else 0
             yield (
                 "max_connections, or the way envoy is started, is not what envoy was started with; that changes at its "
                 f"next start: `kill {shim}` starts it anew within seconds, and breaks what is in flight"
+            )
+        wanted, most = self._settings.max_connections, most_open_files()
+        if most < wanted + _OTHER_FILES:
+            yield (
+                f"max_connections is {wanted}, and envoy may have only {most} files open; lower it, or raise the hard "
+                "limit of the daemon (`ulimit -Hn`, LimitNOFILE= under systemd)"
             )
         if self._access_log is not None and (problem := link_log(self._access_log, self._process.log)):
             yield problem

@@ -48,6 +48,14 @@ class Observer:
             raise Unreachable("envoy was started anew meanwhile", cluster=self._gateway)
         return Look(incarnation=incarnation, bootstrap=bootstrap, stats=stats, hosts=hosts)
 
+    def is_answered(self) -> bool:
+        """Tell whether an Envoy runs at all."""
+        try:
+            self._admin.get(readings.STATS)
+        except Unreachable:
+            return False
+        return True
+
     def times(self) -> Mapping[str, Histogram]:
         """Return how long answers took, by cluster."""
         return readings.times_by_cluster(self._ask(readings.TIMES))

@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import os
 import re
+import resource
 import shutil
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +25,7 @@ from roadstead.shim.state import ShimState
 from roadstead.spi.shims import Shims
 from roadstead_plugins.gateways.envoy.watches import LEFT_OUT
 
-__all__ = ["Process", "count_workers", "find_envoy"]
+__all__ = ["Process", "count_workers", "find_envoy", "most_open_files"]
 
 _FOLDER = "process"
 _PROGRAM = "envoy"
@@ -52,6 +54,12 @@ def find_envoy(gateway: str) -> Path:
 def count_workers() -> int:
     """Return how many threads shall serve: a quarter of our processors, because the models need the others."""
     return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) // 4))
+
+
+def most_open_files() -> int:
+    """Return how many files Envoy may have open: it goes up to the hard limit, which it has from the daemon."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 class Process:

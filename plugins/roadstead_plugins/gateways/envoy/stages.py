@@ -8,7 +8,8 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
+from types import MappingProxyType
 
 import attrs
 
@@ -29,20 +30,21 @@ from roadstead_plugins.gateways.envoy.translate import (
     secrets_file,
 )
 
-__all__ = ["Progress", "drained", "files_wanted", "may_be_written"]
+__all__ = ["Progress", "drained", "files_wanted", "is_taken", "may_be_written"]
 
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far Envoy is.
+    """How far Envoy was when it was last looked at.
 
-    ``settled`` are the names of the files that are in force as they are on disk, ``quiet`` those that have been for so
-    long that every worker follows them, and ``ready`` the clusters that requests can be sent to.
+    ``in_force`` has the version of each file that it has taken, ``quiet`` that of each that it took so long ago that
+    every worker follows it; what was written since is in neither. ``ready`` are the clusters that requests can be sent
+    to.
     """
 
-    settled: Collection[str] = frozenset()
-    quiet: Collection[str] = frozenset()
-    ready: Collection[str] = frozenset()
+    in_force: Mapping[str, str] = MappingProxyType({})
+    quiet: Mapping[str, str] = MappingProxyType({})
+    ready: Set[str] = frozenset()
 
 
 def files_wanted(offer: Offer, settings: Settings) -> tuple[File, ...]:
@@ -78,7 +80,7 @@ def drained(offer: Offer, disk: Mapping[str, File], progress: Progress, busy: Co
         one.cluster.name
         for one in offer.former
         if one.cluster.name not in busy
-        and eds_name(one.cluster.name) in progress.quiet
+        and is_taken(disk.get(eds_name(one.cluster.name)), progress.quiet)
         and not _may_be_named(one.cluster, offer.routes, disk, progress)
     )
 
@@ -86,7 +88,7 @@ def drained(offer: Offer, disk: Mapping[str, File], progress: Progress, busy: Co
 def _held(offer: Offer, disk: Mapping[str, File], progress: Progress) -> Iterator[str]:
     for name, clusters in offer.clusters.items():
         named = _named_by(clusters)
-        if not named <= set(progress.ready) and _serves_now(disk.get(rds_name(name)), disk):
+        if not named <= progress.ready and _serves_now(disk.get(rds_name(name)), disk):
             yield rds_name(name)
         for cluster in clusters:
             if cluster.name not in named and _may_be_named(cluster, offer.routes, disk, progress):
@@ -109,7 +111,12 @@ def _may_be_named(cluster: Cluster, routes: Mapping[str, Route], disk: Mapping[s
     if cluster.deployment not in routes:
         return False
     file = disk.get(rds_name(cluster.deployment))
-    return file is None or file.name not in progress.settled or cluster.name in clusters_named(file)
+    return file is None or not is_taken(file, progress.in_force) or cluster.name in clusters_named(file)
+
+
+def is_taken(file: File | None, versions: Mapping[str, str]) -> bool:
+    """Tell whether a file that is on disk is the one that Envoy has, by versions that it showed."""
+    return file is not None and versions.get(file.name) == file.version
 
 
 def _named_by(clusters: Collection[Cluster]) -> set[str]:

@@ -10,6 +10,7 @@ from roadstead.traffic import Endpoint, Passage
 from roadstead_plugins.gateways.envoy.layout import Cluster, Protocol, deployment_of, port_of, protocol_of
 from roadstead_plugins.gateways.envoy.offer import Offer
 from roadstead_plugins.gateways.envoy.readings import Host
+from roadstead_plugins.gateways.envoy.stages import Progress, is_taken
 from roadstead_plugins.gateways.envoy.translate import File, eds_name, listed_in
 
 __all__ = ["Sight", "passages"]
@@ -19,15 +20,13 @@ __all__ = ["Sight", "passages"]
 class Sight:
     """All that tells who gets requests.
 
-    ``files`` is what is on disk, ``settled`` the names of those that are in force, and ``quiet`` the names of those
-    that have been for so long that every worker follows them. ``hosts`` are by cluster. ``routed`` are the clusters
-    that the routes in force lead to.
+    ``files`` is what is on disk now, ``progress`` how far Envoy was when it showed ``hosts`` (by cluster). ``routed``
+    are the clusters that the routes in force lead to.
     """
 
     offer: Offer
     files: Mapping[str, File]
-    settled: Collection[str]
-    quiet: Collection[str]
+    progress: Progress
     hosts: Mapping[str, tuple[Host, ...]]
     routed: Collection[str]
 
@@ -74,9 +73,10 @@ def _parts(sight: Sight, name: str, offered: Cluster | None) -> Iterator[_Part]:
     file = sight.files.get(eds_name(name))
     wanted = {one.endpoint: not one.draining for one in offered.destinations} if offered is not None else {}
     shown = {host.endpoint: host for host in sight.hosts.get(name, ())}
-    coming = listed_in(file) if file is not None and file.name not in sight.settled else frozenset()
+    is_coming = file is not None and not is_taken(file, sight.progress.in_force)
+    coming = listed_in(file) if file is not None and is_coming else frozenset()
     # A cluster that is neither on disk nor shown was never there, or is gone.
-    quiet = eds_name(name) in sight.quiet or (file is None and name not in sight.hosts)
+    quiet = is_taken(file, sight.progress.quiet) or (file is None and name not in sight.hosts)
     for endpoint in {*shown, *wanted, *coming}:
         host = shown.get(endpoint)
         in_force = host is not None and not host.draining

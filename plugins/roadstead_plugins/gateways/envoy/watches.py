@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Collection
+from collections.abc import Iterable, Set
 
+from roadstead_plugins.gateways.envoy.layout import Cluster
 from roadstead_plugins.gateways.envoy.offer import Offer
-from roadstead_plugins.gateways.envoy.translate import eds_name, rds_name
+from roadstead_plugins.gateways.envoy.settings import Settings
+from roadstead_plugins.gateways.envoy.translate import CDS, LDS, RENEWAL, SDS, eds_name, rds_name
 
-__all__ = ["LEFT_OUT", "free_instances", "left_out"]
+__all__ = ["LEFT_OUT", "free_instances", "left_out", "watches"]
 
 LEFT_OUT = (
     "the kernel gives this user too few inotify instances for the files of so many deployments; "
@@ -37,20 +39,33 @@ def free_instances(most: int) -> int:
             os.close(descriptor)
 
 
-def left_out(offer: Offer, there: Collection[str], room: int) -> frozenset[str]:
+def watches(offer: Offer, settings: Settings) -> frozenset[str]:
+    """Return the files that Envoy watches for an offer; pure."""
+    own = {name for deployment, clusters in offer.clusters.items() for name in _own(deployment, clusters)}
+    former = {eds_name(one.cluster.name) for one in offer.former}
+    return frozenset(own | former | _common(settings))
+
+
+def left_out(offer: Offer, settings: Settings, there: Set[str], room: int) -> frozenset[str]:
     """Return the deployments for whose files there is no room; pure.
 
     ``there`` are the files that Envoy watches already, ``room`` is how many more it can. Who has all of its files is
-    never left out.
+    never left out, and comes before who has none.
     """
+    room -= len((_common(settings) | {eds_name(one.cluster.name) for one in offer.former}) - there)
     out = set()
-    for deployment, clusters in sorted(
-        offer.clusters.items(), key=lambda item: (rds_name(item[0]) not in there, item[0])
-    ):
-        files = [rds_name(deployment), *(eds_name(cluster.name) for cluster in clusters)]
-        more = sum(name not in there for name in files)
-        if more > room:
+    for deployment in sorted(offer.clusters, key=lambda name: (rds_name(name) not in there, name)):
+        more = len(_own(deployment, offer.clusters[deployment]) - there)
+        if more and more > room:
             out.add(deployment)
         else:
             room -= more
     return frozenset(out)
+
+
+def _own(deployment: str, clusters: Iterable[Cluster]) -> set[str]:
+    return {rds_name(deployment), *(eds_name(cluster.name) for cluster in clusters)}
+
+
+def _common(settings: Settings) -> set[str]:
+    return {LDS, CDS, SDS, RENEWAL} if settings.tls is not None else {LDS, CDS}
