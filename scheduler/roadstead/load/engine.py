@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import selectors
 import signal
@@ -63,12 +64,16 @@ async def _measure(caller: Caller, course: Course, *, requests: int, every: floa
     record = Record(every=every)  # before anything else: it may be that its library is missing
     try:
         await caller.connect(within=_CONNECT_WITHIN)
+        # What is there by now would be looked through by every full collection, and that halts us for milliseconds.
+        gc.collect()
+        gc.freeze()
         sender = _Sender(caller, course, record, requests)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, sender.interrupt)
         try:
             return await sender.run(watch)
         finally:
+            gc.unfreeze()
             loop.remove_signal_handler(signal.SIGINT)
     finally:
         await caller.close()
