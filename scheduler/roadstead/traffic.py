@@ -227,7 +227,7 @@ class DataPath:
         """Return how requests for ``deployment`` get to ``endpoint``; ``None`` where no gateway has to do with that.
 
         It serves where its own gateway says so. It is out only when no gateway lists it: one that the deployment has
-        left may still do so for a moment.
+        left may still do so for a moment. Without a gateway of its own it is never known to be idle.
         """
         own = self.via.get(deployment)
         others = [name for name in self.gateways if name != own and deployment in self.routes(name)]
@@ -237,7 +237,7 @@ class DataPath:
             return ABSENT_PASSAGE
         passages = [self._through(name, deployment, endpoint) for name in others]
         if own is None:
-            return _together(passages, serving=True)
+            return attrs.evolve(_together(passages, serving=True), idle=False)
         through = self._through(own, deployment, endpoint)
         return _together([through, *passages], serving=through.serving) if passages else through
 

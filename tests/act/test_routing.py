@@ -186,6 +186,27 @@ def test_a_gateway_that_served_before_and_shows_nothing_gets_no_table_until_all_
     assert {"edge", "front"} == after.tables.keys()
 
 
+def test_a_gateway_that_a_deployment_has_left_keeps_what_may_have_requests_until_it_is_idle() -> None:
+    """Only there can it be seen; whether the deployment went to another gateway or gave up having one."""
+    left = RouteView(port=18003, passages={at(1): LISTED, at(2): BUSY, at(3): PAST})
+    idle = RouteView(port=18003, passages={at(1): PAST, at(2): PAST, at(3): PAST})
+    known = shard("anchor", {1: 1, 2: 1, 3: 1})
+    elsewhere, table = shop({"buoy": 18000}), Table({"anchor": (entry(1),), "buoy": ()})
+
+    def offered(before: Routing, route: RouteView) -> Routing:
+        edge = Seen(GatewayView(settled=True, routes={"anchor": route}))
+        return routing(before, elsewhere, world(known, edge=edge), table, check)
+
+    busy = offered(Routing(), left)
+    past = offered(busy, idle)
+
+    route = busy.tables["edge"].routes["anchor"]
+    assert 18003 == route.port
+    assert [(at(1), True), (at(2), True)] == [(one.endpoint, one.draining) for one in route.destinations]
+    assert {"buoy"} == past.tables["edge"].routes.keys()
+    assert past is offered(past, idle)
+
+
 @attrs.define
 class Counted(SimulatedRuntime):
     """A runtime with a check that counts how often it is asked how to start a server."""

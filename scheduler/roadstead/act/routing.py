@@ -67,7 +67,7 @@ _NO_TABLE = Table()
 class Routing:
     """The table of each gateway; the rest is what the next ones are made from.
 
-    ``whole``: nothing in them is kept only because not every cluster has been seen.
+    ``whole``: nothing in them is there only because of what a gateway shows.
     """
 
     tables: Mapping[str, RouteTable] = MappingProxyType({})
@@ -104,10 +104,14 @@ def routing(
     ``inherited`` are gateways that may serve what was put there before this process began. As long as some cluster has
     never been seen, what they list and nobody knows may be there, and stays; one that has shown nothing so far gets no
     table.
+
+    A gateway that a deployment has left keeps its route as long as it shows requests in flight, all of it draining:
+    only there can they be seen.
     """
     unsure = any(view.snapshot is None for view in world.clusters.values())
     keeping = frozenset(inherited) if unsure else frozenset()
-    if not keeping and before.is_still(fleet, table):
+    left = tuple(_left(fleet, world, check))
+    if not keeping and not left and before.is_still(fleet, table):
         return before
     made: dict[str, _Made] = {}
     for name, address in fleet.addresses.items():
@@ -125,15 +129,36 @@ def routing(
     routes: dict[str, dict[str, Route]] = {name: {} for name in fleet.gateways}
     for name, one in made.items():
         routes[one.address.gateway][name] = one.route
+    for gateway, route in left:
+        routes[gateway][route.deployment] = route
     return Routing(
         tables=MappingProxyType(
             {name: _table(before.tables.get(name), own) for name, own in routes.items() if name not in dumb}
         ),
-        whole=not keeping,
+        whole=not keeping and not left,
         addresses=fleet.addresses,
         table=table,
         made=MappingProxyType(made),
     )
+
+
+def _left(fleet: Fleet, world: World, check: Callable[[Template], Check | None]) -> Iterator[tuple[str, Route]]:
+    """Yield, each with its gateway, what is left of the routes of deployments that are not led through it any more."""
+    for gateway in fleet.gateways:
+        for name, view in world.data_path.routes(gateway).items():
+            address = fleet.addresses.get(name)
+            if address is not None and address.gateway == gateway:
+                continue
+            shard = world.shards.get(name)
+            template = _any_template(fleet, name, shard.members if shard is not None else ())
+            its = check(template) if template is not None else None
+            destinations = tuple(
+                Destination(endpoint=endpoint, draining=True, check=its)
+                for endpoint in sorted(view.passages, key=_order)
+                if view.passages[endpoint].listed or not view.passages[endpoint].idle
+            )
+            if destinations:
+                yield gateway, Route(deployment=name, port=view.port, destinations=destinations)
 
 
 def _has_shown(world: World, gateway: str) -> bool:
