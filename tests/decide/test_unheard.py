@@ -57,3 +57,12 @@ def test_a_replica_that_nobody_has_heard_of_yet_stays_listed_where_the_gateway_f
     scene, world = seen_anew(passage, heard=heard)
     decided = plan(scene.fleet, world, PlanMemory(), scene.clock.now(), scene.drive.policies)
     assert listed == len(decided.table.endpoints["anchor"])
+
+
+def test_what_nobody_declares_any_more_stays_listed_too_until_it_is_heard_of() -> None:
+    """It is left as it is, also by a daemon that has only just begun to ask."""
+    scene, world = seen_anew(WELL, heard=False)
+    scene.withdraw("anchor")
+    decided = plan(scene.fleet, world, PlanMemory(), scene.clock.now(), scene.drive.policies)
+    assert 2 == len(decided.table.endpoints["anchor"])
+    assert {} == decided.table.draining

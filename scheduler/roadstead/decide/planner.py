@@ -23,7 +23,7 @@ from roadstead.model import ClusterState, Deployment, Fleet, Reloading, RolloutS
 from roadstead.plans import Held, Plan, Step, Table
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.spi.policies import PlacementPolicy
-from roadstead.world import Group, Listed, Shard, Unreachable, World
+from roadstead.world import Group, Listed, Shard, Unreachable, World, listed
 
 __all__ = ["plan"]
 
@@ -120,7 +120,8 @@ class _Turn:
         if known is not None and (known.leaving or known.unready):
             # All that is ready is listed again: whoever leaves after that has all of its grace.
             self.changed[name] = DeploymentMemory(at=known.at, groups=known.groups)
-        self._list(name, shard.listed, passing.draining(shard.members, shard.ready))
+        serving = [member for member in shard.members if member.ready or member.is_unheard]
+        self._list(name, listed(serving), passing.draining(shard.members, serving))
         reason = Reason(
             code=ReasonCode.ORPHANED,
             detail=f"{name} is no longer in the fleet file and is left as it is",
@@ -199,8 +200,8 @@ class _Turn:
         if name in self.memory.deployments:
             self.changed[name] = None
 
-    def _list(self, name: str, listed: tuple[Listed, ...], draining: tuple[Listed, ...]) -> None:
-        self.endpoints[name] = listed
+    def _list(self, name: str, entries: tuple[Listed, ...], draining: tuple[Listed, ...]) -> None:
+        self.endpoints[name] = entries
         if draining:
             self.draining[name] = draining
 
