@@ -90,7 +90,7 @@ class Shrink:
 
     ``retire`` are drained: the gateway was seen to list none of them, and to have nothing in flight to them, except to
     those that are ``overdue``, whose grace is over. Just before, that must still be so, ``standing`` must still serve,
-    and none of ``idle`` may: these were taken for not serving, so that nothing stands in for them.
+    and none of ``idle`` may be ready: these could not serve, so that nothing stands in for them.
     """
 
     cluster: str

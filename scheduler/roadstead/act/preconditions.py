@@ -69,9 +69,9 @@ def objection(step: Destructive, now: Now) -> str | None:
 
 
 def _serving_after_all(step: Shrink | Restart, group: Group, now: Now) -> str | None:
-    """Return why a replica that was to go for serving nobody may not: it serves now."""
+    """Return why a replica that was to go because it is not ready may not: it is ready now."""
     for replica in group.replicas:
-        if replica.id in step.idle and now.member(step.cluster, group, replica).serving:
+        if replica.id in step.idle and now.member(step.cluster, group, replica).ready:
             return f"{replica.id} became ready since the plan was made"
     return None
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import attrs
 
 from roadstead.decide.fit import Demand, demand
@@ -13,8 +10,6 @@ from roadstead.model import Deployment, Fleet, RolloutSpec, Template
 from roadstead.world import Phase, Shard, Snapshot, World
 
 __all__ = ["Case"]
-
-_NOTHING: Mapping[str, int | None] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -39,12 +34,6 @@ class Case:
     def owner(self) -> str:
         """Whose quota it counts against."""
         return self.declared.owner if self.declared is not None else self.shard.owner
-
-    @property
-    def leaving(self) -> Mapping[str, int | None]:
-        """For how long its replicas that we have taken out of the table have been out of it."""
-        known = self.memory.deployments.get(self.name)
-        return known.leaving if known is not None else _NOTHING
 
     def nodes_of_replicas(self, cluster: str) -> list[str]:
         """Return the node of each of its replicas on ``cluster`` that has one."""

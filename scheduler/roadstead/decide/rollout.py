@@ -206,7 +206,7 @@ class _Retirement:
         lowest = self._lowest(spec)
         self._serving = serving
         self._dips = 0
-        self._ready_budget = max(0, serving - lowest)
+        self._lowest_serving = lowest
         self._capable_budget = max(0, capable - lowest)
         self._recreates = spec.strategy is Strategy.RECREATE
 
@@ -257,16 +257,21 @@ class _Retirement:
         )
 
     def _may_go(self, row: Row, member: Member) -> bool:
+        """Return whether one more may go: others serve, as many as must, for as long as it could serve itself.
+
+        Whether it is listed now makes no difference to that, so that none is taken out and put back over and over.
+        """
         serves = row.serves(member)
-        if not serves and (row.aim > 0 or not row.proven):
+        could = row.could_serve(member)
+        if not could and (row.aim > 0 or not row.proven):
             return True
-        if self._capable_budget <= 0 or (serves and self._ready_budget <= 0):
-            return False
         left = self._serving - serves
+        counts = serves or row.proven
+        if (counts and self._capable_budget <= 0) or (could and left < self._lowest_serving):
+            return False
         if not self._recreates and self._needy and left < self.wanted and not self._dip(member):
             return False
-        self._capable_budget -= 1
-        self._ready_budget -= serves
+        self._capable_budget -= counts
         self._serving = left
         return True
 

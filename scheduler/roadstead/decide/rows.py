@@ -28,12 +28,11 @@ class RowKey:
 class Row:
     """One group, existing (``group``) or to be made (``None``).
 
-    ``members`` are its replicas that are not lost; ``leaving`` are the ids of those that we have taken out of the table
-    before. ``aim`` is how many it should end with; ``current`` says that it is
-    of the revision that should run there, even if none should. ``promised`` are replicas
-    that the cluster itself will make and that are not there yet. ``writable``: the cluster can be written to now, and
-    is ours to write to. ``restarts``: one replica can be restarted in place there. ``reloading`` is what is to be
-    stored of that; the version to load is then that of ``template``.
+    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with; ``current`` says that it is
+    of the revision that should run there, even if none should. ``promised`` are replicas that the cluster itself will
+    make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
+    ``restarts``: one replica can be restarted in place there. ``reloading`` is what is to be stored of that; the
+    version to load is then that of ``template``.
     """
 
     key: RowKey
@@ -43,7 +42,6 @@ class Row:
     generation: int
     group: Group | None
     members: tuple[Member, ...]
-    leaving: frozenset[str] = frozenset()
     aim: int = 0
     current: bool = False
     promised: int = 0
@@ -65,18 +63,23 @@ class Row:
 
     @cached_property
     def serving(self) -> tuple[Member, ...]:
-        """The standing members that serve, or would if we put them back."""
-        return tuple(member for member in self.standing if self._serves(member))
+        """The standing members that serve."""
+        return tuple(member for member in self.standing if member.serving)
 
     def serves(self, member: Member) -> bool:
-        """Return whether giving up ``member`` may cost a serving replica.
+        """Return whether giving up ``member`` may cost a serving replica."""
+        return member.serving or self._may_cost_another(member)
 
-        Where the cluster picks whom it gives up, any of those that run may go in the place of one that does not serve.
+    def could_serve(self, member: Member) -> bool:
+        """Return whether giving up ``member`` may cost a replica that serves, or would if it were listed."""
+        return member.ready or member.is_unheard or self._may_cost_another(member)
+
+    def _may_cost_another(self, member: Member) -> bool:
+        """Return whether one that serves may go in its place: where the cluster picks, any of those that run.
+
+        Behind a gateway it is different: one that is out already is named, in the hope that it is the one picked.
         """
-        return self._serves(member) or (not self.exact and member.replica.phase is Phase.RUNNING)
-
-    def _serves(self, member: Member) -> bool:
-        return member.serving or (member.ready and member.replica.id in self.leaving)
+        return not self.exact and member.passage is None and member.replica.phase is Phase.RUNNING
 
     @property
     def alive(self) -> int:

@@ -238,7 +238,6 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         if member.cluster == cluster and member.group.key == group.key and member.replica.phase is not Phase.LOST
     )
     standing = sum(member.replica.phase is not Phase.STOPPING for member in members)
-    known_leaving = case.leaving
     heals = snapshot is not None and snapshot.capabilities.heals_alone and not is_directed(snapshot)
     return Row(
         key=RowKey(cluster, group.key.revision),
@@ -248,9 +247,6 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         generation=generation,
         group=group,
         members=members,
-        leaving=frozenset(
-            member.replica.id for member in members if place(cluster, member.replica.id) in known_leaving
-        ),
         current=aim is not None,
         promised=max(0, group.target - standing) if heals and writable else 0,
         proven=known.proven,

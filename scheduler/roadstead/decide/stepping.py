@@ -142,8 +142,8 @@ class _Steps:
                 )
             ),
             version=group.version,
-            standing=self.standing if any(row.serves(member) for member in drained) else (),
-            idle=tuple(sorted(member.replica.id for member in drained if not row.serves(member))),
+            standing=self.standing if any(row.could_serve(member) for member in drained) else (),
+            idle=tuple(sorted(member.replica.id for member in drained if not row.could_serve(member))),
             because=self._why_less(row, drained),
         )
         if not self._waits(step):
