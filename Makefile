@@ -51,7 +51,7 @@ doctests:
 	$(BIN)/pytest --doctest-modules scheduler backends plugins
 
 .PHONY: bench
-bench: model ## the benchmarks, each printing a table and writing benchmarks/results/ (about half an hour)
+bench: model ## the benchmarks, each printing a table and writing benchmarks/results/ (about an hour)
 	$(BIN)/python -m benchmarks.cli
 	$(BIN)/python -m benchmarks.plan
 	$(BIN)/python -m benchmarks.reaction
@@ -59,6 +59,8 @@ bench: model ## the benchmarks, each printing a table and writing benchmarks/res
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.healing
+	$(BIN)/python -m configs.minilm.export models/minilm --version 2
+	$(BIN)/python -m benchmarks.underload
 
 .PHONY: fuzz
 fuzz: env ## a million wrong fleet files, read to the end (about an hour; goes on where it was interrupted)

@@ -147,6 +147,10 @@ class Bench:
         """Return the replicas that are listed."""
         return self._stage.replicas(NAME)
 
+    def until_listed_again(self, replica: Replica, restarts: int) -> None:
+        """Wait until a replica gets requests, in its run after so many restarts."""
+        until(lambda: self._stage.is_listed(NAME, replica, restarts))
+
     def gateway(self) -> ProcessIdentity:
         """Return Envoy's process."""
         value = read_json(str(self._stage.state.path / "gateways" / "edge" / "process" / STATE_FILE))
@@ -303,9 +307,9 @@ def strikes(bench: Bench) -> Sequence[tuple[str, Callable[[], None]]]:
 
     def kill_server() -> None:
         replica = bench.replicas()[0]
-        before = replica.server()
-        kill(before)
-        replica.until_started(before)
+        restarts = replica.state().restarts
+        kill(replica.server())
+        bench.until_listed_again(replica, restarts + 1)
 
     def kill_shim() -> None:
         replica = bench.replicas()[0]
@@ -320,10 +324,12 @@ def strikes(bench: Bench) -> Sequence[tuple[str, Callable[[], None]]]:
         until(lambda: bench.gateway() != before)
 
     def stop_server() -> None:
-        server = bench.replicas()[0].server()
+        replica = bench.replicas()[0]
+        server, restarts = replica.server(), replica.state().restarts
         _signal(server, signal.SIGSTOP)
         time.sleep(STOPPED_FOR)
         _signal(server, signal.SIGCONT)
+        bench.until_listed_again(replica, restarts)
 
     return (
         ("kill -9 of a replica", kill_server),
@@ -414,7 +420,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Change, kill and compare what serves a real model under load.")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "minilm", help="versions 1 and 2 of it")
     parser.add_argument("--rounds", type=int, default=2, help="of each kill and comparison (default: %(default)s)")
-    parser.add_argument("--only", help="the changes with this in their names")
+    parser.add_argument("--only", help="the changes with this in their names; 'no change' for none")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     for version in VERSIONS:
