@@ -139,7 +139,8 @@ def test_a_full_disk_stops_every_step_and_is_said(session: Session) -> None:
         session.turn()
 
     assert () == simulated(session).truth().groups
-    assert session.reconciler.problem is not None
+    assert session.reconciler.last is not None
+    assert "cannot be written" in session.reconciler.last.undone
 
 
 def _settled(session: Session, names: Iterable[str] = ("minilm",)) -> bool:

@@ -34,12 +34,17 @@ __all__ = ["Event", "EventKind", "Timing", "Turn", "happened"]
 
 @enum.unique
 class EventKind(enum.Enum):
-    """The closed list of what can happen; the value is what people and programs read."""
+    """The closed list of what can happen; the value is what people and programs read.
+
+    ``OTHER`` is never told: it stands for what a newer program told and this one does not know.
+    """
 
     DAEMON_STARTED = "daemon-started"
     DAEMON_STOPPED = "daemon-stopped"
     MEMORY_LOST = "memory-lost"
+    STATE_RESTORED = "state-restored"
     TURN_FAILED = "turn-failed"
+    TURNS_WORK = "turns-work-again"
     FLEET_CHANGED = "fleet-changed"
     FLEET_STAGED = "fleet-staged"
     FLEET_REFUSED = "fleet-refused"
@@ -71,6 +76,7 @@ class EventKind(enum.Enum):
     STEP_FAILED = "step-failed"
     HELD = "held"
     RELEASED = "released"
+    OTHER = "other"
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +112,10 @@ _UNTIMED = Timing()
 
 @attrs.frozen(kw_only=True)
 class Turn:
-    """Everything that one turn saw, decided and did; ``at`` is in milliseconds since the epoch."""
+    """Everything that one turn saw, decided and did; ``at`` is in milliseconds since the epoch.
+
+    ``undone`` says why none of the plan's steps was taken, and is empty where they were.
+    """
 
     number: int
     at: int
@@ -114,6 +123,7 @@ class Turn:
     world: World
     plan: Plan
     outcomes: tuple[Outcome, ...] = ()
+    undone: str = ""
     timing: Timing = _UNTIMED
 
 
@@ -159,7 +169,7 @@ def _deployments(before: Turn | None, after: Turn) -> Iterator[Event]:
     world_before = before.world if before is not None else World(clusters={})
     lowered = frozenset(
         (step.cluster, step.group)
-        for step in (before.plan.steps if before is not None else ())
+        for step in (before.plan.steps if before is not None and not before.undone else ())
         if isinstance(step, Shrink | Delete)
     )
     for name in sorted(changed_shards(world_before, after.world)):

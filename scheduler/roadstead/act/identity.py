@@ -76,16 +76,9 @@ class IdentityStore:
 
         Raises :class:`StateError` for anything in between.
         """
-        try:
-            document = read_document(path, IDENTITY_VERSION)
-            if document is None:
-                return cls._create(path, Identity(fleet=fleet, owner_id=make_id()))
-            found = from_wire(document.get("identity"), Identity)
-        except (DocumentError, ValueError) as error:
-            raise StateError(
-                f"the identity of fleet {fleet!r} cannot be read: {error}",
-                hint="restore the file from a copy; deleting it disowns every running replica",
-            ) from error
+        found = _read(path, fleet)
+        if found is None:
+            return cls._create(path, Identity(fleet=fleet, owner_id=make_id()))
         if found.fleet != fleet:
             raise StateError(
                 f"{path.parent} is the state of fleet {found.fleet!r}, not of {fleet!r}",
@@ -105,5 +98,30 @@ class IdentityStore:
             self._write(identity)
             self.current = identity
 
+    def keep_on(self) -> None:
+        """Write the identity again where somebody removed it.
+
+        Raises :class:`StateError` where another one stands in its place.
+        """
+        found = _read(self._path, self.current.fleet)
+        if found is None:
+            self._write(self.current)
+        elif (found.fleet, found.owner_id) != (self.current.fleet, self.current.owner_id):
+            raise StateError(
+                f"{self._path} was replaced by another identity while the daemon ran",
+                hint="put the former one back, or restart the daemon to go on as the other",
+            )
+
     def _write(self, identity: Identity) -> None:
         write_document(self._path, IDENTITY_VERSION, {"identity": to_wire(identity)})
+
+
+def _read(path: Path, fleet: str) -> Identity | None:
+    try:
+        document = read_document(path, IDENTITY_VERSION)
+        return from_wire(document.get("identity"), Identity) if document is not None else None
+    except (DocumentError, ValueError) as error:
+        raise StateError(
+            f"the identity of fleet {fleet!r} cannot be read: {error}",
+            hint="restore the file from a copy; deleting it disowns every running replica",
+        ) from error

@@ -20,13 +20,17 @@ import attrs
 from roadstead.act.decisions import Decision, packed, unpacked
 from roadstead.act.events import Event, EventKind
 
-__all__ = ["EVENTS_KEPT", "Journal", "Selection"]
+__all__ = ["EVENTS_KEPT", "JOURNAL_VERSION", "Journal", "Selection"]
 
 R = TypeVar("R")
 _LOG = logging.getLogger(__name__)
 
+JOURNAL_VERSION = 1
+"""Of the tables. A kind of event that is not known is no reason for a new one: its words are shown all the same."""
+
 EVENTS_KEPT = 20_000
 TEXT_KEPT = 1000
+_KINDS = frozenset(kind.value for kind in EventKind)
 DECISIONS_KEPT = 500
 DECISION_BYTES_KEPT = 8 * 1024**2
 _PAGES_KEPT = 8192  # of 4096 bytes: the file never grows beyond 32 MiB, whatever the numbers above allow
@@ -44,6 +48,10 @@ CREATE TABLE IF NOT EXISTS decision (
     turn INTEGER NOT NULL, at INTEGER NOT NULL, content BLOB NOT NULL
 );
 """
+
+
+class _NewerError(sqlite3.DatabaseError):
+    """A newer program wrote the journal: it is neither ours to change nor damaged."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +78,7 @@ class Journal:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._cannot_write = False
         self.counts: Counter[EventKind] = Counter()
         self.problem: str | None = None
 
@@ -93,7 +102,7 @@ class Journal:
             return self.problem is None
         # More would be deleted again, and would not even fit: a large fleet that is adopted is that many at once.
         newest = events[-EVENTS_KEPT:]
-        kept = self._do(lambda connection: _insert(connection, newest, decision))
+        kept = self._do(lambda connection: _insert(connection, newest, decision), writes=True)
         if kept:
             for listener in tuple(self._listeners):
                 listener()
@@ -124,30 +133,46 @@ class Journal:
                 self._connection.close()
                 self._connection = None
 
-    def _do(self, work: Callable[[sqlite3.Connection], R]) -> R | None:
+    def _do(self, work: Callable[[sqlite3.Connection], R], *, writes: bool = False) -> R | None:
         """Return what ``work`` returns, in one transaction, or ``None`` with ``problem`` set.
 
-        A later success clears it.
+        A later success clears it; that it can be read says nothing about whether it can be written.
         """
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connect()
-                assert self._connection is not None
-                with self._connection:
-                    result = work(self._connection)
+                result = self._tried(work)
             except sqlite3.DatabaseError as error:
+                self._cannot_write |= writes
                 self._failed(error)
                 return None
-            if self.problem is not None:
+            if self.problem is not None and (writes or not self._cannot_write):
                 _LOG.info("the journal works again")
-                self.problem = None
+                self.problem, self._cannot_write = None, False
             return result
 
-    def _failed(self, error: sqlite3.DatabaseError) -> None:
-        if _is_damage(error):
+    def _tried(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        """Do ``work`` in one transaction, in a new file where the one that is there proves to be damaged."""
+        try:
+            with self._opened() as connection:
+                return work(connection)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
             self._start_again(error)
-            return
+        with self._opened() as connection:
+            return work(connection)
+
+    def _opened(self) -> sqlite3.Connection:
+        """Return the open file; one that somebody removed is made again."""
+        if self._connection is not None and not self._path.exists():
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            self._connect()
+        assert self._connection is not None
+        return self._connection
+
+    def _failed(self, error: sqlite3.DatabaseError) -> None:
         said = f"the journal {self._path} cannot be used: {error}; events are not kept"
         if said != self.problem:
             _LOG.warning("%s", said)
@@ -157,6 +182,7 @@ class Journal:
         # Any thread may call, one at a time: the lock is ours. What waits for another process gives up soon.
         connection = sqlite3.connect(self._path, timeout=1.0, check_same_thread=False)
         try:
+            _check_version(connection)
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode=WAL")
             # In WAL mode NORMAL survives the death of the process; only that of the machine may take the last moments.
@@ -164,6 +190,7 @@ class Journal:
             connection.execute("PRAGMA cache_size=-512")
             connection.execute(f"PRAGMA max_page_count={_PAGES_KEPT}")
             connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version={JOURNAL_VERSION}")
         except OSError as error:
             connection.close()
             raise sqlite3.OperationalError(f"{error.strerror or error}") from error
@@ -195,10 +222,19 @@ class Journal:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Return whether the file itself is broken, rather than busy, full or forbidden."""
-    # What Python's module raises for itself has no code.
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    """Return whether the file itself is broken, rather than busy, full or forbidden.
+
+    What is asked is right for tables that are ours, so SQLITE_ERROR says that these are not. What Python's module
+    raises for itself has no code.
+    """
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+
+
+def _check_version(connection: sqlite3.Connection) -> None:
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > JOURNAL_VERSION:
+        raise _NewerError(f"it has format version {found}, this program knows {JOURNAL_VERSION}")
 
 
 def _insert(connection: sqlite3.Connection, events: tuple[Event, ...], decision: Decision | None) -> bool:
@@ -241,7 +277,7 @@ def _event(row: tuple[int, int, str, str, str, str, str, str]) -> Event:
     return Event(
         seq=seq,
         at=at,
-        kind=EventKind(kind),
+        kind=EventKind(kind) if kind in _KINDS else EventKind.OTHER,
         text=text,
         cluster=cluster,
         deployment=deployment,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -47,9 +48,22 @@ class StateLock:
                 f"{path.parent} is in use by {holder}",
                 hint="stop it with `roadstead daemon stop`, or use another daemon.state",
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode("ascii"), 0)
+        # Who holds it is told where there is room to write that down; held it is in any case.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode("ascii"), 0)
         return cls(path, descriptor)
+
+    def is_in_place(self) -> bool:
+        """Return whether whoever looks for the lock by name finds this one: its file may be removed, or replaced."""
+        if self._descriptor is None:
+            return False
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        ours = os.fstat(self._descriptor)
+        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
 
     def release(self) -> None:
         """Let go of the lock.

@@ -77,11 +77,13 @@ class MemoryStore:
     Whenever the process or the machine dies, the file holds the memory as it was before or after a :meth:`save`, never
     a mixture. Memory may be lost all the same: that costs at most one repeated attempt and one stable window. So a
     damaged file is set aside and said, and work goes on; a file of a newer program is not ours to judge, and is
-    refused.
+    refused. ``check`` is called before every :meth:`save`, and raises :class:`StateError` where its folder is not ours
+    any more.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
         self._path = path
+        self._check = check
         self._connection: sqlite3.Connection | None = None
         # What the file holds; ``None`` before the first write, and after one that failed: it may have been done or not.
         self._written: PlanMemory | None = None
@@ -105,6 +107,11 @@ class MemoryStore:
         the number of the turn moved on: a fleet at rest writes nothing. What an unwritten number costs is nothing,
         because outcomes are numbered and counted within one process.
         """
+        self._check()
+        if self._connection is not None and not self._path.exists():
+            # Somebody removed the file: what is written to it from now on is seen by nobody.
+            self.close()
+            self._written = None
         if not acts and self._written is not None and not _differs(self._written, memory):
             return False
         try:
@@ -138,7 +145,9 @@ class MemoryStore:
         except ValueError as error:
             raise _DamagedError(f"{self._path} is damaged: {error}") from error
         except (sqlite3.Error, OSError) as error:
-            raise StateError(f"{self._path} cannot be read: {error}", hint="give it back to this user") from error
+            raise StateError(
+                f"{self._path} cannot be read: {_words(error)}", hint="give it back to this user"
+            ) from error
 
     # ---- writing ----
 
@@ -158,7 +167,7 @@ class MemoryStore:
                         _bring_up_to_date(connection, kind, known, kind.values(memory))
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise self._unwritable(str(error)) from error
+            raise self._unwritable(_words(error)) from error
         self._written = memory
 
     def _unwritable(self, why: str) -> StateError:
@@ -199,6 +208,10 @@ class MemoryStore:
                 hint="move it away by hand",
             ) from failed
         return aside
+
+
+def _words(error: sqlite3.Error | OSError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _differs(before: PlanMemory, memory: PlanMemory) -> bool:

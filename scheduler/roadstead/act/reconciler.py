@@ -79,7 +79,6 @@ class Reconciler:
         self._outcomes: tuple[Outcome, ...] = ()
         self._last: Turn | None = None
         self._whole_at = 0.0
-        self.problem: str | None = None
 
     @property
     def last(self) -> Turn | None:
@@ -120,8 +119,9 @@ class Reconciler:
         With ``news``, the turn was not due and answers something that changed: it plans for what may have changed only,
         unless the last plan for everything is older than ``daemon.turn``.
 
-        Raises :class:`StateError` where the memory of a plan cannot be made durable: nothing of that plan is then done,
-        and the next turn starts from what the last durable memory says.
+        Where the memory of its plan cannot be made durable, nothing of that plan is done, but for the table: whoever is
+        not fit to serve leaves it all the same. :attr:`Turn.undone` then says why, and the next turn starts from what
+        the last durable memory says.
         """
         clock = self._clock
         started = clock.monotonic()
@@ -130,13 +130,23 @@ class Reconciler:
         observed = clock.monotonic()
         made = self._plan(fleet, world, at, started, news=news)
         planned = clock.monotonic()
-        self._remember(made)
-        before, self._memory = self._memory, made.memory
-        self._show(made)
-        self._outcomes = self._executor.carry_out(fleet, world, made)
-        timing = Timing(observe=observed - started, plan=planned - observed, act=clock.monotonic() - planned)
-        number, outcomes = made.memory.turn, self._outcomes
-        turn = Turn(number=number, at=at, fleet=fleet, world=world, plan=made, outcomes=outcomes, timing=timing)
+        before, undone = self._memory, self._remembered(made)
+        if undone:
+            outcomes = self._executor.carry_out(fleet, world, attrs.evolve(made, steps=()))
+        else:
+            self._memory = made.memory
+            self._show(made)
+            self._outcomes = outcomes = self._executor.carry_out(fleet, world, made)
+        turn = Turn(
+            number=made.memory.turn,
+            at=at,
+            fleet=fleet,
+            world=world,
+            plan=made,
+            outcomes=outcomes,
+            undone=undone,
+            timing=Timing(observe=observed - started, plan=planned - observed, act=clock.monotonic() - planned),
+        )
         self._tell(turn, before)
         self._last = turn
         return turn
@@ -158,18 +168,20 @@ class Reconciler:
         scoped = plan(fleet, world, self._memory, at, self._policies, only=only)
         return merged(fleet, last.plan, only, scoped)
 
-    def _remember(self, made: Plan) -> None:
+    def _remembered(self, made: Plan) -> str:
+        """Make the memory of a plan durable, and return why that did not work."""
         try:
             self._store.save(made.memory, acts=bool(made.steps))
         except StateError as error:
-            self.problem = f"nothing is done, because memory cannot be kept: {error}"
-            raise
-        self.problem = None
+            return str(error)
+        return ""
 
     def _tell(self, turn: Turn, memory: PlanMemory) -> None:
         """Write down what happened, and the decision where something was decided."""
         events = (*happened(self._last, turn), *passed(self._last, turn))
-        decided = bool(turn.plan.steps) or self._last is None or _held(self._last.plan) != _held(turn.plan)
+        decided = not turn.undone and (
+            bool(turn.plan.steps) or self._last is None or _held(self._last.plan) != _held(turn.plan)
+        )
         self._journal.record(events, decision(turn, memory) if decided else None)
         for event in events:
             _LOG.info("%s", event.text)

@@ -6,6 +6,7 @@ This is what the daemon runs, and what a command runs for itself while there is 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -16,21 +17,21 @@ import attrs
 from roadstead.act.addresses import assigned, spent
 from roadstead.act.clock import Clock, SystemClock
 from roadstead.act.cluster import Cluster
-from roadstead.act.events import Turn
+from roadstead.act.events import Event, EventKind, Turn
 from roadstead.act.executor import Executor
 from roadstead.act.gateways import Gateways
+from roadstead.act.hold import StateHold
 from roadstead.act.holding import LateGateway, Strange, as_kept, as_spec
 from roadstead.act.identity import IdentityStore
 from roadstead.act.intents import still_held
 from roadstead.act.journal import Journal
-from roadstead.act.lock import StateLock
 from roadstead.act.memory import MemoryStore
 from roadstead.act.observer import Observer
 from roadstead.act.prober import Prober
 from roadstead.act.reconciler import Look, Reconciler
 from roadstead.act.routing import Checks, Routing, routing
 from roadstead.act.state import StateDirectory
-from roadstead.errors import RoadsteadError
+from roadstead.errors import RoadsteadError, StateError
 from roadstead.model import Address, ClusterSpec, ClusterState, Fleet, GatewaySpec, Intents, OnChange
 from roadstead.plans import Table
 from roadstead.spi.backend import Backend, BackendContext
@@ -40,6 +41,8 @@ from roadstead.spi.records import BackendPlugin, GatewayPlugin
 from roadstead.world import World
 
 __all__ = ["Session"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def _ignore() -> None:
@@ -108,9 +111,10 @@ class Session:
         return session
 
     def _open(self, fleet: Fleet, purpose: str) -> None:
-        self._closing.enter_context(StateLock.acquire(self.state.lock, purpose))
-        self.identity = IdentityStore.open(self.state.identity, fleet.name)
-        store = MemoryStore(self.state.memory)
+        self._hold = StateHold.take(self.state, purpose, fleet.name)
+        self._closing.callback(self._hold.release)
+        self.identity = self._hold.identity
+        store = MemoryStore(self.state.memory, check=self._keep_hold)
         self._closing.callback(store.close)
         remembered = store.load()
         self.lost = remembered.lost
@@ -208,7 +212,10 @@ class Session:
 
         ``news`` as for :meth:`Reconciler.turn`.
         """
-        return self.reconciler.turn(self.fleet, news=news)
+        turn = self.reconciler.turn(self.fleet, news=news)
+        if turn.undone:
+            raise StateError(turn.undone, hint="nothing was done: make room on its disk, or make it writable")
+        return turn
 
     def look(self) -> Look:
         """Observe and plan, and do nothing."""
@@ -223,6 +230,14 @@ class Session:
         self.table = table
         self._routing = routing(self._routing, fleet, world, table, self._checks, inherited=self._inherited)
         self.gateways.offer(self._routing.tables)
+
+    def _keep_hold(self) -> None:
+        """Keep the state directory ours, and say when that took writing it again; raises :class:`StateError`."""
+        if self._hold.keep():
+            text = f"{self.state.path}, or a part of it, was removed while the daemon ran; it was written again"
+            _LOG.warning("%s", text)
+            event = Event(at=self._clock.now(), kind=EventKind.STATE_RESTORED, text=text, subject=self.fleet.name)
+            self.reconciler.tell(event)
 
     # ---- gateways ----
 
@@ -335,16 +350,23 @@ class Session:
         plugin = self._host.get(BackendPlugin, spec.backend)
         make = resolve(plugin.factory, f"backend {spec.backend!r}")
         current = self.identity.current
-        backend: Backend = make(
-            BackendContext(
-                cluster=spec.name,
-                fleet=current.fleet,
-                owner_id=current.owner_id,
-                options=spec.options,
-                scheduling=spec.scheduling,
-                root=self.state.cluster(spec.name),
-            )
+        context = BackendContext(
+            cluster=spec.name,
+            fleet=current.fleet,
+            owner_id=current.owner_id,
+            options=spec.options,
+            scheduling=spec.scheduling,
+            root=self.state.cluster(spec.name),
         )
+        try:
+            backend: Backend = make(context)
+        except RoadsteadError:
+            raise
+        except Exception as error:  # a stranger's code: whatever it raises is why the cluster cannot be driven
+            raise PluginError(
+                f"cluster {spec.name} cannot be driven: {type(error).__name__}: {error}",
+                hint="this is an error of its plugin, or of the machine",
+            ) from error
         cluster = Cluster(spec, backend, self._clock)
         cluster.watch(self._wake)
         return cluster

@@ -23,6 +23,7 @@ from roadstead.spi.host import PluginHost
 __all__ = ["Finding", "Level", "machine", "plugins", "state"]
 
 _ENOUGH_DISK = 1024**3
+_LEAST_DISK = 32 * 1024**2
 _LOOPBACK = "127.83.17.5"
 """Any address but 127.0.0.1: replicas get addresses of their own in 127.0.0.0/8."""
 
@@ -85,13 +86,18 @@ def state(directory: StateDirectory) -> Iterator[Finding]:
             hint="set daemon.state to a folder of yours",
         )
         return
-    free = shutil.disk_usage(there).free
-    yield Finding(
-        level=Level.OK if free >= _ENOUGH_DISK else Level.NOTE,
-        about="state",
-        text=f"{directory.path}, {free / 1024**3:.1f}Gi free",
-        hint="" if free >= _ENOUGH_DISK else "logs and the journal are bounded, but little is left for them",
-    )
+    yield _room(directory.path, shutil.disk_usage(there).free)
+
+
+def _room(path: Path, free: int) -> Finding:
+    if free < _LEAST_DISK:
+        hint = "make room on its disk: where nothing can be remembered, nothing is started, moved or stopped"
+        return Finding(level=Level.WRONG, about="state", text=f"{path}, {free // 1024**2}Mi free", hint=hint)
+    text = f"{path}, {free / 1024**3:.1f}Gi free"
+    if free < _ENOUGH_DISK:
+        hint = "logs and the journal are bounded, but little is left for them"
+        return Finding(level=Level.NOTE, about="state", text=text, hint=hint)
+    return Finding(level=Level.OK, about="state", text=text)
 
 
 def _python() -> Finding:

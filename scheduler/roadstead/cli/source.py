@@ -50,12 +50,12 @@ def source(screen: Screen, located: Located | None = None) -> Iterator[Source]:
 
 
 def say_stale(screen: Screen, asked: Source) -> None:
-    """Say beside an answer of the daemon that its turns fail; a look of our own is never stale."""
+    """Say beside an answer of the daemon what does not work in it; a look of our own is never stale."""
     if not isinstance(asked, Client):
         return
     service = asked.status().service
-    if stale := stale_text(service):
-        screen.say("\n".join([stale, *service.problems]))
+    if said := [*filter(None, (stale_text(service),)), *service.problems]:
+        screen.say("\n".join(said))
 
 
 def must_follow(located: Located) -> None:

@@ -12,6 +12,8 @@ from roadstead.daemon.process import log_to, run, tell_ready, tell_refused
 from roadstead.errors import RoadsteadError
 from roadstead.spi.host import PluginHost
 
+_LOG = logging.getLogger("roadstead.daemon")
+
 
 def main() -> int:
     """Run the daemon, and tell whoever started it how that went."""
@@ -31,13 +33,20 @@ def main() -> int:
         if given.ready_fd is not None:
             tell_ready(given.ready_fd)
 
-    try:
-        run(given.file, PluginHost.installed(), ready=ready)
-    except RoadsteadError as error:
-        logging.getLogger("roadstead.daemon").critical("%s", error)
+    def refuse(error: RoadsteadError) -> int:
+        _LOG.critical("%s", error)
         if given.ready_fd is not None and not told:
             tell_refused(given.ready_fd, error)
         return int(error.exit_code)
+
+    try:
+        run(given.file, PluginHost.installed(), ready=ready)
+    except RoadsteadError as error:
+        return refuse(error)
+    except Exception as error:  # noqa: BLE001  # whoever waits is told in every case
+        _LOG.critical("unexpected", exc_info=True)
+        text = f"unexpected {type(error).__name__}: {error}"
+        return refuse(RoadsteadError(text, hint="this is a fault of roadstead: its log has the traceback"))
     return 0
 
 

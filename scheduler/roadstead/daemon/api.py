@@ -167,7 +167,7 @@ class Api:
         allowed = 3 * view.fleet.daemon.turn.seconds + 60.0
         stuck = view.turned_at is not None and self._clock.monotonic() - view.turned_at > allowed
         problems = (*view.wrong, *((f"no turn was completed for {allowed:g} s",) if stuck else ()))
-        sick = stuck or view.failing_since is not None
+        sick = stuck or not view.acts
         state = "failing" if sick else "degraded" if problems else "ok"
         content = {"status": state, "problems": list(problems), "turn": view.turn.number if view.turn else 0}
         return _answer(content, HTTPStatus.SERVICE_UNAVAILABLE if sick else HTTPStatus.OK)

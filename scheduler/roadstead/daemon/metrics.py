@@ -96,9 +96,7 @@ class _Now(Collector):
             "roadstead_fleet_file_good", "Whether the fleet file as saved is in force or staged.", not view.bad_file
         )
         yield _flag("roadstead_fleet_staged", "Whether a changed file waits for apply.", view.staged is not None)
-        yield _flag(
-            "roadstead_turns_failing", "Whether turns fail, and nothing is healed.", view.failing_since is not None
-        )
+        yield _flag("roadstead_turns_failing", "Whether turns fail, and nothing is healed.", not view.acts)
         yield _flag("roadstead_problems", "Whether anything is reported as not working.", bool(view.wrong))
         counted = CounterMetricFamily("roadstead_events", "What happened, by kind of event.", labels=["kind"])
         for kind in EventKind:

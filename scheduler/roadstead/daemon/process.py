@@ -25,12 +25,13 @@ from roadstead.act.session import Session
 from roadstead.act.state import StateDirectory, default_directory
 from roadstead.config import read_fleet
 from roadstead.daemon.api import Api
+from roadstead.daemon.controls import Controls
 from roadstead.daemon.errors import DidNotStart, StartFailed
 from roadstead.daemon.metrics import Metrics
 from roadstead.daemon.service import Service
 from roadstead.daemon.serving import Server, bind_control, bind_monitoring
 from roadstead.daemon.view import View
-from roadstead.errors import RoadsteadError
+from roadstead.errors import RoadsteadError, StateError
 from roadstead.model import Fleet
 from roadstead.spi.host import PluginHost
 from roadstead.units import Duration
@@ -59,12 +60,23 @@ def log_to(path: Path | None) -> None:
     if path is None:
         handler = logging.StreamHandler()
     else:
-        handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+        handler = _LogFile(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """A bounded file that is begun again where somebody removed it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        if self.stream is not None and not Path(self.baseFilename).exists():
+            self.stream.close()
+            self.stream = None  # as its base class has it opened again
+        super().emit(record)
 
 
 def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: None) -> None:
@@ -93,7 +105,8 @@ def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: Non
         try:
             asyncio.run(_serve(service, api, control, monitoring, ready))
         finally:
-            session.state.socket.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # its folder may be gone
+                session.state.socket.unlink(missing_ok=True)
 
 
 def _here(fleet: Fleet, file: Path, state: StateDirectory) -> Running:
@@ -119,7 +132,8 @@ async def _serve(
 ) -> None:
     """Answer requests while the service runs on a thread of its own, and end with it."""
     loop = asyncio.get_running_loop()
-    servers = (Server(api.control(), control), Server(api.monitoring(), monitoring))
+    controls = Controls(api, service.session.state, control)
+    monitor = Server(api.monitoring(), monitoring)
     tried = asyncio.Event()
 
     def seen(_: View) -> None:
@@ -131,7 +145,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, service.reload)
     ended: asyncio.Future[None] = loop.create_future()
     thread = threading.Thread(target=_loop, args=(service, loop, ended), name="turns")
-    serving = [asyncio.ensure_future(server.run_until_ended()) for server in servers]
+    serving = [asyncio.ensure_future(one) for one in (controls.run(), monitor.run_until_ended())]
     thread.start()
     try:
         trying = asyncio.ensure_future(_until(tried, ready))
@@ -140,8 +154,8 @@ async def _serve(
     finally:
         service.stop()
         api.streams.end()
-        for server in servers:
-            server.end()
+        controls.end()
+        monitor.end()
         await asyncio.gather(*serving)
         thread.join()
 
@@ -171,6 +185,7 @@ def start(file: Path, state: StateDirectory) -> int:
     start, and :class:`DidNotStart` for one that said nothing.
     """
     StateDirectory.open(state.path)
+    _must_take_lines(state.log)
     reading, writing = os.pipe()
     try:
         try:
@@ -183,6 +198,17 @@ def start(file: Path, state: StateDirectory) -> int:
     if said == _READY:
         return pid
     raise _why(said, pid, state.log, is_over=is_over)
+
+
+def _must_take_lines(log: Path) -> None:
+    """Make sure that the log can be written: whoever starts could tell nobody why it does not."""
+    try:
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StateError(
+            f"{log} cannot be written: {error.strerror or error}",
+            hint="make room on its disk, or make it writable for this user",
+        ) from error
 
 
 def _spawn(file: Path, log: Path, writing: int) -> int:

@@ -6,6 +6,7 @@ import logging
 import queue
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from roadstead.daemon.changes import difference, longest_stop, nearest, nothing_
 from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
 from roadstead.daemon.view import View
-from roadstead.errors import RoadsteadError, StateError
+from roadstead.errors import RoadsteadError
 from roadstead.model import MAX_REPLICAS, Fleet, OnChange
 from roadstead.reasons import ReasonCode
 from roadstead.units import Duration
@@ -56,6 +57,7 @@ class Service:
         self._pacing = Pacing(session.fleet.daemon.turn)
         self._settling = Settling(stamp(file))
         self._stopping = False
+        self._failure = ""
         self._going_down: Fleet | None = None
         self._give_up_at = 0.0
         self._listeners: list[Callable[[View], None]] = []
@@ -155,33 +157,48 @@ class Service:
         self._pacing.began(self._clock.monotonic())
         try:
             turn = self.session.reconciler.turn(self._going_down or self.session.fleet, news=news)
-        except StateError as error:
-            self._failed(str(error))
-            return False
         except Exception as error:  # noqa: BLE001  # the daemon outlives its own faults, and says them
             _LOG.error("a turn failed", exc_info=True)
             self._failed(f"{type(error).__name__}: {error}")
             return False
         finally:
             self._pacing.ended(self._clock.monotonic())
-        self._publish(
-            attrs.evolve(
-                self.view, turn=turn, turned_at=self._clock.monotonic(), failing_since=None, problems=self._problems()
-            )
-        )
+        self._completed(turn)
         if self._going_down is not None:
             self._is_down(turn)
         else:
             self._tidy_up(turn)
         return bool(turn.outcomes)
 
+    def _completed(self, turn: Turn) -> None:
+        since = self._judged(turn.undone)
+        said = () if since is None else (f"nothing is started, moved or stopped since {_moment(since)}: {turn.undone}",)
+        self._publish(
+            attrs.evolve(
+                self.view,
+                turn=turn,
+                turned_at=self._clock.monotonic(),
+                failing_since=since,
+                stale=False,
+                problems=(*said, *self._problems()),
+            )
+        )
+
     def _failed(self, text: str) -> None:
         said = f"turns fail, nothing is healed: {text}"
-        if said not in self.view.problems:
-            _LOG.error("%s", said)
-            self._told(EventKind.TURN_FAILED, text)
-        since = self._clock.now() if self.view.failing_since is None else self.view.failing_since
-        self._publish(attrs.evolve(self.view, failing_since=since, problems=(said, *self._problems())))
+        since = self._judged(said)
+        self._publish(attrs.evolve(self.view, failing_since=since, stale=True, problems=(said, *self._problems())))
+
+    def _judged(self, failure: str) -> int | None:
+        """Return since when nothing is done, ``None`` where it is; say when that begins, changes and ends."""
+        before, self._failure = self._failure, failure
+        if not failure:
+            if before:
+                self._told(EventKind.TURNS_WORK, "turns work again")
+            return None
+        if failure != before:
+            self._told(EventKind.TURN_FAILED, failure, level=logging.ERROR)
+        return self._clock.now() if self.view.failing_since is None else self.view.failing_since
 
     def _problems(self) -> tuple[str, ...]:
         problem = self.session.journal.problem
@@ -192,9 +209,18 @@ class Service:
         for listener in self._listeners:
             listener(self.view)
 
-    def _told(self, kind: EventKind, text: str, *, deployment: str = "", subject: str = "", reason: str = "") -> None:
+    def _told(
+        self,
+        kind: EventKind,
+        text: str,
+        *,
+        deployment: str = "",
+        subject: str = "",
+        reason: str = "",
+        level: int = logging.INFO,
+    ) -> None:
         subject = subject or deployment or self.session.fleet.name
-        _LOG.info("%s", text)
+        _LOG.log(level, "%s", text)
         event = Event(at=self._clock.now(), kind=kind, text=text, deployment=deployment, subject=subject, reason=reason)
         self.session.reconciler.tell(event)
 
@@ -218,6 +244,9 @@ class Service:
                 self._adopt(fleet)
         except RoadsteadError:
             _LOG.warning("the last good fleet stays in force: %s", "; ".join(self.view.bad_file))
+        except Exception as error:  # noqa: BLE001  # the daemon outlives its own faults, and says them
+            _LOG.error("the fleet file cannot be taken in", exc_info=True)
+            self._refuse(RoadsteadError(f"{self.file}: unexpected {type(error).__name__}: {error}"))
 
     def _read_file(self) -> Fleet:
         """Return what the file says; a bad one is remembered as such and raised."""
@@ -406,6 +435,10 @@ class Service:
             _LOG.warning("these replicas are still there: %s", ", ".join(sorted(left)))
         self.session.take_down_gateways()
         self._stopping = True
+
+
+def _moment(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def _problems_of(error: RoadsteadError) -> tuple[str, ...]:

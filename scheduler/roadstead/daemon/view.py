@@ -20,11 +20,11 @@ __all__ = ["View"]
 class View:
     """The daemon at one moment.
 
-    ``turn`` is the last one that was completed, ``None`` before the first. ``bad_file`` are the problems of a saved
-    file that is not used, ``staged`` is a good one that waits for ``apply``. ``problems`` are sentences about what
-    does not work, and ``failing_since`` is when turns began to fail (ms since the epoch), ``None`` while they do not:
-    nothing is healed then. ``turned_at`` is when the last turn ended, in seconds of the monotonic clock. ``stopping``
-    says that the daemon is on its way out.
+    ``turn`` is the last one that came to an end, ``None`` before the first. ``bad_file`` are the problems of a saved
+    file that is not used, ``staged`` is a good one that waits for ``apply``. ``problems`` are sentences about what does
+    not work. ``failing_since`` is since when nothing that turns decide is done (ms since the epoch), ``None`` while it
+    is; ``stale`` says that they do not even come to an end. ``turned_at`` is when the last turn ended, in seconds of
+    the monotonic clock. ``stopping`` says that the daemon is on its way out.
     """
 
     fleet: Fleet
@@ -34,8 +34,14 @@ class View:
     staged: Fleet | None = None
     problems: tuple[str, ...] = ()
     failing_since: int | None = None
+    stale: bool = False
     turned_at: float | None = None
     stopping: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether turns come to an end, and what they decide is done."""
+        return self.failing_since is None
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -62,7 +68,7 @@ class View:
             turn=self.turn.number if self.turn is not None else 0,
             bad_file=self.bad_file,
             staged=self.staged is not None,
-            failing_since=self.failing_since,
+            failing_since=self.failing_since if self.stale else None,
             problems=self.problems,
         )
 
