@@ -12,7 +12,7 @@ from roadstead.plans import Delete, Grow, Plan, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.units import Cpus, Duration, GpuShare
 from roadstead_backends.simulated.faults import ModelFault
-from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template
+from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template, with_source
 
 OLD, NEW = template("/m/1"), template("/m/2")
 
@@ -88,6 +88,20 @@ def test_the_room_of_a_dip_is_nobody_else_s() -> None:
     story = rolling_over(scene, rollout(max_surge=0, max_unavailable=1))
     assert 2 == story[-1]["/m/2"]
     assert 0 == scene.serving("buoy").total()
+    assert [] == scene.wrong
+
+
+def test_room_that_a_replica_still_holds_is_not_counted_a_second_time_as_claimed() -> None:
+    """Two deployments that surge and dip at once: planning again, with the claims just made, gives the same steps."""
+    spec = rollout(strategy=Strategy.ROLLING, max_surge=2, max_unavailable=1)
+    both = [deployment(name, of=template(cpu=500), replicas=3, rollout=spec) for name in ("anchor", "buoy")]
+    scene = Scene(fleet(*both), {"here": nodes(1, 4_000)}, thorough=True)
+    scene.settle()
+    scene.declare(*(with_source(one, "/m/2") for one in both))
+    decided = scene.turn()
+    assert 2 == sum(
+        step.target for step in decided.steps if isinstance(step, Grow) and step.group.deployment == "anchor"
+    )
     assert [] == scene.wrong
 
 

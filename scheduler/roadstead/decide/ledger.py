@@ -11,9 +11,9 @@ from collections import defaultdict
 import attrs
 
 from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, use_of
-from roadstead.memory import PlanMemory
+from roadstead.memory import Claim, PlanMemory
 from roadstead.model import ClusterState, Fleet, Quota, Resources
-from roadstead.world import Device, Node, World
+from roadstead.world import Device, Node, Phase, World
 
 __all__ = ["DeviceRoom", "Freed", "Ledger", "quota_limits"]
 
@@ -57,7 +57,12 @@ class Ledger:
             for declared in (fleet.deployments.values() if self.unseen else ())
             if not self.unseen.isdisjoint(target.cluster for target in declared.targets)
         )
-        self._claims = [(deployment, claim) for deployment, claims in memory.claims.items() for claim in claims]
+        self._claims = [
+            (deployment, claim)
+            for deployment, claims in memory.claims.items()
+            for claim in claims
+            if not _still_holds(world, deployment, claim)
+        ]
 
     # ---- nodes and devices ----
 
@@ -193,6 +198,15 @@ def quota_limits(quota: Quota, held: Use, each: Use) -> tuple[tuple[str, int | N
         ("cpu", None if quota.cpu is None else quota.cpu.milli, held.cpu, each.cpu),
         ("memory", None if quota.memory is None else quota.memory.bytes, held.memory, each.memory),
         ("gpu", quota.gpu, held.gpu, each.gpu),
+    )
+
+
+def _still_holds(world: World, deployment: str, claim: Claim) -> bool:
+    """Return whether the room of a claim is still held by the replica that frees it, and so counts already."""
+    shard = world.shards.get(deployment)
+    return shard is not None and any(
+        (member.cluster, member.replica.id) == (claim.cluster, claim.replica) and member.replica.phase is not Phase.LOST
+        for member in shard.members
     )
 
 
