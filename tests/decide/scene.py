@@ -242,7 +242,15 @@ class Scene:
         return self.drive.fleet
 
     def declare(self, *deployments: Deployment) -> None:
-        """Write these deployments to the file, in the place of those of the same names."""
+        """Write these deployments to the file, in the place of those of the same names.
+
+        A gateway that one of them leaves is seen once more before: who else should say what it may still list?
+        """
+        for one in deployments:
+            had = self.fleet.addresses.get(one.name)
+            if had is not None and (one.via is None or one.via.gateway != had.gateway):
+                self._let_answer(had.gateway)
+                self.turns(1)
         changed = {**self.fleet.deployments, **{one.name: one for one in deployments}}
         self.drive.fleet = _with_addresses(attrs.evolve(self.fleet, deployments=changed))
 
@@ -296,8 +304,20 @@ class Scene:
                 self.clock.advance(TURN_MS)
         return decided if decided is not None else self.turn()
 
+    def _let_answer(self, gateway: str) -> None:
+        proxy = self.proxies[gateway]
+        proxy.faults.mute = proxy.faults.down = False
+        proxy.start()
+
     def start_again(self, *, forget: bool = False) -> None:
-        """Go on as a new daemon, with what the old one saved or without."""
+        """Go on as a new daemon, with what the old one saved or without.
+
+        A gateway that still serves what is led elsewhere now answers the new one: who else should say so?
+        """
+        path = self.true_path()
+        for name in self.proxies:
+            if any(path.via.get(deployment) != name for deployment in path.routes(name)):
+                self._let_answer(name)
         self.drive.gateways = {name: SimulatedGateway(proxy, name) for name, proxy in self.proxies.items()}
         self.drive.start_again(forget=forget)
         for cluster in self.clusters.values():

@@ -94,3 +94,34 @@ def test_what_is_at_rest_is_not_asked_about() -> None:
     assert [] == scene.wrong
     assert frozenset() == at_rest
     assert frozenset({"buoy"}) == beside.asked[-1]
+
+
+def test_what_becomes_of_a_route_of_a_deployment_at_rest_is_said_at_once() -> None:
+    """The port is taken, and later it is free again: all that changes is what is held, and the merged plan says so."""
+    scene = Scene(fleet(deployment("anchor", via="front"), deployment("buoy"), gateways=("front",)), {"here": nodes(2)})
+    beside = Beside.of(scene)
+    scene.settle()
+    problems = scene.proxies["front"].faults.problems
+
+    problems["anchor"] = "the port is taken"
+    taken = scene.turn()
+    asked = beside.asked[-1]
+    problems.clear()
+    free = scene.turn()
+
+    assert [] == scene.wrong
+    assert frozenset({"anchor"}) == asked
+    assert [1, 0] == [len(taken.held), len(free.held)]
+
+
+def test_requests_that_come_and_go_put_nothing_in_question() -> None:
+    """As long as a replica is listed, how many requests it has makes nobody look at its deployment again."""
+    scene = Scene(fleet(deployment("anchor", via="front"), gateways=("front",)), {"here": nodes(2)})
+    beside = Beside.of(scene)
+    scene.settle()
+    del beside.asked[:]
+    for _ in range(5):
+        scene.proxies["front"].send("anchor", 3_000)
+        scene.turn()
+    assert [] == scene.wrong
+    assert [frozenset()] * 5 == beside.asked

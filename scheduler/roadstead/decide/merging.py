@@ -1,9 +1,10 @@
 """Planning for what may have changed only, and merging that with what was planned before. Pure.
 
 A deployment that a plan passed over, because it was as it should be, is passed over again as long as nothing changed
-that this depends on: what is declared, its shard, its memory, and which clusters answer. It takes no room and holds
-nothing back, so that leaving it out changes nothing for the others. Everything else is planned anew each time, in the
-same order as ever. So a merged plan is equal to the full one, and that is what is tested.
+that this depends on: what is declared, its shard, its memory, what is wrong with its route, and which clusters and
+gateways answer. It takes no room and holds nothing back, so that leaving it out changes nothing for the others.
+Everything else is planned anew each time, in the same order as ever. So a merged plan is equal to the full one, and
+that is what is tested.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import attrs
 
 from roadstead.model import Fleet
 from roadstead.plans import Held, Plan, Table
-from roadstead.traffic import GatewayState, Seen
+from roadstead.traffic import GatewayState, RouteView, Seen
 from roadstead.world import Unreachable, World
 
 __all__ = ["changed_shards", "in_question", "merged"]
@@ -28,7 +29,10 @@ V = TypeVar("V")
 
 def changed_shards(before: World, after: World) -> frozenset[str]:
     """Return the deployments whose shard is another object in ``after``, is new there, or is gone."""
-    old, new = before.shards, after.shards
+    return _changed(before.shards, after.shards)
+
+
+def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> frozenset[str]:
     if old is new:
         return frozenset()
     changed = tuple(compress(new, map(is_not, new.values(), map(old.get, new))))
@@ -44,7 +48,20 @@ def in_question(before: World, last: Plan, after: World) -> frozenset[str] | Non
     """
     if _answering(before) != _answering(after):
         return None
-    return last.unsettled | changed_shards(before, after)
+    return last.unsettled | changed_shards(before, after) | _changed_problems(before, after)
+
+
+def _changed_problems(before: World, after: World) -> frozenset[str]:
+    """Return the deployments of which clients can use the address again, or no longer, or for another reason."""
+    found: set[str] = set()
+    for gateway in before.data_path.gateways.keys() | after.data_path.gateways.keys():
+        old, new = before.data_path.routes(gateway), after.data_path.routes(gateway)
+        found |= {name for name in _changed(old, new) if _problem(old.get(name)) != _problem(new.get(name))}
+    return frozenset(found)
+
+
+def _problem(route: RouteView | None) -> tuple[int, str] | None:
+    return (route.port, route.problem) if route is not None and route.problem else None
 
 
 def merged(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> Plan:

@@ -161,9 +161,14 @@ class Proxy:
         self.advance()
         for name in self._ways.keys() | table.routes.keys():
             self._offer(self._ways.setdefault(name, _Way()), table.routes.get(name))
-        self._start()
+        self.start()
         self.advance()
         return self._runs or self._starts_at is not None
+
+    def start(self) -> None:
+        """Start it where it does not run, unless it is held down."""
+        if not self._runs and self._starts_at is None and not self.faults.down:
+            self._starts_at = self._now() + self._starts_in.ms
 
     def die(self) -> None:
         """End it, with every request on its way; it starts again by itself, unless it is held down."""
@@ -173,7 +178,7 @@ class Proxy:
         self.counts.clear()
         kept = {name: newest for name, way in self._ways.items() if (newest := way.newest) is not None}
         self._ways = {name: _Way(offers=[_Offer(route=route, due=self._at)]) for name, route in kept.items()}
-        self._start()
+        self.start()
         for wake in list(self.wakes):
             wake()
 
@@ -279,10 +284,6 @@ class Proxy:
 
     def _offered(self, route: Route | None) -> _Offer:
         return _Offer(route=route, due=self._at + self.faults.late.ms)
-
-    def _start(self) -> None:
-        if not self._runs and self._starts_at is None and not self.faults.down:
-            self._starts_at = self._at + self._starts_in.ms
 
     def _look_at_offers(self, name: str, way: _Way) -> None:
         """Take or refuse what is due; with that, all that was offered before is past."""

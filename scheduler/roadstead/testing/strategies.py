@@ -272,6 +272,6 @@ def fleets(
         deployments={name: draw(deployments(name, clusters, through, plain=plain)) for name in chosen},
         owner_id="owner",
         quotas=dict.fromkeys(OWNERS, Quota()) if plain else draw(quotas()),
-        gateways=gateways([name for name in through if name is not None]),
+        gateways=gateways(sorted({name for name in through if name is not None})),
         daemon=DaemonSpec(turn=Duration(2_000)),
     )
