@@ -12,6 +12,7 @@ from roadstead.act.journal import Selection
 from roadstead.act.pacing import Bell
 from roadstead.act.session import Session
 from roadstead.errors import StateError
+from roadstead.model import ClusterState
 from roadstead.plans import Grow
 from roadstead.spi.host import PluginHost
 from tests.act.scene import deployment, fleet, ready, simulated, turn_until
@@ -119,15 +120,22 @@ def test_identity_survives_and_the_next_session_goes_on(tmp_path: Path, host: Pl
         assert turn == second.reconciler.memory.turn
 
 
-def test_a_cluster_that_the_file_drops_is_let_go_of(session: Session, host: PluginHost, bell: Bell) -> None:
-    """A cluster that vanishes from the file is not looked at any more, and nothing on it is stopped."""
+def test_a_cluster_that_the_file_drops_is_driven_until_it_is_let_go_of(
+    session: Session, host: PluginHost, bell: Bell
+) -> None:
+    """It is drained until then, also for the next session; after that nothing on it is looked at or stopped."""
     turn_until(session, bell, lambda: ready(session) == 2)
     cluster = simulated(session)
 
     session.adopt(fleet(deployment(cluster="there"), clusters=("there",)))
-    session.turn()
+    assert {"here": ClusterState.DRAINING, "there": ClusterState.ACTIVE} == {
+        name: spec.state for name, spec in session.fleet.clusters.items()
+    }
+    assert {"here", "there"} == set(session.identity.current.clusters) == set(session.clusters)
 
-    assert {"there"} == set(session.clusters)
+    session.let_go(["here"])
+    session.turn()
+    assert {"there"} == set(session.identity.current.clusters) == set(session.clusters)
     assert 2 == len(cluster.truth().groups[0].replicas)
 
 

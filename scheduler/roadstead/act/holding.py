@@ -1,31 +1,34 @@
-"""Gateways that are there and cannot be driven as the fleet file says: it no longer names them, or they do not open.
+"""Gateways and clusters that cannot be driven as the fleet file says: it no longer names them, or they do not open.
 
-What one serves that vanished from the file is left as it is until somebody confirms that it goes; also over a restart,
-so what it takes to drive a gateway is kept with the fleet's identity.
+What a gateway serves that vanished from the file is left as it is until somebody confirms that it goes; a cluster that
+vanished is moved away from before it is let go of. Both also over a restart, so what it takes to drive them is kept
+with the fleet's identity.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 import attrs
 
-from roadstead.act.identity import KeptGateway
+from roadstead.act.identity import KeptCluster, KeptGateway
+from roadstead.capabilities import Capabilities
 from roadstead.errors import RoadsteadError, Unreachable
-from roadstead.model import GatewaySpec
+from roadstead.model import ClusterSpec, ClusterState, GatewaySpec, Scheduling
 from roadstead.spi.gateway import Gateway, RouteTable
 from roadstead.spi.host import PluginError, PluginHost
-from roadstead.spi.records import GatewayPlugin
+from roadstead.spi.records import BackendPlugin, GatewayPlugin
 from roadstead.traffic import GatewayView
 from roadstead.wire import from_wire, to_wire
 
-__all__ = ["LateGateway", "Strange", "as_kept", "as_spec"]
+__all__ = ["AwayBackend", "LateGateway", "Strange", "as_draining", "as_kept", "as_kept_cluster", "as_spec"]
 
 
 @attrs.frozen
 class Strange:
-    """The options of a gateway whose plugin is not here, or knows them no more: as they were kept, and why."""
+    """The options of something whose plugin is not here, or knows them no more: as they were kept, and why."""
 
     kept: str
     why: str
@@ -40,8 +43,17 @@ def as_kept(spec: GatewaySpec) -> KeptGateway:
         first_port=spec.first_port,
         last_port=spec.last_port,
         tls=spec.tls,
-        options=options.kept if isinstance(options, Strange) else json.dumps(to_wire(options), sort_keys=True),
+        options=_text(options),
     )
+
+
+def as_kept_cluster(spec: ClusterSpec) -> KeptCluster:
+    """Return what is kept of ``spec``."""
+    return KeptCluster(backend=spec.backend, scheduling=spec.scheduling, reach=spec.reach, options=_text(spec.options))
+
+
+def _text(options: object) -> str:
+    return options.kept if isinstance(options, Strange) else json.dumps(to_wire(options), sort_keys=True)
 
 
 def as_spec(name: str, kept: KeptGateway, host: PluginHost) -> GatewaySpec:
@@ -53,17 +65,59 @@ def as_spec(name: str, kept: KeptGateway, host: PluginHost) -> GatewaySpec:
         first_port=kept.first_port,
         last_port=kept.last_port,
         tls=kept.tls,
-        options=_options(kept, host),
+        options=_options(GatewayPlugin, kept.kind, kept.options, host),
     )
 
 
-def _options(kept: KeptGateway, host: PluginHost) -> object:
+def as_draining(name: str, kept: KeptCluster, host: PluginHost) -> ClusterSpec:
+    """Return what was kept as a cluster that is moved away from, with the options that its plugin makes of them."""
+    return ClusterSpec(
+        name=name,
+        backend=kept.backend,
+        options=_options(BackendPlugin, kept.backend, kept.options, host),
+        scheduling=kept.scheduling,
+        state=ClusterState.DRAINING,
+        reach=kept.reach,
+    )
+
+
+def _options(kind: type[BackendPlugin | GatewayPlugin], name: str, kept: str, host: PluginHost) -> object:
     try:
-        plugin = host.get(GatewayPlugin, kept.kind)
-        options: object = from_wire(json.loads(kept.options), plugin.options)
+        options: object = from_wire(json.loads(kept), host.get(kind, name).options)
     except (PluginError, ValueError) as error:
-        return Strange(kept.options, str(error))
+        return Strange(kept, str(error))
     return options
+
+
+class AwayBackend:
+    """Stands for a cluster that the file no longer names and that cannot be driven: nobody knows what runs there."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self._name = name
+        self._why = why
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Nothing that anybody would ask for."""
+        return Capabilities(scheduling=frozenset({Scheduling.DIRECTED}), exact_retire=False, heals_alone=False)
+
+    def observe(self) -> NoReturn:
+        """Refuse."""
+        raise self._unreachable()
+
+    def apply(self, *_: object, **__: object) -> NoReturn:
+        """Refuse."""
+        raise self._unreachable()
+
+    def delete(self, *_: object, **__: object) -> NoReturn:
+        """Refuse."""
+        raise self._unreachable()
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _unreachable(self) -> Unreachable:
+        return Unreachable(f"it cannot be driven: {self._why}", cluster=self._name)
 
 
 class LateGateway:

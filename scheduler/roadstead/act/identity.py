@@ -15,13 +15,13 @@ import attrs
 
 from roadstead.act.documents import DocumentError, read_document, write_document
 from roadstead.errors import StateError
-from roadstead.model import Address, Intents, Tls
+from roadstead.model import Address, Intents, Reach, Scheduling, Tls
 from roadstead.wire import from_wire, to_wire
 
-__all__ = ["IDENTITY_VERSION", "Identity", "IdentityStore", "KeptGateway", "new_owner_id"]
+__all__ = ["IDENTITY_VERSION", "Identity", "IdentityStore", "KeptCluster", "KeptGateway", "new_owner_id"]
 
-IDENTITY_VERSION = 2
-"""2 came with addresses and gateways; a file of version 1 has neither."""
+IDENTITY_VERSION = 3
+"""2 came with addresses and gateways, 3 with clusters; a file of an earlier version has none of them."""
 
 
 def new_owner_id() -> str:
@@ -44,16 +44,31 @@ class KeptGateway:
     options: str
 
 
+@attrs.frozen(kw_only=True)
+class KeptCluster:
+    """What it takes to drive a cluster again that its file no longer names.
+
+    ``options`` is the JSON of the plugin's own options. The rest is as in :class:`~roadstead.model.ClusterSpec`.
+    """
+
+    backend: str
+    scheduling: Scheduling | None = None
+    reach: Reach = Reach.DIRECT
+    options: str
+
+
 _NO_INTENTS = Intents()
 _NO_ADDRESSES: Mapping[str, Address] = MappingProxyType({})
 _NO_GATEWAYS: Mapping[str, KeptGateway] = MappingProxyType({})
+_NO_CLUSTERS: Mapping[str, KeptCluster] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
 class Identity:
     """One fleet's identity, and all else that outlives a daemon and is not in the file.
 
-    ``addresses`` are by deployment, ``gateways`` are those that were ever driven and not taken down, by name.
+    ``addresses`` are by deployment, ``gateways`` are those that were ever driven and not taken down, ``clusters`` those
+    that were ever driven and not let go of, both by name.
     """
 
     fleet: str
@@ -61,6 +76,7 @@ class Identity:
     intents: Intents = _NO_INTENTS
     addresses: Mapping[str, Address] = _NO_ADDRESSES
     gateways: Mapping[str, KeptGateway] = _NO_GATEWAYS
+    clusters: Mapping[str, KeptCluster] = _NO_CLUSTERS
 
 
 class IdentityStore:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -21,12 +21,20 @@ from roadstead.act.events import Event, EventKind, Turn
 from roadstead.act.executor import Executor
 from roadstead.act.gateways import Gateways
 from roadstead.act.hold import StateHold
-from roadstead.act.holding import LateGateway, Strange, as_kept, as_spec
+from roadstead.act.holding import (
+    AwayBackend,
+    LateGateway,
+    as_draining,
+    as_kept,
+    as_kept_cluster,
+    as_spec,
+)
 from roadstead.act.identity import IdentityStore
 from roadstead.act.intents import still_held
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
 from roadstead.act.observer import Observer
+from roadstead.act.opening import open_backend, open_gateway
 from roadstead.act.prober import Prober
 from roadstead.act.reconciler import Look, Reconciler
 from roadstead.act.routing import Checks, Routing, routing
@@ -34,10 +42,9 @@ from roadstead.act.state import StateDirectory
 from roadstead.errors import RoadsteadError, StateError
 from roadstead.model import Address, ClusterSpec, ClusterState, Fleet, GatewaySpec, Intents, OnChange
 from roadstead.plans import Table
-from roadstead.spi.backend import Backend, BackendContext
-from roadstead.spi.gateway import Gateway, GatewayContext
-from roadstead.spi.host import PluginError, PluginHost, resolve
-from roadstead.spi.records import BackendPlugin, GatewayPlugin
+from roadstead.spi.backend import Backend
+from roadstead.spi.gateway import Gateway
+from roadstead.spi.host import PluginHost
 from roadstead.world import World
 
 __all__ = ["Session"]
@@ -54,8 +61,8 @@ class Session:
 
     Everything here is called from one thread; ``wake`` is called from any, when something changed that a turn should
     see. ``declared`` is what the file says, ``fleet`` is that with our identity, the intents that still hold, the
-    addresses that were given, and the gateways that its file no longer names. ``table`` is where each deployment
-    answers, as last published. ``lost`` says what was wrong with a memory that had to be set aside.
+    addresses that were given, and the gateways and clusters that its file no longer names. ``table`` is where each
+    deployment answers, as last published. ``lost`` says what was wrong with a memory that had to be set aside.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class Session:
         self._clock = clock or SystemClock()
         self._clusters: dict[str, Cluster] = {}
         self._held: Mapping[str, GatewaySpec] = MappingProxyType({})
+        self._vacated: Mapping[str, ClusterSpec] = MappingProxyType({})
         self._stuck: Mapping[str, str] = MappingProxyType({})
         self._unaddressed: Mapping[str, str] = MappingProxyType({})
         self._inherited: set[str] = set()
@@ -164,6 +172,18 @@ class Session:
         """Make ``intents`` durable and part of the fleet; raises :class:`StateError` with nothing changed."""
         self._take(self.fleet, intents, self.fleet.addresses)
 
+    def let_go(self, clusters: Iterable[str]) -> None:
+        """Drive these clusters no longer, which the file does not name; what may run there is left there.
+
+        Raises :class:`StateError` with nothing changed.
+        """
+        assert self.declared is not None, "something was adopted before something can have vanished from it"
+        going = frozenset(clusters)
+        current = self.identity.current
+        kept = {name: one for name, one in current.clusters.items() if name not in going}
+        self.identity.keep(attrs.evolve(current, clusters=kept))
+        self._follow(self.declared)
+
     def give_back(self, world: World) -> None:
         """Forget the addresses of deployments that nobody wants and of which ``world`` shows nothing left.
 
@@ -182,9 +202,20 @@ class Session:
 
     def _follow(self, fleet: Fleet, *, confirm_removals: bool = False) -> None:
         kept = self._drive_gateways(fleet, confirmed=confirm_removals or _is_confirmed(fleet))
-        self._drive(fleet.clusters)
+        self._vacated = MappingProxyType(
+            {
+                name: as_draining(name, one, self._host)
+                for name, one in self.identity.current.clusters.items()
+                if name not in fleet.clusters
+            }
+        )
+        clusters = MappingProxyType({**fleet.clusters, **self._vacated})
+        self._drive(clusters)
         whole = attrs.evolve(
-            fleet, gateways=MappingProxyType({**fleet.gateways, **self._held}), vanished=frozenset(self._held)
+            fleet,
+            clusters=clusters,
+            gateways=MappingProxyType({**fleet.gateways, **self._held}),
+            vanished=frozenset(self._held),
         )
         self._take(whole, still_held(self.identity.current.intents, fleet), kept)
         self.declared = fleet
@@ -199,6 +230,11 @@ class Session:
                 intents=intents,
                 addresses=given.addresses,
                 gateways={name: as_kept(spec) for name, spec in fleet.gateways.items()},
+                clusters={
+                    name: as_kept_cluster(spec)
+                    for name, spec in fleet.clusters.items()
+                    if spec.state is not ClusterState.DISABLED
+                },
             )
         )
         self.fleet = attrs.evolve(fleet, addresses=given.addresses)
@@ -289,30 +325,7 @@ class Session:
         return LateGateway(spec.name, lambda: self._open_gateway(spec))
 
     def _open_gateway(self, spec: GatewaySpec) -> Gateway:
-        plugin = self._host.get(GatewayPlugin, spec.kind)
-        if isinstance(spec.options, Strange):
-            raise PluginError(spec.options.why, hint=f"name gateway {spec.name} in the fleet file again")
-        make = resolve(plugin.factory, f"gateway {spec.kind!r}")
-        current = self.identity.current
-        context = GatewayContext(
-            name=spec.name,
-            fleet=current.fleet,
-            owner_id=current.owner_id,
-            address=spec.address,
-            tls=spec.tls,
-            options=spec.options,
-            root=self.state.gateway(spec.name),
-        )
-        try:
-            gateway: Gateway = make(context)
-        except RoadsteadError:
-            raise
-        except Exception as error:  # a stranger's code: whatever it raises is why the gateway cannot be driven
-            raise PluginError(
-                f"gateway {spec.name} cannot be opened: {type(error).__name__}: {error}",
-                hint="this is an error of its plugin, or of the machine",
-            ) from error
-        return gateway
+        return open_gateway(spec, self._host, self.identity.current, self.state)
 
     # ---- clusters ----
 
@@ -332,11 +345,11 @@ class Session:
         try:
             for name, spec in wanted.items():
                 if name not in kept:
-                    opened[name] = self._connect(spec)
+                    opened[name] = self._connected(spec)
         except RoadsteadError:
             for cluster in opened.values():
                 cluster.close()
-            self._attend({**kept, **{cluster.name: self._connect(cluster.spec) for cluster in replaced}})
+            self._attend({**kept, **{cluster.name: self._connected(cluster.spec) for cluster in replaced}})
             raise
         for name, cluster in kept.items():
             cluster.spec = wanted[name]
@@ -346,27 +359,18 @@ class Session:
         self._clusters = clusters
         self._observer.attend(clusters)
 
-    def _connect(self, spec: ClusterSpec) -> Cluster:
-        plugin = self._host.get(BackendPlugin, spec.backend)
-        make = resolve(plugin.factory, f"backend {spec.backend!r}")
-        current = self.identity.current
-        context = BackendContext(
-            cluster=spec.name,
-            fleet=current.fleet,
-            owner_id=current.owner_id,
-            options=spec.options,
-            scheduling=spec.scheduling,
-            root=self.state.cluster(spec.name),
-        )
+    def _connected(self, spec: ClusterSpec) -> Cluster:
+        """Return a cluster in our hands; raises :class:`RoadsteadError`, but not for one that the file does not name.
+
+        Its plugin may be gone with it, and nobody but the file could be to blame.
+        """
+        backend: Backend
         try:
-            backend: Backend = make(context)
-        except RoadsteadError:
-            raise
-        except Exception as error:  # a stranger's code: whatever it raises is why the cluster cannot be driven
-            raise PluginError(
-                f"cluster {spec.name} cannot be driven: {type(error).__name__}: {error}",
-                hint="this is an error of its plugin, or of the machine",
-            ) from error
+            backend = open_backend(spec, self._host, self.identity.current, self.state)
+        except RoadsteadError as error:
+            if spec.name not in self._vacated:
+                raise
+            backend = AwayBackend(spec.name, str(error))
         cluster = Cluster(spec, backend, self._clock)
         cluster.watch(self._wake)
         return cluster

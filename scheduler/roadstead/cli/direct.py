@@ -120,11 +120,13 @@ class Direct:
 
     # ---- acting ----
 
-    def apply(self, going: tuple[str, ...], *, confirm_removals: bool) -> None:
+    def apply(self, going: tuple[str, ...], *, clusters: tuple[str, ...], confirm_removals: bool) -> None:
         """Make the file's word hold, durably: what it declares is wanted, and the deployments ``going`` are not.
 
-        ``confirm_removals`` is said of all that the file no longer names, gateways too.
+        ``confirm_removals`` is said of all that the file no longer names, gateways too; ``clusters`` are let go of.
         """
+        if clusters:
+            self._session.let_go(clusters)
         if confirm_removals and self._session.declared is not None:
             self._session.adopt(self._session.declared, confirm_removals=True)
         fleet = as_applied(self._session.fleet)

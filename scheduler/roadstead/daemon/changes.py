@@ -3,36 +3,83 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import attrs
 
-from roadstead.model import ClusterState, Fleet
-from roadstead.world import ClusterView, Unreachable, World
+from roadstead.act.events import Event, EventKind
+from roadstead.model import Fleet
+from roadstead.reasons import ReasonCode
+from roadstead.world import Reachable, Unreachable, World
 
-__all__ = ["difference", "longest_stop", "nearest", "nothing_wanted", "with_occupied"]
+__all__ = [
+    "Vanished",
+    "difference",
+    "longest_stop",
+    "nearest",
+    "news_of_vanished",
+    "nothing_wanted",
+    "unanswering",
+    "vacated",
+    "vanished",
+]
 
 
-def with_occupied(fleet: Fleet, before: Fleet, world: World | None) -> Fleet:
-    """Return ``fleet`` with the clusters that its file no longer names and on which something of ours still runs.
+@attrs.frozen
+class Vanished:
+    """The names of what is driven although its file does not name it any more."""
 
-    They are moved away from like any draining cluster: what replaces them elsewhere is ready first, and until then they
-    count.
+    clusters: frozenset[str] = frozenset()
+    gateways: frozenset[str] = frozenset()
+
+
+def vanished(fleet: Fleet, declared: Fleet) -> Vanished:
+    """Return what ``fleet`` has and its file, ``declared``, does not name."""
+    return Vanished(
+        frozenset(fleet.clusters.keys() - declared.clusters.keys()),
+        frozenset(fleet.gateways.keys() - declared.gateways.keys()),
+    )
+
+
+def news_of_vanished(before: Vanished, after: Vanished, fleet: Fleet) -> Iterator[Event]:
+    """Yield what is to be told of what vanished since ``before``, and of what ``fleet`` drives no more.
+
+    The time of these events is not set.
     """
-    if world is None:
-        return fleet
-    vanished = {name: spec for name, spec in before.clusters.items() if name not in fleet.clusters}
-    kept = {
-        name: attrs.evolve(spec, state=ClusterState.DRAINING)
-        for name, spec in vanished.items()
-        if (view := world.clusters.get(name)) is not None and _is_occupied(view)
-    }
-    return attrs.evolve(fleet, clusters={**fleet.clusters, **kept}) if kept else fleet
+    for name in sorted(after.clusters - before.clusters):
+        text = f"cluster {name} is no longer in the fleet file: what runs there is replaced elsewhere first"
+        yield Event(at=0, kind=EventKind.HELD, text=text, subject=name, reason=ReasonCode.DRAINING.value)
+    for name in sorted(before.clusters - fleet.clusters.keys()):
+        text = f"cluster {name} is driven no more, as the fleet file no longer names it"
+        yield Event(at=0, kind=EventKind.RELEASED, text=text, subject=name)
+    for name in sorted(after.gateways - before.gateways):
+        text = f"gateway {name} is no longer in the fleet file and serves on until `roadstead apply` confirms its end"
+        yield Event(at=0, kind=EventKind.HELD, text=text, subject=name, reason=ReasonCode.ORPHANED.value)
+    for name in sorted(before.gateways - fleet.gateways.keys()):
+        text = f"gateway {name} was taken down, as the fleet file no longer names it"
+        yield Event(at=0, kind=EventKind.RELEASED, text=text, subject=name)
 
 
-def _is_occupied(view: ClusterView) -> bool:
-    """Return whether anything runs there, as far as is known: what does not answer may hold anything."""
-    return isinstance(view, Unreachable) or any(group.living for group in view.snapshot.groups)
+def vacated(fleet: Fleet, declared: Fleet, world: World) -> tuple[str, ...]:
+    """Return the clusters of ``fleet`` that its file does not name any more and on which nothing of ours runs.
+
+    What does not answer may hold anything.
+    """
+    return tuple(
+        name
+        for name in sorted(fleet.clusters.keys() - declared.clusters.keys())
+        if isinstance(view := world.clusters.get(name), Reachable)
+        and not any(group.living for group in view.snapshot.groups)
+    )
+
+
+def unanswering(fleet: Fleet, declared: Fleet, world: World) -> tuple[str, ...]:
+    """Return the clusters of ``fleet`` that its file does not name any more and that do not answer."""
+    return tuple(
+        name
+        for name in sorted(fleet.clusters.keys() - declared.clusters.keys())
+        if isinstance(world.clusters.get(name), Unreachable)
+    )
 
 
 def difference(before: Fleet, after: Fleet) -> str:

@@ -19,13 +19,22 @@ from roadstead.act.pacing import Bell, Pacing
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
 from roadstead.config import FleetFileError
-from roadstead.daemon.changes import difference, longest_stop, nearest, nothing_wanted, with_occupied
+from roadstead.daemon.changes import (
+    Vanished,
+    difference,
+    longest_stop,
+    nearest,
+    news_of_vanished,
+    nothing_wanted,
+    unanswering,
+    vacated,
+    vanished,
+)
 from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
 from roadstead.daemon.view import View
 from roadstead.errors import RoadsteadError
 from roadstead.model import MAX_REPLICAS, Fleet, OnChange
-from roadstead.reasons import ReasonCode
 from roadstead.units import Duration
 
 __all__ = ["FILE_EVERY", "Service"]
@@ -140,6 +149,7 @@ class Service:
         self._told(EventKind.DAEMON_STARTED, f"the daemon started with {self.file}")
         if self.session.lost:
             self._told(EventKind.MEMORY_LOST, f"memory was lost: {self.session.lost}")
+        self._tell_of_vanished(Vanished())
 
     def _obey(self) -> bool:
         """Carry out what was asked for, and return whether that was anything."""
@@ -276,9 +286,9 @@ class Service:
             self._told(EventKind.FLEET_STAGED, f"{self.file} changed and waits for `roadstead apply`")
 
     def _adopt(self, fleet: Fleet, *, confirm_removals: bool = False) -> None:
-        before, declared = self.session.fleet, self._declared
+        before, declared = self._vanished(), self._declared
         try:
-            self.session.adopt(self._with_occupied(fleet), confirm_removals=confirm_removals)
+            self.session.adopt(fleet, confirm_removals=confirm_removals)
         except RoadsteadError as error:
             self._refuse(error)
             raise
@@ -287,29 +297,21 @@ class Service:
         self._publish(attrs.evolve(self.view, staged=None))
         if fleet != declared:
             self._told(EventKind.FLEET_CHANGED, f"{self.file} is in force: {difference(declared, fleet)}")
-        self._tell_of_gateways(before, declared, fleet)
+        self._tell_of_vanished(before)
 
-    def _tell_of_gateways(self, before: Fleet, declared: Fleet, fleet: Fleet) -> None:
-        """Say which gateways the file no longer names now, and which of those that it did not name are gone."""
-        held = self.session.fleet.gateways.keys() - fleet.gateways.keys()
-        for name in sorted(held - (before.gateways.keys() - declared.gateways.keys())):
-            text = (
-                f"gateway {name} is no longer in the fleet file and serves on until `roadstead apply` confirms its end"
-            )
-            self._told(EventKind.HELD, text, subject=name, reason=ReasonCode.ORPHANED.value)
-        for name in sorted(before.gateways.keys() - self.session.fleet.gateways.keys()):
-            text = f"gateway {name} was taken down, as the fleet file no longer names it"
-            self._told(EventKind.RELEASED, text, subject=name)
+    def _tell_of_vanished(self, before: Vanished) -> None:
+        """Say what the file no longer names now, and what of that is gone."""
+        for one in news_of_vanished(before, self._vanished(), self.session.fleet):
+            self._told(one.kind, one.text, subject=one.subject, reason=one.reason)
 
-    def _with_occupied(self, fleet: Fleet) -> Fleet:
-        last = self.session.reconciler.last
-        return with_occupied(fleet, self.session.fleet, last.world if last is not None else None)
+    def _vanished(self) -> Vanished:
+        return vanished(self.session.fleet, self._declared)
 
     def _tidy_up(self, turn: Turn) -> None:
         """Forget what nobody needs any more; what cannot be forgotten now is tried again after the next turn."""
         try:
             self._forget_removals(turn)
-            self._let_go()
+            self._let_go(turn)
         except RoadsteadError as error:
             _LOG.warning("%s", error)
             self._publish(attrs.evolve(self.view, problems=(*self.view.problems, *_problems_of(error))))
@@ -326,17 +328,13 @@ class Service:
                     name = intent.deployment
                     self._told(EventKind.RELEASED, f"nothing is left of {name}", deployment=name)
 
-    def _let_go(self) -> None:
+    def _let_go(self, turn: Turn) -> None:
         """Let go of clusters that vanished from the file, once nothing of ours runs there any more."""
-        if self.session.fleet.clusters.keys() == self._declared.clusters.keys():
-            return
-        needed = self._with_occupied(self._declared)
-        if needed.clusters.keys() != self.session.fleet.clusters.keys():
-            gone = ", ".join(sorted(self.session.fleet.clusters.keys() - needed.clusters.keys()))
-            self.session.adopt(needed)
-            self._told(
-                EventKind.FLEET_CHANGED, f"nothing runs on {gone} any more: let go of, as the file no longer names it"
-            )
+        before = self._vanished()
+        gone = vacated(self.session.fleet, self._declared, turn.world)
+        if gone:
+            self.session.let_go(gone)
+            self._tell_of_vanished(before)
 
     # ---- commands ----
 
@@ -362,7 +360,17 @@ class Service:
             self.session.intend(removed(fleet.intents, fleet, gone))
             for name in sorted(gone):
                 self._told(EventKind.INTENT, f"{name} was confirmed to go", deployment=name)
+            self._write_off(last)
         return self._next_turn()
+
+    def _write_off(self, last: Turn) -> None:
+        """Let go of clusters that vanished from the file and do not answer: somebody confirmed that they are gone."""
+        away = unanswering(self.session.fleet, self._declared, last.world)
+        if away:
+            self.session.let_go(away)
+            for name in away:
+                text = f"cluster {name} was confirmed to go: what may still run there is left there, and not counted"
+                self._told(EventKind.INTENT, text, subject=name)
 
     def _take_back_deletions(self) -> None:
         """Want again what a command deleted and the file declares: applying it is saying so once more."""

@@ -19,7 +19,7 @@ from roadstead.cli.text.plan import plan_view_text
 from roadstead.cli.text.status import status_view
 from roadstead.cli.text.words import plural
 from roadstead.config import read_fleet
-from roadstead.decide.report import FleetStatus, PlanView, endpoints
+from roadstead.decide.report import FleetStatus, endpoints
 from roadstead.model import Fleet
 from roadstead.spi.host import PluginHost
 
@@ -49,14 +49,14 @@ def command(*, detach: bool, timeout: int) -> None:
             "--detach needs a daemon that goes on", hint="`roadstead daemon start --background` starts one"
         )
     else:
-        _without_daemon(screen, located, timeout)
+        _without_daemon(screen, located, fleet, timeout)
 
 
 def _through_daemon(screen: Screen, located: Located, fleet: Fleet, *, detach: bool, timeout: int) -> None:
     client = located.client
     must_follow(located)
     located.let_settle()
-    going = _confirmed(screen, client, client.plan())
+    going = _confirmed(screen, client, fleet)
     turn = client.apply(confirm_removals=going.some)
     if detach:
         screen.say("handed to the daemon; `roadstead status --watch` shows how far it is")
@@ -67,10 +67,10 @@ def _through_daemon(screen: Screen, located: Located, fleet: Fleet, *, detach: b
     )
 
 
-def _without_daemon(screen: Screen, located: Located, timeout: int) -> None:
+def _without_daemon(screen: Screen, located: Located, fleet: Fleet, timeout: int) -> None:
     with Direct.opened(located, "roadstead apply") as direct:
-        going = _confirmed(screen, direct, direct.plan())
-        direct.apply(going.deployments, confirm_removals=going.some)
+        going = _confirmed(screen, direct, fleet)
+        direct.apply(going.deployments, clusters=going.clusters, confirm_removals=going.some)
         screen.say("no daemon runs for this fleet: this command does the work itself until it is done")
         within = Within(timeout_ms=timeout, goes_on="replicas that run stay; nobody goes on until the next `apply`")
         _done(screen, follow(screen, _Acting(direct.turn), (*direct.fleet.deployments, *going.deployments), within))
@@ -94,31 +94,36 @@ class _Going:
 
     deployments: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
 
     @property
     def some(self) -> bool:
         """Whether it is anything at all."""
-        return bool(self.deployments or self.gateways)
+        return bool(self.deployments or self.gateways or self.clusters)
 
 
-def _confirmed(screen: Screen, asked: Source, plan: PlanView) -> _Going:
-    """Show the plan, ask, and return what was confirmed to go."""
-    status = asked.status()
+def _confirmed(screen: Screen, asked: Source, fleet: Fleet) -> _Going:
+    """Show the plan, ask, and return what was confirmed to go, of all that ``fleet`` does not declare any more."""
+    plan, status = asked.plan(), asked.status()
     orphans = [one for one in status.orphans if not one.removing]
     gateways = [one for one in status.gateways if one.vanished]
+    away = [one for one in status.clusters if one.name not in fleet.clusters and one.unreachable_since is not None]
     if screen.text:
         screen.show(plan_view_text(plan, verbose=bool(screen.settings.verbose)))
     if not plan.empty and not screen.ask("do this?"):
         screen.say("nothing was changed")
         raise click.exceptions.Exit(Exit.ERROR)
-    if not orphans and not gateways:
+    if not orphans and not gateways and not away:
         return _Going()
     told = [f"{one.deployment} ({plural(one.replicas, 'replica')})" for one in orphans]
     told += [f"gateway {one.name} ({plural(len(one.deployments), 'deployment')})" for one in gateways]
+    told += [f"cluster {one.name} (it does not answer: what may run there is left there)" for one in away]
     if not screen.ask(f"no longer in the fleet file: {', '.join(told)}. remove?"):
         return _Going()
     screen.say(f"no longer in the fleet file, and removed: {', '.join(told)}")
-    return _Going(tuple(one.deployment for one in orphans), tuple(one.name for one in gateways))
+    return _Going(
+        tuple(one.deployment for one in orphans), tuple(one.name for one in gateways), tuple(one.name for one in away)
+    )
 
 
 def _done(screen: Screen, status: FleetStatus) -> None:

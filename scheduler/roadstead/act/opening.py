@@ -1,0 +1,72 @@
+"""Making what drives clusters and gateways, from plugins that may be a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from roadstead.act.holding import Strange
+from roadstead.act.identity import Identity
+from roadstead.act.state import StateDirectory
+from roadstead.errors import RoadsteadError
+from roadstead.model import ClusterSpec, GatewaySpec
+from roadstead.spi.backend import Backend, BackendContext
+from roadstead.spi.gateway import Gateway, GatewayContext
+from roadstead.spi.host import PluginError, PluginHost, resolve
+from roadstead.spi.records import BackendPlugin, GatewayPlugin
+
+__all__ = ["open_backend", "open_gateway"]
+
+T = TypeVar("T")
+
+
+def open_backend(spec: ClusterSpec, host: PluginHost, identity: Identity, state: StateDirectory) -> Backend:
+    """Return what drives a cluster; raises :class:`RoadsteadError`, whatever its plugin raises."""
+    plugin = host.get(BackendPlugin, spec.backend)
+    _must_be_known(spec.options, f"cluster {spec.name}")
+    make = resolve(plugin.factory, f"backend {spec.backend!r}")
+    context = BackendContext(
+        cluster=spec.name,
+        fleet=identity.fleet,
+        owner_id=identity.owner_id,
+        options=spec.options,
+        scheduling=spec.scheduling,
+        root=state.cluster(spec.name),
+    )
+    backend: Backend = _made(lambda: make(context), f"cluster {spec.name}")
+    return backend
+
+
+def open_gateway(spec: GatewaySpec, host: PluginHost, identity: Identity, state: StateDirectory) -> Gateway:
+    """Return what drives a gateway; raises :class:`RoadsteadError`, whatever its plugin raises."""
+    plugin = host.get(GatewayPlugin, spec.kind)
+    _must_be_known(spec.options, f"gateway {spec.name}")
+    make = resolve(plugin.factory, f"gateway {spec.kind!r}")
+    context = GatewayContext(
+        name=spec.name,
+        fleet=identity.fleet,
+        owner_id=identity.owner_id,
+        address=spec.address,
+        tls=spec.tls,
+        options=spec.options,
+        root=state.gateway(spec.name),
+    )
+    gateway: Gateway = _made(lambda: make(context), f"gateway {spec.name}")
+    return gateway
+
+
+def _must_be_known(options: object, what: str) -> None:
+    if isinstance(options, Strange):
+        raise PluginError(options.why, hint=f"name {what} in the fleet file again")
+
+
+def _made(make: Callable[[], T], what: str) -> T:
+    try:
+        return make()
+    except RoadsteadError:
+        raise
+    except Exception as error:  # a stranger's code: whatever it raises is why this cannot be driven
+        raise PluginError(
+            f"{what} cannot be opened: {type(error).__name__}: {error}",
+            hint="this is an error of its plugin, or of the machine",
+        ) from error
