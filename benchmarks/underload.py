@@ -30,6 +30,7 @@ from roadstead.decide.report import DeploymentStatus, RolloutState
 from roadstead.shim.files import read_json
 from roadstead.shim.identity import ProcessIdentity, open_process
 from roadstead.shim.state import STATE_FILE, state_from_json
+from roadstead.units import Memory
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -187,6 +188,7 @@ def _is_as_wished(found: DeploymentStatus, wish: Wish) -> bool:
         and len(groups) == 1
         and groups[0].updated == wish.replicas
         and all(replica.versions == (wish.version,) for replica in found.replicas)
+        and all(replica.requested.memory == Memory.parse(wish.memory) for replica in found.replicas)
     )
 
 

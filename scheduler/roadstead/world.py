@@ -364,10 +364,13 @@ class Member:
 
     @property
     def is_current(self) -> bool:
-        """Whether it is ready with the very version that is wanted, and not with one that it may serve until then."""
+        """Whether it is ready with the very version that is wanted, and with no other.
+
+        One that still has another beside it may answer with that: whoever told it to load was killed in between.
+        """
         if not self.ready or self.group.reloading is None or self.model is None:
             return self.ready
-        return self.group.template.model.version in self.model.versions
+        return (self.group.template.model.version,) == self.model.versions
 
     @property
     def serving(self) -> bool:

@@ -149,8 +149,9 @@ def test_one_whose_grace_is_over_is_drained_whatever_is_in_flight() -> None:
 
 
 def test_a_replica_that_the_gateway_sees_unhealthy_is_ready_and_does_not_serve() -> None:
-    """The deployment is held, with how many and what to look at; the replica says so too."""
+    """A proven deployment is then held, with how many and what to look at; the replica says so too."""
     stage = routed()
+    stage.until(lambda status: status.deployments[0].groups[0].proven)
     first = stage.look()[0].shards["minilm"].members[0].replica
     assert first.endpoint is not None
     stage.proxy.faults.unhealthy = {first.endpoint}

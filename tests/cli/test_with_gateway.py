@@ -109,7 +109,8 @@ def test_a_replica_that_was_stopped_with_requests_in_flight_is_told_by_why(daemo
         until(lambda: daemon.deployment().load.in_flight == 4)
         run(daemon, "scale", "minilm", "0")
         assert "in flight: its 1s to drain were over" in run(daemon, "why", "minilm").stdout
-        assert 2 == len(told(daemon, "why", "minilm")["overdue"])
+        # The gateway may have sent all of them to one replica.
+        assert len(told(daemon, "why", "minilm")["overdue"]) in {1, 2}
     finally:
         for process in holding:
             process.kill()

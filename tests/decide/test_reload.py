@@ -157,3 +157,17 @@ def test_a_daemon_without_memory_goes_on_with_the_change() -> None:
     scene.settle()
     assert [(2,), (2,)] == served(scene)
     assert [] == scene.wrong
+
+
+def test_a_replica_that_was_left_with_two_versions_is_told_again() -> None:
+    """A daemon that is killed in the middle leaves a server that may answer with either; the next one ends that."""
+    scene = started()
+    world = scene.drive.observe()
+    shard = world.shards["anchor"]
+    first = shard.members[0]
+    assert first.model is not None
+    both = attrs.evolve(first, model=attrs.evolve(first.model, versions=(0, 1)))
+    left = attrs.evolve(world, shards={"anchor": attrs.evolve(shard, members=(both, *shard.members[1:]))})
+    decided = scene.drive.decide(left)
+    assert (True, False) == (both.ready, both.is_current)
+    assert [first.replica.id] == [step.replica for step in decided.steps if isinstance(step, Reload)]

@@ -97,11 +97,11 @@ def obstacle(row: Row, member: Member, usage: Mapping[str, Usage]) -> Reason | N
 
     A second version may need as much again as all that the replica uses now.
     """
-    if not member.ready:
+    version = row.template.model.version
+    if not member.ready or (member.model is not None and version in member.model.versions):
         return None
     used = usage.get(member.replica.id, Usage()).memory
     limit = row.template.resources.memory
-    version = row.template.model.version
     if used is None:
         detail = f"version {version} waits: what {member.replica.id} uses now is not known"
         change = Change(ChangeKind.WAIT, "wait until its use was measured")
