@@ -211,7 +211,7 @@ def test_that_nothing_is_done_is_told_by_every_command_that_looks(place: Place) 
     with contextlib.closing(sqlite3.connect(state.memory, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         Client(state.socket).scale("minilm", 1)
-        until(lambda: Client(state.socket).status().service.problems)
+        until(lambda: bool(Client(state.socket).status().service.problems))
         told = [place.run("status").stdout, place.run("why", "minilm").stderr, place.run("plan").stderr]
         other.execute("ROLLBACK")
     flat = [" ".join(text.split()) for text in told]
