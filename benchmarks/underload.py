@@ -265,11 +265,13 @@ def killed(bench: Bench, change: Change, capacity: float, clean: Planned) -> Kil
     """Make a change ten times under one load, and kill the daemon at another moment of each."""
     rate = SHARE * capacity * change.least / 2
     length = clean.took / len(change.wishes)
-    process = bench.open_loop(rate, 2 * CALM + MOMENTS * (1.3 * length + 6))
+    seconds = 2 * CALM + MOMENTS * (1.3 * length + 6)
+    process = bench.open_loop(rate, seconds)
+    end = time.monotonic() + seconds - CALM
     time.sleep(CALM)
     kills = []
     for number in range(MOMENTS):
-        if process.poll() is not None:
+        if time.monotonic() >= end:
             break
         wish = change.wishes[(number + 1) % len(change.wishes)]
         moment = length * number / MOMENTS
