@@ -14,12 +14,17 @@ import attrs
 
 from roadstead.model import Resources
 
-__all__ = ["BackOff", "Claim", "DeploymentMemory", "GroupMemory", "PlanMemory", "place", "process_place"]
+__all__ = ["BackOff", "Claim", "DeploymentMemory", "GroupMemory", "PlanMemory", "cluster_of", "place", "process_place"]
 
 
 def place(cluster: str, name: object) -> str:
     """Return the key under which memory keeps something of one cluster: ``cluster/name``."""
     return f"{cluster}/{name}"
+
+
+def cluster_of(key: str) -> str:
+    """Return the cluster of a :func:`place`."""
+    return key.partition("/")[0]
 
 
 def process_place(cluster: str, replica: str, incarnation: str) -> str:

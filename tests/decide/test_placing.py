@@ -92,6 +92,26 @@ def test_a_migration_that_may_not_surge_takes_one_down_at_a_time() -> None:
     assert [] == scene.wrong
 
 
+def test_what_a_deployment_may_still_hold_where_nobody_answers_counts_after_it_was_moved_away() -> None:
+    """A daemon that has just started cannot see it, and remembers that something was there."""
+    spec = RolloutSpec(max_unavailable=1)
+    scene = Scene(
+        fleet(deployment(on=("there",), rollout=spec), clusters=BOTH, search=Quota(cpu=Cpus(2_000))),
+        {"here": nodes(1), "there": nodes(1)},
+    )
+    scene.settle()
+    scene.clusters["there"].faults.partitioned = True
+    scene.start_again()
+    scene.turns(2)
+    scene.declare(deployment(of=template("/m/2"), on=("here",), rollout=spec))
+    scene.turns(5)
+    assert {("there", "/m/1"): 2} == scene.serving()
+    scene.clusters["there"].faults.partitioned = False
+    scene.settle()
+    assert {("here", "/m/2"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
 def test_replicas_spread_over_nodes() -> None:
     """The policy ``spread`` puts equal replicas on different nodes."""
     scene = Scene(fleet(deployment(replicas=3)), {"here": nodes(3)})

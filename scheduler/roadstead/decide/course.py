@@ -20,7 +20,7 @@ from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_sto
 from roadstead.decide.seating import seating
 from roadstead.decide.shaping import Shape, shape
 from roadstead.decide.stepping import Drained, Order, steps_of
-from roadstead.memory import Claim, DeploymentMemory, GroupMemory, place, process_place
+from roadstead.memory import Claim, DeploymentMemory, GroupMemory, cluster_of, place, process_place
 from roadstead.plans import Held, Step
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
@@ -45,7 +45,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     if case.declared is None and not case.shard.groups:
         return Taken(steps=(), held=(), listed=(), memory=None)
     known, elapsed = _remembered(case)
-    groups = _learnt(case, known, elapsed)
+    groups = _learnt(case, known, elapsed, ledger.unseen)
     shaped = shape(case, groups, ledger)
     claimed = case.memory.claims.get(case.name, ())
     moves = advance(
@@ -114,12 +114,12 @@ def _remembered(case: Case) -> tuple[DeploymentMemory, int]:
     return known, min(max(0, case.now - known.at), longest)
 
 
-def _learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, GroupMemory]:
-    """Return the memory of every group that exists or that the file asks for."""
+def _learnt(case: Case, known: DeploymentMemory, elapsed: int, unseen: frozenset[str]) -> Mapping[str, GroupMemory]:
+    """Return the memory of every group that exists, may exist on a cluster never seen, or that the file asks for."""
     aimed = (
         {(target.cluster, target.revision) for target in case.declared.targets} if case.declared is not None else set()
     )
-    groups: dict[str, GroupMemory] = {}
+    groups = {key: before for key, before in known.groups.items() if cluster_of(key) in unseen}
     for cluster, group in case.shard.groups:
         key = place(cluster, group.key)
         before = known.groups.get(key, GroupMemory())

@@ -7,11 +7,12 @@ deployments planned in one turn cannot both be promised the same room. It lives 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import attrs
 
 from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, use_of
-from roadstead.memory import Claim, PlanMemory
+from roadstead.memory import Claim, PlanMemory, cluster_of
 from roadstead.model import ClusterState, Fleet, Quota, Resources
 from roadstead.world import Device, Node, Phase, World
 
@@ -52,11 +53,7 @@ class Ledger:
         self._grown: dict[str, Use] = defaultdict(Use)
         self._owned: dict[str, Use] = {}
         self.unseen = _unseen(fleet, world)
-        self._unknown_owners = frozenset(
-            declared.owner
-            for declared in (fleet.deployments.values() if self.unseen else ())
-            if not self.unseen.isdisjoint(target.cluster for target in declared.targets)
-        )
+        self._unknown_owners = frozenset(_owners_on(self.unseen, fleet, memory) if self.unseen else ())
         self._claims = [
             (deployment, claim)
             for deployment, claims in memory.claims.items()
@@ -199,6 +196,16 @@ def quota_limits(quota: Quota, held: Use, each: Use) -> tuple[tuple[str, int | N
         ("memory", None if quota.memory is None else quota.memory.bytes, held.memory, each.memory),
         ("gpu", quota.gpu, held.gpu, each.gpu),
     )
+
+
+def _owners_on(clusters: frozenset[str], fleet: Fleet, memory: PlanMemory) -> Iterator[str]:
+    """Yield the owners of which something may be on ``clusters``: it is to run there, or it did."""
+    for name, declared in fleet.deployments.items():
+        known = memory.deployments.get(name)
+        places = {target.cluster for target in declared.targets}
+        places |= {cluster_of(key) for key in known.groups} if known is not None else set()
+        if places & clusters:
+            yield declared.owner
 
 
 def _still_holds(world: World, deployment: str, claim: Claim) -> bool:
