@@ -230,6 +230,36 @@ def test_a_scale_down_waits_for_a_gateway_and_says_so(fault: str) -> None:
     assert [] == scene.wrong
 
 
+def test_a_gateway_that_falls_silent_between_the_decision_and_the_call_stops_nothing() -> None:
+    """It was seen to have let go, and is asked again just before."""
+    scene = served(anchored())
+    before = {member.replica.id for member in scene.members()}
+
+    def fall_silent() -> None:
+        front(scene).faults.mute = True
+
+    scene.declare(anchored(replicas=1))
+    scene.turn()
+    scene.drive.meanwhile = fall_silent
+    assert 1 == len(stopped(scene.turn()))
+    assert before == {member.replica.id for member in scene.members()}
+    assert [] == scene.wrong
+
+
+def test_a_gateway_that_never_answered_a_daemon_may_list_all_that_it_could() -> None:
+    """A daemon that has just started and cannot ask it stops nothing behind it, and restarts nothing."""
+    health = attrs.evolve(OLD.health, start_within=Duration(TURN_MS))
+    declared = deployment(of=attrs.evolve(OLD, health=health), replicas=3, via="front")
+    scene = served(declared)
+    front(scene).faults.mute = True
+    scene.start_again()
+    scene.hung.add(scene.members()[0].replica.incarnation)
+    scene.declare(attrs.evolve(declared, replicas=1))
+    for _ in range(3 * DRAIN):
+        assert () == scene.turn().steps
+    assert [] == scene.wrong
+
+
 def test_a_dead_gateway_comes_back_with_what_it_had() -> None:
     """Its process reads its tables back: nobody has to have changed anything for requests to flow again."""
     scene = served(anchored())
@@ -338,6 +368,21 @@ def test_a_hung_replica_is_restarted_only_when_it_is_out_and_its_grace_is_over()
     assert [] == scene.wrong
 
 
+def test_a_hung_replica_is_not_restarted_where_the_gateway_falls_silent_at_the_last_moment() -> None:
+    """Nobody can say then that it is still out."""
+    health = attrs.evolve(OLD.health, start_within=Duration(TURN_MS))
+    scene = served(deployment(of=attrs.evolve(OLD, health=health), via="front"))
+    hung = scene.members()[0].replica.incarnation
+    scene.hung.add(hung)
+    while not (decided := scene.turn()).steps:
+        scene.drive.meanwhile = lambda: setattr(front(scene).faults, "mute", True)
+        front(scene).faults.mute = False
+    assert [Restart] == [type(step) for step in decided.steps]
+    scene.turns(2)
+    assert hung in {member.replica.incarnation for member in scene.members()}
+    assert [] == scene.wrong
+
+
 def test_a_hung_replica_that_answers_again_is_not_restarted() -> None:
     """Also when it does so at the very last moment, between the decision and the call."""
     scene = served(anchored())
@@ -363,7 +408,7 @@ def test_a_hung_replica_that_answers_again_is_not_restarted() -> None:
 def test_a_deployment_that_goes_to_another_gateway_loses_no_request() -> None:
     """The one that it leaves may still have requests in flight, and what they go to is not stopped before they end."""
     scene = served(anchored())
-    keep_busy(scene, 3 * TURN_MS)
+    keep_busy(scene, DRAIN * TURN_MS)
     scene.declare(anchored(via="side", replicas=1))
     scene.settle()
     assert 1 == len(used(scene, "side"))
@@ -374,7 +419,7 @@ def test_a_deployment_that_goes_to_another_gateway_loses_no_request() -> None:
 def test_a_deployment_that_gives_up_its_gateway_loses_no_request() -> None:
     """Without one its endpoints are the table, and all of the grace is waited."""
     scene = served(anchored())
-    keep_busy(scene, 3 * TURN_MS)
+    keep_busy(scene, DRAIN * TURN_MS)
     scene.declare(anchored(via=None, replicas=1))
     scene.settle()
     assert 1 == len(scene.members())
