@@ -9,15 +9,17 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from roadstead.model import Fleet, Quota, Scheduling
+from roadstead.model import Quota, Scheduling, Via
+from roadstead.testing.proxy import Traffic
 from roadstead.testing.strategies import deployments, fleets, nodes, quotas
-from roadstead.units import Cpus
+from roadstead.units import Cpus, Duration
 from roadstead.world import Node
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.faults import CallFault, ModelFault
-from tests.decide.scene import DIRECTED, NATIVE, OWNER_ID, Scene, with_source
+from tests.decide.scene import DIRECTED, NATIVE, OWNER_ID, Scene, with_source, with_version
 
 CLUSTERS = ("here", "there")
+GATEWAYS = ("front", "side")
 KINDS = {
     "directed": DIRECTED,
     "native": NATIVE,
@@ -27,6 +29,7 @@ SOURCES = ("/m/1", "/m/2", "/m/3")
 A_CLUSTER = st.sampled_from(CLUSTERS)
 A_NAME = st.sampled_from(["anchor", "buoy", "cable"])
 A_SOURCE = st.sampled_from(SOURCES)
+A_GATEWAY = st.sampled_from(GATEWAYS)
 ONE_OF_THEM = st.integers(0, 9)
 
 
@@ -38,22 +41,23 @@ class Fleeting(RuleBasedStateMachine):
     """
 
     scene: Scene
+    through: tuple[str | None, ...] = (None,)
+    plain = st.booleans().filter(lambda value: not value)
+    pace = st.just(0)
 
-    @initialize(
-        fleet=fleets(CLUSTERS),
-        here=nodes("h"),
-        there=nodes("t"),
-        kind=st.sampled_from(sorted(KINDS)),
-        seed=st.integers(0, 9),
-    )
-    def begin(self, fleet: Fleet, here: tuple[Node, ...], there: tuple[Node, ...], kind: str, seed: int) -> None:
-        """Begin with an empty world."""
+    @initialize(data=st.data(), kind=st.sampled_from(sorted(KINDS)), seed=st.integers(0, 9))
+    def begin(self, data: st.DataObject, kind: str, seed: int) -> None:
+        """Begin with an empty world, or with one where all is as it should be."""
+        self.is_plain = data.draw(self.plain)
+        self.turns_between = data.draw(self.pace)
+        fleet = data.draw(fleets(CLUSTERS, self.through, plain=self.is_plain))
         self.scene = Scene(
             attrs.evolve(fleet, owner_id=OWNER_ID),
-            {"here": here, "there": there},
+            {name: data.draw(nodes(name[0], plain=self.is_plain)) for name in CLUSTERS},
             {"there": KINDS[kind]},
             seed,
             thorough=True,
+            traffic=Traffic(most=1, service=(500, 3_000, 9_000)),
         )
         self.lost_nodes: dict[tuple[str, str], Node] = {}
 
@@ -71,7 +75,7 @@ class Fleeting(RuleBasedStateMachine):
     @rule(data=st.data(), name=A_NAME)
     def declare(self, data: st.DataObject, name: str) -> None:
         """Write a deployment to the file, new or in place of what was there."""
-        self.scene.declare(data.draw(deployments(name, CLUSTERS)))
+        self.scene.declare(data.draw(deployments(name, CLUSTERS, self.through, plain=self.is_plain)))
 
     @rule(name=A_NAME, source=A_SOURCE)
     def change_template(self, name: str, source: str) -> None:
@@ -79,6 +83,13 @@ class Fleeting(RuleBasedStateMachine):
         declared = self.scene.fleet.deployments.get(name)
         if declared is not None:
             self.scene.declare(with_source(declared, source))
+
+    @rule(name=A_NAME, version=st.sampled_from([1, 2, 3]))
+    def change_version(self, name: str, version: int) -> None:
+        """Change the version of a deployment's model, or go back to an earlier one."""
+        declared = self.scene.fleet.deployments.get(name)
+        if declared is not None:
+            self.scene.declare(with_version(declared, version))
 
     @rule(name=A_NAME)
     def withdraw(self, name: str) -> None:
@@ -153,6 +164,13 @@ class Fleeting(RuleBasedStateMachine):
             crowded = attrs.evolve(node, foreign_cpu=Cpus(foreign), schedulable=not cordoned)
             self.simulated(cluster).set_node(crowded)
 
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM)
+    def hang(self, cluster: str, which: int) -> None:
+        """Let one server answer nobody any more."""
+        replicas = sorted(self.scene.replicas(cluster), key=lambda replica: replica.id)
+        if replicas:
+            self.scene.hung.add(replicas[which % len(replicas)].incarnation)
+
     @rule(source=A_SOURCE, fault=st.none() | st.sampled_from(ModelFault))
     def break_model(self, source: str, fault: ModelFault | None) -> None:
         """Make one model bad, or good again."""
@@ -188,8 +206,10 @@ class Fleeting(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_wrong(self) -> None:
-        """Safety holds after every rule."""
+        """Safety holds after every rule, and as time passes."""
         if hasattr(self, "scene"):
+            for _ in range(self.turns_between):
+                self.scene.turns(1)
             assert [] == self.scene.wrong[:3]
 
     def teardown(self) -> None:
@@ -197,11 +217,79 @@ class Fleeting(RuleBasedStateMachine):
         if hasattr(self, "scene") and not self.scene.wrong:
             for simulated in self.scene.clusters.values():
                 simulated.faults.clear()
+            for proxy in self.scene.proxies.values():
+                proxy.faults.clear()
             self.scene.settle()
             assert [] == self.scene.wrong[:3]
 
 
-class LookingBack(Fleeting):
+class Fronted(Fleeting):
+    """The same with gateways in front of some, which break in their own ways, and clients."""
+
+    through = (*GATEWAYS, GATEWAYS[0], None)
+    plain = st.sampled_from([True, True, False])
+    pace = st.sampled_from([0, 1, 1, 2])
+
+    # ---- what the owner does ----
+
+    @rule(name=A_NAME, gateway=st.none() | A_GATEWAY)
+    def lead_through(self, name: str, gateway: str | None) -> None:
+        """Put a deployment behind another gateway, or none."""
+        declared = self.scene.fleet.deployments.get(name)
+        if declared is not None:
+            via = Via(gateway=gateway) if gateway is not None else None
+            self.scene.declare(attrs.evolve(declared, via=via))
+
+    # ---- what clients do ----
+
+    @rule(gateway=A_GATEWAY, name=A_NAME, takes=st.sampled_from([4_000, 12_000, None]), count=st.integers(1, 4))
+    def send(self, gateway: str, name: str, takes: int | None, count: int) -> None:
+        """Send requests that take their time, or for ever."""
+        for _ in range(count):
+            self.scene.proxies[gateway].send(name, takes)
+
+    @rule(count=st.integers(1, 20))
+    def go_on(self, count: int) -> None:
+        """Let more time pass, as there is more to wait for."""
+        self.scene.turns(count)
+
+    # ---- what breaks ----
+
+    @rule(gateway=A_GATEWAY, down=st.booleans())
+    def kill_gateway(self, gateway: str, down: bool) -> None:
+        """End a gateway's process; it comes back at once, or when it is not held down any more."""
+        proxy = self.scene.proxies[gateway]
+        proxy.faults.down = down
+        proxy.die()
+
+    @rule(
+        gateway=A_GATEWAY,
+        mute=st.booleans(),
+        late=st.sampled_from([0, 0, 1_000, 3_000, 9_000]),
+        refused=st.just(frozenset[str]()) | st.frozensets(A_NAME),
+    )
+    def hinder_gateway(self, gateway: str, mute: bool, late: int, refused: frozenset[str]) -> None:
+        """Let a gateway not say what it does, look at its tables late, and refuse some routes; or none of that."""
+        faults = self.scene.proxies[gateway].faults
+        faults.mute, faults.late, faults.refused = mute, Duration(late), set(refused)
+
+    @rule(gateway=A_GATEWAY, cluster=A_CLUSTER, which=st.none() | ONE_OF_THEM)
+    def shun(self, gateway: str, cluster: str, which: int | None) -> None:
+        """Let a gateway see one replica unhealthy, or all of them healthy again."""
+        unhealthy = self.scene.proxies[gateway].faults.unhealthy
+        endpoints = sorted((one.endpoint for one in self.scene.replicas(cluster) if one.endpoint is not None), key=str)
+        if which is None:
+            unhealthy.clear()
+        elif endpoints:
+            unhealthy.add(endpoints[which % len(endpoints)])
+
+    @rule(gateway=A_GATEWAY, name=A_NAME, problem=st.sampled_from(["", "the port is taken"]))
+    def close_port(self, gateway: str, name: str, problem: str) -> None:
+        """Let clients be unable to use a route, or able again."""
+        self.scene.proxies[gateway].faults.problems[name] = problem
+
+
+class LookingBack(Fronted):
     """The same with lists that are old, also those just before a destructive step."""
 
     @rule(cluster=A_CLUSTER, ages=st.lists(st.integers(1, 3), min_size=1, max_size=3))
@@ -222,5 +310,7 @@ COMMON = _EVERY_TIME if settings().derandomize else settings(suppress_health_che
 
 TestFleeting = Fleeting.TestCase
 TestFleeting.settings = COMMON
+TestFronted = Fronted.TestCase
+TestFronted.settings = COMMON
 TestLookingBack = LookingBack.TestCase
 TestLookingBack.settings = COMMON

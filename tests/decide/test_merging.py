@@ -15,7 +15,7 @@ from roadstead.plans import Plan
 from roadstead.testing.driving import Drive
 from roadstead.world import World
 from tests.decide.scene import Scene, deployment, fleet, nodes
-from tests.decide.test_always import COMMON, Fleeting
+from tests.decide.test_always import COMMON, Fronted
 
 
 @attrs.define
@@ -59,7 +59,7 @@ class Beside:
             self.wrong.append(f"for {sorted(only)} only: {together} instead of {whole}")
 
 
-class Merging(Fleeting):
+class Merging(Fronted):
     """The same owner, clusters and daemon as for everything else that must always hold."""
 
     beside: Beside | None = None
