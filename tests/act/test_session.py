@@ -81,7 +81,7 @@ def test_news_of_one_deployment_leave_the_rest_of_the_plan_as_it_was(
 
 def test_a_look_changes_nothing(session: Session) -> None:
     """A look shows the steps of the next turn, and neither the cluster nor the memory knows of it."""
-    look = session.look()
+    look = session.reconciler.look(session.fleet)
 
     assert 1 == len(look.plan.steps)
     assert () == simulated(session).truth().groups

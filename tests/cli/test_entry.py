@@ -259,3 +259,38 @@ def test_completion_answers_the_shell(run: Run, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COMP_WORDS", "roadstead st")
     monkeypatch.setenv("COMP_CWORD", "1")
     assert (Exit.DONE, "plain,status\n") == run()[:2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "exits"),
+    [
+        (("explain", "nope", "-o", "json"), "RS035", Exit.ERROR),
+        (("--json", "explain", "nope"), "RS035", Exit.ERROR),
+        (("explain", "nope", "--output=json"), "RS035", Exit.ERROR),
+        (("-ojson", "statsu"), "RS030", Exit.USAGE),
+        (("--file", "/nowhere/fleet.yaml", "status", "--json"), "RS032", Exit.INVALID),
+    ],
+)
+def test_an_error_is_an_object_where_data_was_asked_for(
+    run: Run, arguments: tuple[str, ...], code: str, exits: Exit
+) -> None:
+    """A program that reads stdout finds either the data or what went wrong; a person finds it on stderr as always."""
+    ended, out, err = run(*arguments)
+    error = json.loads(out)["error"]
+    assert (exits, code, exits) == (ended, error["code"], error["exit"])
+    assert error["message"] in " ".join(err.split())
+
+
+def test_an_unexpected_error_is_an_object_too(run: Run, raising: Callable[[BaseException], None]) -> None:
+    """Whatever ends a command, a program can read what it was."""
+    raising(ZeroDivisionError("nothing to divide by"))
+    code, out, _ = run("version", "-o", "yaml")
+    assert (Exit.ERROR, True) == (code, "code: RS000" in out)
+
+
+def test_the_pages_are_data_too(run: Run) -> None:
+    """One page with its code, title and text; without a code the list of all."""
+    page = json.loads(run("explain", "rs010", "--json")[1])
+    assert ("RS010", True) == (page["code"], bool(page["title"] and page["text"]))
+    codes = json.loads(run("explain", "--json")[1])["codes"]
+    assert {"code": "RS010", "title": page["title"]} in codes

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import psutil
 import pytest
 
 from roadstead.act.lock import StateLock
@@ -197,7 +198,8 @@ def test_a_bad_file_is_told_by_every_command_and_changes_nothing(place: Place) -
     place.edit("replicas: 2", "replicsa: 2")
     assert "did you mean replicas?" in place.run("validate", expect=Exit.INVALID).stdout
     assert "did you mean replicas?" in place.run("apply", "-y", expect=Exit.INVALID).stderr
-    place.run("plan")  # waits until the daemon has read the file
+    # It waits until the daemon has read the file, and tells its problems: the daemon plans for the last good one.
+    assert "did you mean replicas?" in place.run("plan", expect=Exit.INVALID).stderr
     status = place.json("status")
     assert any("replicsa" in line for line in status["service"]["bad_file"])
     assert 2 == status["deployments"][0]["ready"]
@@ -347,6 +349,14 @@ def test_a_state_that_a_silent_daemon_holds_is_not_said_to_have_none(alone: Plac
     assert "no daemon runs" not in said
 
 
+def _has_ended(pid: int) -> bool:
+    """Return whether a process has ended, noticed by its parent or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.parametrize("became", ["without its state", "empty", "another fleet", "gone"])
 def test_a_daemon_is_found_and_stopped_whatever_became_of_its_file(place: Place, became: str) -> None:
     """It wrote down where it is, so that a bad edit does not hide it; once it ended only the file counts again."""
@@ -362,7 +372,7 @@ def test_a_daemon_is_found_and_stopped_whatever_became_of_its_file(place: Place,
     assert pid == place.json("status")["service"]["daemon"]
     place.run("daemon", "stop")
 
-    assert not Path(f"/proc/{pid}").exists()
+    assert _has_ended(pid)
     if became in ("gone", "empty"):
         assert "RS032" in place.run("status", expect=Exit.INVALID).stderr
     file.write_text(good)
@@ -409,6 +419,36 @@ def test_a_new_fleet_file_is_valid_and_is_not_written_over(tmp_path: Path) -> No
     assert textwrap.indent("source: models/My_Model\nversion: 3\n", "      ") in text
     assert "--force" in place.run("init", expect=Exit.USAGE).stderr
     place.run("init", "--force")
+
+
+def test_a_new_fleet_file_without_a_model_says_how_one_is_added(tmp_path: Path) -> None:
+    """It is valid as it is, and no deployment stands in it that could never serve; a named model must be there."""
+    place = Place(tmp_path)
+    (tmp_path / "fleet.yaml").unlink()
+    assert "there is no version of a model in models/nope" in (
+        place.run("init", "--model", "models/nope", expect=Exit.INVALID).stderr
+    )
+    assert not (tmp_path / "fleet.yaml").exists()
+    assert "without a deployment" in place.run("init").stderr
+    assert "0 deployments" in place.run("validate").stdout
+    text = (tmp_path / "fleet.yaml").read_text()
+    example = text.partition("deployments: {}")[2]
+    (tmp_path / "fleet.yaml").write_text(
+        text.partition("deployments: {}")[0]
+        + "deployments:\n"
+        + example.replace("\n# ", "\n").partition("deployments:\n")[2]
+    )
+    assert "1 deployment" in place.run("validate").stdout
+
+
+def test_commands_that_act_tell_programs_what_they_did(place: Place) -> None:
+    """With -o json each prints one object: who runs, what was asked for, what goes."""
+    again = place.json("daemon", "start", "--background")
+    assert ("shop", True) == (again["fleet"], again["already"])
+    scaled = place.json("scale", "minilm", "1")
+    assert ("minilm", 2, 1) == (scaled["deployment"], scaled["was"], scaled["replicas"])
+    deleted = place.json("delete", "minilm", "--yes")
+    assert ("minilm", 1) == (deleted["deployment"], deleted["replicas"])
 
 
 def test_no_fleet_file_is_told_with_the_next_step(tmp_path: Path) -> None:

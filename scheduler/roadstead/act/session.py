@@ -36,7 +36,7 @@ from roadstead.act.memory import MemoryStore
 from roadstead.act.observer import Observer
 from roadstead.act.opening import open_backend, open_gateway
 from roadstead.act.prober import Prober
-from roadstead.act.reconciler import Look, Reconciler
+from roadstead.act.reconciler import Reconciler
 from roadstead.act.routing import Checks, Routing, routing
 from roadstead.act.state import StateDirectory
 from roadstead.errors import RoadsteadError, StateError
@@ -252,10 +252,6 @@ class Session:
         if turn.undone:
             raise StateError(turn.undone, hint="nothing was done: make room on its disk, or make it writable")
         return turn
-
-    def look(self) -> Look:
-        """Observe and plan, and do nothing."""
-        return self.reconciler.look(self.fleet)
 
     @property
     def clusters(self) -> Mapping[str, Cluster]:

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from roadstead.act.events import Event
-from roadstead.cli.errors import NoDaemon, Refused
+from roadstead.cli.errors import NoDaemon, Refused, Silent
 from roadstead.cli.exits import Exit
 from roadstead.decide.report import Explanation, FleetStatus, PlanView
 from roadstead.errors import Denied
@@ -28,6 +28,7 @@ FORMAT_VERSION = 1
 T = TypeVar("T")
 
 _CHUNK = 65536
+_ALIVE_WITHIN = 10.0
 _CREDENTIALS = struct.Struct("3i")  # pid, uid and gid, as the kernel writes them
 _EXITS: Mapping[int, Exit] = {
     400: Exit.USAGE,
@@ -71,10 +72,15 @@ class Client:
     # ---- looking ----
 
     def alive(self) -> bool:
-        """Return whether a daemon answers; raises :class:`Refused` for one of another fleet."""
+        """Return whether a daemon answers.
+
+        Raises :class:`Refused` for one of another fleet, and :class:`Silent` for one that is there and does not answer.
+        """
         try:
-            with self._answer("GET", "/healthz"):
+            with self._answer("GET", "/healthz", within=min(self.timeout, _ALIVE_WITHIN)):
                 return True
+        except Silent:
+            raise
         except NoDaemon:
             return False
         except Refused as error:
@@ -145,6 +151,13 @@ class Client:
 
     # ---- the wire ----
 
+    def _silent(self, seconds: float) -> Silent:
+        pid = self.pid()
+        text = f"the daemon{'' if pid is None else f' (process {pid})'} does not answer within {seconds:g} seconds"
+        if pid is not None and _is_stopped(pid):
+            return Silent(text, hint=f"its process is stopped: `kill -CONT {pid}` lets it go on")
+        return Silent(text, hint="it may be busy: try again, or look into daemon.log in its state directory")
+
     def _get(self, path: str, **query: str) -> Any:
         with self._answer("GET", path, query=query) as answer:
             return _object(answer.read())
@@ -162,9 +175,11 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         endless: bool = False,
+        within: float | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield the response to one request; a status of 400 and up is raised."""
-        connection = _Connection(self.socket, None if endless else self.timeout)
+        seconds = self.timeout if within is None else within
+        connection = _Connection(self.socket, None if endless else seconds)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self.fleet:
             headers["Roadstead-Fleet"] = self.fleet
@@ -186,10 +201,7 @@ class Client:
                 hint="`roadstead daemon status` says how it is",
             ) from error
         except TimeoutError as error:
-            raise NoDaemon(
-                f"the daemon does not answer within {self.timeout:g} seconds",
-                hint="it may be busy: try again, or look into daemon.log in its state directory",
-            ) from error
+            raise self._silent(seconds) from error
         finally:
             connection.close()
 
@@ -224,6 +236,15 @@ def _read(found: dict[str, Any], kind: type[T]) -> T:
             f"the daemon's answer is not understood: {error}",
             hint="restart the daemon: it and the command are of different releases",
         ) from error
+
+
+def _is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped by a signal or a debugger (proc(5), the field after the name)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in {"T", "t"}
 
 
 def _turn(found: dict[str, Any]) -> int:

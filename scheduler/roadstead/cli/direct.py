@@ -26,6 +26,7 @@ from roadstead.decide.report import (
     fleet_status,
     plan_view,
 )
+from roadstead.errors import StateError
 from roadstead.model import Fleet
 from roadstead.spi.backend import KeepsLogs
 from roadstead.spi.host import PluginHost
@@ -153,14 +154,20 @@ def _has(snapshot: Snapshot, replica: str) -> bool:
 
 
 def events(located: Located, *, since: int, deployment: str | None) -> tuple[Event, ...]:
-    """Return what the journal of a fleet without a daemon holds; nothing where there is no journal."""
+    """Return what the journal of a fleet without a daemon holds; nothing where there is no journal.
+
+    Raises :class:`StateError` where it cannot be read.
+    """
     if not located.state.journal.exists():
         return ()
     journal = Journal.open(located.state.journal)
     try:
-        return journal.events(Selection(since=since, deployment=deployment))
+        found = journal.events(Selection(since=since, deployment=deployment))
+        if journal.problem is not None:
+            raise StateError(journal.problem, hint="make it readable and its folder writable for this user")
     finally:
         journal.close()
+    return found
 
 
 def must_be_declared(located: Located, deployment: str) -> None:

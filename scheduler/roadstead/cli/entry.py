@@ -11,6 +11,7 @@ from click.shell_completion import shell_complete
 
 from roadstead.cli.exits import Exit
 from roadstead.cli.group import cli
+from roadstead.cli.settings import output_in
 from roadstead.errors import RoadsteadError
 
 __all__ = ["interrupted_means", "main"]
@@ -31,8 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked is not None:
         return shell_complete(cli, {}, "roadstead", _COMPLETE, asked)
     context: click.Context | None = None
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with cli.make_context("roadstead", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with cli.make_context("roadstead", list(words)) as context:
             cli.invoke(context)
             sys.stdout.flush()
     except click.exceptions.Exit as end:
@@ -46,11 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.ERROR
     except Exception as error:  # noqa: BLE001  # the last frame: a person is told in every case
-        return _told(error)
+        return _told(error, words)
     return Exit.DONE
 
 
-def _told(error: Exception) -> int:
+def _told(error: Exception, words: Sequence[str]) -> int:
+    """Say on stderr what went wrong, and on stdout too where data was asked for there; return the exit code."""
     # Deferred because a command that succeeds says nothing.
     from roadstead.cli.messages import exits, from_click, from_roadstead, from_unexpected  # noqa: PLC0415
 
@@ -67,4 +70,11 @@ def _told(error: Exception) -> int:
     else:
         message, code = from_unexpected(error, _REPORT), Exit.ERROR
     click.echo(message, err=True)
+    output = output_in(words)
+    if output != "text":
+        # Only now: what it needs takes as long to import as all the rest.
+        from roadstead.cli.messages import failure  # noqa: PLC0415
+        from roadstead.cli.screen import rendered  # noqa: PLC0415
+
+        click.echo(rendered(failure(error, code), output), nl=False)
     return code

@@ -6,11 +6,13 @@ from roadstead.cli.exits import Exit
 from roadstead.errors import RoadsteadError
 
 __all__ = [
+    "BadInput",
     "CannotBePlaced",
     "LoadFailed",
     "NeedsAnswer",
     "NoDaemon",
     "NoFleetFile",
+    "NoModel",
     "NoPage",
     "NotFound",
     "NotReached",
@@ -20,6 +22,8 @@ __all__ = [
     "RolledBack",
     "RolloutFailed",
     "ServerFailed",
+    "ServerSilent",
+    "Silent",
     "TimedOut",
 ]
 
@@ -52,6 +56,10 @@ class NoDaemon(RoadsteadError):
     exit_code = Exit.UNREACHABLE
 
 
+class Silent(NoDaemon):
+    """A daemon is there and does not answer."""
+
+
 class NotFound(RoadsteadError):
     """There is no deployment or replica of that name."""
 
@@ -68,6 +76,20 @@ class OtherFile(RoadsteadError):
     """The daemon follows another file than the one that is to be planned or applied."""
 
     code = "RS036"
+    exit_code = Exit.INVALID
+
+
+class NoModel(RoadsteadError):
+    """There is no model where one is named."""
+
+    code = "RS037"
+    exit_code = Exit.INVALID
+
+
+class BadInput(RoadsteadError):
+    """What is to be sent to a model is not what it takes, or nothing that could be sent."""
+
+    code = "RS038"
     exit_code = Exit.INVALID
 
 
@@ -99,9 +121,16 @@ class RolloutFailed(RoadsteadError):
 
 
 class ServerFailed(RoadsteadError):
-    """A model server gave no answer, or one that says what was wrong with the request."""
+    """A model server, or the gateway before it, answered that it failed."""
 
     code = "RS044"
+
+
+class ServerSilent(RoadsteadError):
+    """A model server, or the gateway before it, gave no answer."""
+
+    code = "RS039"
+    exit_code = Exit.UNREACHABLE
 
 
 class LoadFailed(RoadsteadError):

@@ -6,17 +6,47 @@ import os
 import tempfile
 import traceback
 
+import attrs
 import click
 
 from roadstead.cli.errors import Refused
 from roadstead.daemon.errors import StartFailed
 from roadstead.errors import BackendError, RoadsteadError
 
-__all__ = ["exits", "from_click", "from_roadstead", "from_unexpected"]
+__all__ = ["Failure", "exits", "failure", "from_click", "from_roadstead", "from_unexpected"]
 
 _UNEXPECTED = "RS000"
 _USAGE = "RS030"
 _FLEET_FILE = "RS200"
+
+
+@attrs.frozen(kw_only=True)
+class _Error:
+    """What went wrong, for programs; ``problems`` are those of a fleet file."""
+
+    code: str
+    message: str
+    hint: str
+    exit: int
+    problems: tuple[object, ...] = ()
+
+
+@attrs.frozen
+class Failure:
+    """The object that a program reads instead of the data that it asked for."""
+
+    error: _Error
+
+
+def failure(error: Exception, code: int) -> Failure:
+    """Return an error as a value; ``code`` is what the command ends with."""
+    if isinstance(error, click.ClickException):
+        return Failure(_Error(code=_USAGE, message=error.format_message().rstrip("."), hint="", exit=int(code)))
+    if not isinstance(error, RoadsteadError):
+        return Failure(_Error(code=_UNEXPECTED, message=f"{type(error).__name__}: {error}", hint="", exit=int(code)))
+    told = error.told if isinstance(error, Refused | StartFailed) else error.code
+    problems = getattr(error, "problems", ()) if error.code == _FLEET_FILE else ()
+    return Failure(_Error(code=told, message=str(error), hint=error.hint or "", exit=int(code), problems=problems))
 
 
 def _message(what: str, *, where: str = "", hint: str = "", code: str) -> str:

@@ -19,8 +19,10 @@ _HEAD = """\
 This page is made from the commands by `python -m roadstead.cli.reference`, and a test holds it to them.
 
 Data goes to stdout, everything else to stderr. `-o json` prints one JSON object, or with `--watch` and `--follow` one a
-line; each has `format_version`, which changes when a field changes its meaning or goes. Off a terminal nothing moves,
-has a colour, or asks. The common flags stand before the command's name or after it.
+line; each has `format_version`, which changes when a field changes its meaning or goes. `logs` and `events` print one a
+line in any case. What fails prints `{"error": {"code", "message", "hint", "exit", "problems"}}` there, beside the words
+on stderr. Off a terminal nothing moves, has a colour, or asks. The common flags stand before the command's name or
+after it.
 
 Environment: `ROADSTEAD_FILE` (the fleet file), `NO_COLOR`, `ROADSTEAD_DEBUG=1` (tracebacks of unexpected errors).
 """

@@ -15,7 +15,7 @@ from roadstead.wire import to_wire
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["FORMAT_VERSION", "Screen", "document"]
+__all__ = ["FORMAT_VERSION", "Screen", "document", "rendered"]
 
 FORMAT_VERSION = 1
 _WIDTH_OF_A_PIPE = 160
@@ -25,6 +25,15 @@ def document(value: object) -> dict[str, Any]:
     """Return ``value`` as what a program reads: a mapping with ``format_version``."""
     data = to_wire(value)
     return {"format_version": FORMAT_VERSION, **(data if isinstance(data, dict) else {"items": data})}
+
+
+def rendered(value: object, output: str) -> str:
+    """Return ``value`` as JSON or YAML."""
+    if output == "yaml":
+        import yaml  # noqa: PLC0415  # only where it is asked for
+
+        return yaml.safe_dump(document(value), sort_keys=False, allow_unicode=True)
+    return json.dumps(document(value), indent=2) + "\n"
 
 
 class Screen:
@@ -45,12 +54,7 @@ class Screen:
 
     def data(self, value: object) -> None:
         """Print a value for programs, in the format that was asked for."""
-        if self.settings.output == "yaml":
-            import yaml  # noqa: PLC0415  # only where it is asked for
-
-            click.echo(yaml.safe_dump(document(value), sort_keys=False, allow_unicode=True), nl=False)
-        else:
-            click.echo(json.dumps(document(value), indent=2))
+        click.echo(rendered(value, self.settings.output), nl=False)
 
     def line(self, value: object) -> None:
         """Print one of several values for programs: JSON on a line of its own, or a YAML document."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["Command", "Settings", "common", "settings"]
+__all__ = ["Command", "Settings", "common", "output_in", "settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +37,17 @@ def settings() -> Settings:
     """Return the settings of the command that is running."""
     meta = click.get_current_context().meta
     return Settings({key.removeprefix(_KEY): value for key, value in meta.items() if key.startswith(_KEY)})
+
+
+def output_in(words: Sequence[str]) -> str:
+    """Return how data is to be printed by the words of a command line, also of one that cannot be understood."""
+    for word, following in pairwise([*words, ""]):
+        asked = following if word in {"-o", "--output"} else word.removeprefix("--output=").removeprefix("-o")
+        if word == "--json":
+            return "json"
+        if word.startswith(("-o", "--output")) and asked in _FORMATS:
+            return asked
+    return "text"
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Any:

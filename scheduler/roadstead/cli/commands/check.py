@@ -10,7 +10,7 @@ import click
 
 from roadstead.cli import data_path, doctor
 from roadstead.cli.doctor import Finding, Level
-from roadstead.cli.errors import NoFleetFile
+from roadstead.cli.errors import NoDaemon, NoFleetFile
 from roadstead.cli.exits import Exit
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
@@ -69,7 +69,11 @@ def _fleet(screen: Screen, host: PluginHost) -> Iterator[Finding]:
     yield read
     if fleet is not None:
         yield from data_path.declared(fleet, host)
-    alive = located.client.alive()
+    try:
+        alive = located.client.alive()
+    except NoDaemon as error:
+        yield Finding(level=Level.WRONG, about="daemon", text=str(error), hint=error.hint or "")
+        return
     text = "answers" if alive else "does not run; `roadstead daemon start --background` starts it"
     yield Finding(level=Level.OK, about="daemon", text=text)
     if alive or fleet is not None:
@@ -93,6 +97,8 @@ def _status(screen: Screen, located: Located) -> Iterator[Finding]:
     except RoadsteadError as error:
         yield Finding(level=Level.WRONG, about="clusters", text=str(error), hint=error.hint or "")
         return
+    for problem in status.service.problems:
+        yield Finding(level=Level.WRONG, about="daemon", text=problem)
     for one in status.clusters:
         yield from _cluster(one)
     yield from data_path.running(status, located.state.path / "gateways")

@@ -8,8 +8,9 @@ import attrs
 import click
 import psutil
 
+from roadstead.cli.client import Client
 from roadstead.cli.entry import interrupted_means
-from roadstead.cli.errors import TimedOut
+from roadstead.cli.errors import Refused, TimedOut
 from roadstead.cli.exits import Exit
 from roadstead.cli.follow import timeout_option
 from roadstead.cli.locate import Located, locate
@@ -43,6 +44,7 @@ def _start(*, background: bool) -> None:
     located = locate(screen.settings.file)
     if located.client.alive():
         screen.say(f"the daemon of fleet {located.fleet} runs already")
+        _print_started(screen, located, located.client.pid(), already=True)
         return
     # A web server and every backend's client, which no other command needs.
     from roadstead.daemon.process import log_to, run, start  # noqa: PLC0415
@@ -51,10 +53,35 @@ def _start(*, background: bool) -> None:
     if background:
         pid = start(located.file, located.state)
         screen.say(f"the daemon of fleet {located.fleet} runs: process {pid}, log {located.state.log}")
+        _say_problems(screen, located.client)
+        _print_started(screen, located, pid, already=False)
         return
     interrupted_means("replicas run on, and nobody heals")
     log_to(None)
     run(located.file, PluginHost.installed())
+
+
+def _say_problems(screen: Screen, client: Client) -> None:
+    """Say what does not work in a daemon that has just started."""
+    try:
+        problems = client.status().service.problems
+    except Refused as error:
+        problems = (str(error),)
+    if problems:
+        screen.say("\n".join(problems))
+
+
+def _print_started(screen: Screen, located: Located, pid: int | None, *, already: bool) -> None:
+    if not screen.text:
+        screen.data(
+            _Started(
+                fleet=located.fleet,
+                pid=pid,
+                state=str(located.state.path),
+                log=str(located.state.log),
+                already=already,
+            )
+        )
 
 
 @command.command("stop", cls=Command)
@@ -68,6 +95,7 @@ def _stop(*, stop_replicas: bool, timeout: int) -> None:
     client = located.client
     if not client.alive():
         screen.say(f"no daemon runs for fleet {located.fleet}")
+        _print_stopped(screen, located, None)
         return
     if stop_replicas and not screen.ask(f"take down every replica of fleet {located.fleet}?"):
         screen.say("nothing was stopped")
@@ -77,18 +105,51 @@ def _stop(*, stop_replicas: bool, timeout: int) -> None:
     client.stop(stop_replicas=stop_replicas)
     _until_gone(located, pid, timeout)
     screen.say("the daemon is gone" + ("" if stop_replicas else "; its replicas run on, and nobody heals"))
+    _print_stopped(screen, located, pid)
+
+
+def _print_stopped(screen: Screen, located: Located, pid: int | None) -> None:
+    if not screen.text:
+        screen.data(_Stopped(fleet=located.fleet, pid=pid))
 
 
 def _until_gone(located: Located, pid: int | None, timeout: int) -> None:
     """Wait until the control socket and the process are gone, so that another may start; raises :class:`TimedOut`."""
     deadline = time.monotonic() + timeout / 1000
-    while located.state.socket.exists() or (pid is not None and psutil.pid_exists(pid)):
+    while located.state.socket.exists() or (pid is not None and _runs(pid)):
         if time.monotonic() >= deadline:
             raise TimedOut(
                 "the daemon has not stopped yet, and the time given is over",
                 hint=f"it goes on; {located.state.log} says what it waits for",
             )
         time.sleep(_EVERY)
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@attrs.frozen(kw_only=True)
+class _Started:
+    """The daemon that runs now, and whether it did ``already``."""
+
+    fleet: str
+    pid: int | None
+    state: str
+    log: str
+    already: bool
+
+
+@attrs.frozen(kw_only=True)
+class _Stopped:
+    """Which process has ended, ``None`` where none ran."""
+
+    fleet: str
+    pid: int | None
 
 
 @attrs.frozen(kw_only=True)

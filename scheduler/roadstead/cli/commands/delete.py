@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import click
 
 from roadstead.cli.errors import NotFound
@@ -14,6 +15,15 @@ from roadstead.cli.text.words import plural
 from roadstead.decide.report import FleetStatus
 
 __all__ = ["command"]
+
+
+@attrs.frozen(kw_only=True)
+class _Deleted:
+    """What goes: how many replicas it had, and which turn first knew it."""
+
+    deployment: str
+    replicas: int
+    turn: int
 
 
 @click.command("delete", cls=Command)
@@ -36,6 +46,8 @@ def command(name: str, *, detach: bool, timeout: int) -> None:
     screen.say(f"{name} is being removed; its replicas finish what they are answering first")
     if not detach:
         follow(screen, client, (name,), Within(timeout_ms=timeout, from_turn=turn))
+    if not screen.text:
+        screen.data(_Deleted(deployment=name, replicas=replicas, turn=turn))
 
 
 def _replicas(status: FleetStatus, name: str) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
 import click
 
-from roadstead.cli.errors import NotUnderstood
+from roadstead.cli.errors import NoModel, NotUnderstood
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
 
@@ -34,6 +35,8 @@ clusters:
 quotas:                           # what one owner may hold at any moment; every owner stands here
   me: {{}}                          # for example {{cpu: 4, memory: 8Gi}}
 
+{deployments}"""
+_DEPLOYMENTS = """\
 deployments:
   {name}:
     owner: me
@@ -46,7 +49,16 @@ deployments:
       cpu: 500m
       memory: 1Gi
 """
+_NO_DEPLOYMENTS = """\
+deployments: {}                   # no model was found in models/; a deployment is written like this:
+"""
 _NO_NAME = re.compile(r"[^a-z0-9-]+")
+
+
+@attrs.frozen
+class _Written:
+    file: str
+    model: str | None
 
 
 @click.command("init", cls=Command)
@@ -57,31 +69,53 @@ def command(*, model: Path | None, force: bool) -> None:
     """Write a small fleet file with comments."""
     screen = Screen()
     path = screen.settings.file
-    text = fleet_file(path.absolute().parent, model)
+    folder = path.absolute().parent
+    found = _first(folder) if model is None else model
+    if found is not None and not _versions(folder, found):
+        raise NoModel(
+            f"there is no version of a model in {found}",
+            hint="name the folder that holds the version folders, such as models/minilm with models/minilm/1 in it",
+        )
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(fleet_file(folder, found))
     except FileExistsError as error:
         raise NotUnderstood(f"{path} is there already", hint="--force writes over it, --file names another") from error
     except OSError as error:
         raise NotUnderstood(f"{path} cannot be written: {error.strerror}", hint="--file names another") from error
-    screen.say(f"wrote {path}; next: `roadstead validate`, then `roadstead apply`")
+    if found is None:
+        screen.say(
+            f"wrote {path} without a deployment: there is no model in {folder / 'models'}; it says how one is added"
+        )
+    else:
+        screen.say(f"wrote {path}; next: `roadstead validate`, then `roadstead apply`")
+    if not screen.text:
+        screen.data(_Written(str(path), None if found is None else str(found)))
 
 
 def fleet_file(folder: Path, model: Path | None) -> str:
-    """Return the text of a fleet file for ``folder``, about ``model`` or the first model that is found there."""
-    models = sorted(folder.glob("models/*/*/saved_model.pb"))
-    found = model or next((path.parent.parent for path in models), None)
-    source = found if found is not None else Path("models/mymodel")
-    absolute = source if source.is_absolute() else folder / source
-    versions = sorted(int(path.name) for path in absolute.glob("[0-9]*") if path.name.isdigit())
+    """Return the text of a fleet file for ``folder``, about ``model``, or with an example for a comment."""
+    fleet = re.sub(r"[^A-Za-z0-9]", "", folder.name)[:16] or "fleet"
+    if model is None:
+        example = _DEPLOYMENTS.format(name="mymodel", source="models/mymodel", version=1)
+        commented = "".join(f"# {line}\n" for line in example.splitlines())
+        return _TEXT.format(fleet=fleet, deployments=_NO_DEPLOYMENTS + commented)
+    absolute = model if model.is_absolute() else folder / model
     shown = absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute
-    return _TEXT.format(
-        fleet=re.sub(r"[^A-Za-z0-9]", "", folder.name)[:16] or "fleet",
-        name=_name(source.name),
-        source=shown.as_posix(),
-        version=versions[-1] if versions else 1,
+    versions = _versions(folder, model)
+    deployments = _DEPLOYMENTS.format(
+        name=_name(model.name), source=shown.as_posix(), version=versions[-1] if versions else 1
     )
+    return _TEXT.format(fleet=fleet, deployments=deployments)
+
+
+def _first(folder: Path) -> Path | None:
+    return next((path.parent.parent for path in sorted(folder.glob("models/*/*/saved_model.pb"))), None)
+
+
+def _versions(folder: Path, model: Path) -> list[int]:
+    """Return the versions in a model's folder; a folder that is not there has none."""
+    return sorted(int(path.name) for path in (folder / model).glob("[0-9]*") if path.name.isdigit())
 
 
 def _name(text: str) -> str:

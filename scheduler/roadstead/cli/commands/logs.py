@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import attrs
 import click
 
 from roadstead.cli.entry import interrupted_means
@@ -14,6 +15,12 @@ from roadstead.cli.source import source
 from roadstead.decide.report import FleetStatus, Life
 
 __all__ = ["command"]
+
+
+@attrs.frozen(kw_only=True)
+class _Line:
+    replica: str
+    text: str
 
 
 @click.command("logs", cls=Command)
@@ -31,8 +38,12 @@ def command(name: str, *, follow: bool, tail: int | None) -> None:
         replica = _replica(screen, asked.status(), name)
         interrupted_means("the server runs on")
         for chunk in asked.logs(replica, tail=tail, follow=follow):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+            if screen.text:
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+                continue
+            for line in chunk.splitlines():
+                screen.line(_Line(replica=replica, text=line.decode(errors="replace")))
 
 
 def _replica(screen: Screen, status: FleetStatus, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from roadstead.cli.exits import Exit
-from roadstead.cli.locate import locate
+from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
 from roadstead.cli.source import must_follow, say_stale, source
@@ -30,6 +30,7 @@ def command(*, detailed_exitcode: bool) -> None:
     if located.client.alive():
         must_follow(located)
         located.let_settle()
+        _must_be_good(located)
     with source(screen, located) as asked:
         plan = asked.plan()
         say_stale(screen, asked)
@@ -39,3 +40,13 @@ def command(*, detailed_exitcode: bool) -> None:
         screen.data(plan)
     if detailed_exitcode and not plan.empty:
         raise click.exceptions.Exit(Exit.UNPLACEABLE if plan.unplaceable else Exit.CHANGES)
+
+
+def _must_be_good(located: Located) -> None:
+    """Raise what is wrong with a file that the daemon does not use: its plan is for the last good one."""
+    if located.client.status().service.bad_file:
+        # The reader, which a question to the daemon does not need.
+        from roadstead.config import read_fleet  # noqa: PLC0415
+        from roadstead.spi.host import PluginHost  # noqa: PLC0415
+
+        read_fleet(located.file, PluginHost.installed())

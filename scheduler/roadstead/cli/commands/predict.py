@@ -12,7 +12,7 @@ from urllib.parse import quote
 import attrs
 import click
 
-from roadstead.cli.errors import NotFound, NotUnderstood, ServerFailed
+from roadstead.cli.errors import BadInput, NotFound, ServerFailed, ServerSilent
 from roadstead.cli.lookup import deployment_in
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
@@ -64,15 +64,15 @@ def command(
 
 
 def body_of(text: str, signature: str | None) -> dict[str, Any]:
-    """Return the request that ``text`` means; raises :class:`NotUnderstood`."""
+    """Return the request that ``text`` means; raises :class:`BadInput`."""
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise NotUnderstood(f"the input is no JSON: {error}", hint='for example {"instances": [[1.0, 2.0]]}') from error
+        raise BadInput(f"the input is no JSON: {error}", hint='for example {"instances": [[1.0, 2.0]]}') from error
     if isinstance(found, list):
         found = {"instances": found}
     elif not isinstance(found, dict):
-        raise NotUnderstood(f"the input is {found!r}, neither a list nor an object", hint="`roadstead predict --help`")
+        raise BadInput(f"the input is {found!r}, neither a list nor an object", hint="`roadstead predict --help`")
     elif not found.keys() & {"instances", "inputs"}:
         found = {"inputs": found}
     return {**found, **({"signature_name": signature} if signature is not None else {})}
@@ -141,14 +141,13 @@ def _ask(server: _Server, model: str, body: dict[str, Any], within: float) -> An
         ) from error
     except (OSError, http.client.HTTPException) as error:
         said = str(error) or type(error).__name__
-        raise ServerFailed(f"{server} gave no answer: {said}", hint=server.hint) from error
+        raise ServerSilent(f"{server} gave no answer: {said}", hint=server.hint) from error
     if status == http.HTTPStatus.OK:
         return json.loads(text)
-    of_the_input = status < http.HTTPStatus.INTERNAL_SERVER_ERROR
-    raise ServerFailed(
-        f"{server} answered {status}: {_error_in(text)}",
-        hint="the input is not what the model takes" if of_the_input else server.hint,
-    )
+    said = f"{server} answered {status}: {_error_in(text)}"
+    if status < http.HTTPStatus.INTERNAL_SERVER_ERROR and status != http.HTTPStatus.TOO_MANY_REQUESTS:
+        raise BadInput(said, hint="the input is not what the model takes")
+    raise ServerFailed(said, hint=server.hint)
 
 
 def _answer(connection: http.client.HTTPConnection, model: str, body: dict[str, Any]) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import attrs
 import click
 
 from roadstead.cli.follow import Within, follow, waiting
@@ -17,6 +18,16 @@ __all__ = ["command"]
 
 
 _NEGATIVE = re.compile(r"-\d+")
+
+
+@attrs.frozen(kw_only=True)
+class _Scaled:
+    """What was asked for: how many replicas it is, how many it was, and which turn first knew it."""
+
+    deployment: str
+    was: int
+    replicas: int
+    turn: int
 
 
 class _Scale(Command):
@@ -45,3 +56,5 @@ def command(name: str, replicas: int, *, detach: bool, timeout: int) -> None:
     screen.say(f"{name}: {before.wanted} -> {replicas}, until its `replicas` is changed in the fleet file")
     if not detach:
         follow(screen, client, (name,), Within(timeout_ms=timeout, from_turn=turn))
+    if not screen.text:
+        screen.data(_Scaled(deployment=name, was=before.wanted, replicas=replicas, turn=turn))
