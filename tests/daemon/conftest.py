@@ -54,6 +54,7 @@ class Daemon:
     folder: Path
     environment: dict[str, str]
     port: int = attrs.field(factory=free_port)
+    program: tuple[str, ...] = ("-m", "roadstead.daemon")
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,7 +82,7 @@ class Daemon:
         """Start the daemon and wait until it answers."""
         reading, writing = os.pipe()
         with (self.folder / "out").open("ab") as out:
-            command = [sys.executable, "-m", "roadstead.daemon", str(self.file), "--ready-fd", str(writing)]
+            command = [sys.executable, *self.program, str(self.file), "--ready-fd", str(writing)]
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=out, env=self.environment, pass_fds=(writing,), start_new_session=True
             )

@@ -77,6 +77,7 @@ def test_a_server_whose_group_is_gone_when_it_is_to_start_gets_it_back_and_start
     assert _holds(group, pid_of(first(daemon.until_listed(1))))
 
 
+@pytest.mark.nightly
 def test_what_is_missing_is_named_where_no_daemon_gives_it_back(daemon: Daemon) -> None:
     """Without a daemon the server stays down, and its log says that the group is why; the next daemon mends it."""
     daemon.write(ONE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from roadstead.act.events import EventKind
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL
@@ -40,6 +42,7 @@ def test_a_cluster_that_was_renamed_while_no_daemon_ran_is_moved_away_from_and_c
     ] == told
 
 
+@pytest.mark.nightly
 def test_a_vanished_cluster_that_cannot_be_driven_counts_until_somebody_confirms_its_end(daemon: Daemon) -> None:
     """Its plugin is gone too: the daemon starts and says why, and `apply` asks before what may run there is let go."""
     daemon.write(LOCAL)

@@ -7,6 +7,8 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from roadstead.act.events import EventKind
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL, SIMULATED
@@ -15,6 +17,7 @@ from tests.hardening.conftest import first, pid_of, run_cli
 TWO = SIMULATED.replace("deployments:\n", "deployments:\n  other: {model: {source: models/minilm}, replicas: 1}\n")
 
 
+@pytest.mark.nightly
 def test_a_stopped_daemon_is_said_to_be_stopped_by_every_command(daemon: Daemon) -> None:
     """Within seconds, with its process and what lets it go on; no command takes it for gone. Then it goes on."""
     daemon.write(SIMULATED)
@@ -71,6 +74,7 @@ def test_a_file_that_is_saved_in_two_halves_is_taken_in_when_it_is_whole(daemon:
     assert [] == daemon.events(EventKind.STOPPING, EventKind.STOPPED)
 
 
+@pytest.mark.nightly
 def test_a_file_whose_first_half_is_a_fleet_of_its_own_takes_nothing_down(daemon: Daemon) -> None:
     """A deployment that is in the second half is missing for a while: it serves on, and is no orphan afterwards."""
     daemon.write(TWO)

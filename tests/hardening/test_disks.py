@@ -95,6 +95,7 @@ def _says(words: str, text: str) -> bool:
     return before in text and after in text.partition(before)[2]
 
 
+@pytest.mark.nightly
 @needs_mounts
 def test_a_server_that_dies_on_a_full_disk_is_started_again_and_one_that_does_not_answer_leaves_the_list(
     small: Daemon,
@@ -126,6 +127,7 @@ def _pid_or_none(daemon: Daemon, other_than: int) -> int | None:
     return pid if pid != other_than else None
 
 
+@pytest.mark.nightly
 @needs_mounts
 def test_a_daemon_that_starts_on_a_full_disk_adopts_what_runs_and_shows_it(small: Daemon) -> None:
     """It answers with the fleet as it is, and with what it cannot do; nobody is restarted."""
@@ -161,6 +163,7 @@ def _disk_that_fails(path: Path) -> Iterator[None]:
         subprocess.run([unmount, "-l", path], check=True)
 
 
+@pytest.mark.nightly
 @needs_mounts
 @pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="there is no mkfs.ext4")
 def test_a_disk_that_turns_read_only_is_said_and_what_serves_goes_on(daemon: Daemon) -> None:

@@ -141,6 +141,7 @@ def test_a_flood_of_lines_leaves_daemon_disk_and_readers_alive_and_bounded(daemo
     unread.close()  # type: ignore[attr-defined]  # a generator
 
 
+@pytest.mark.nightly
 def test_whoever_follows_a_log_and_does_not_read_it_keeps_no_daemon_from_ending(daemon: Daemon) -> None:
     """A pager that waits for a key holds the stream up; the daemon hangs up on it and ends in order."""
     daemon.write(FLOOD)

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 
+import pytest
+
 from roadstead.act.events import EventKind
 from roadstead.shim.state import STATE_FILE
 from tests.daemon.conftest import Daemon, until
@@ -48,6 +50,7 @@ def test_the_folder_of_a_replica_that_is_removed_comes_back_and_the_server_serve
     assert pid == pid_of(first(daemon.until_listed(1)))
 
 
+@pytest.mark.nightly
 def test_a_shim_that_cannot_read_what_it_is_told_is_said_as_the_reason(daemon: Daemon) -> None:
     """A replica does not stay "starting" without a word: the last line of what its shim said is shown."""
     daemon.write(ONE)

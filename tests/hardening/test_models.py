@@ -51,7 +51,7 @@ def test_a_model_that_the_server_cannot_read_is_said_in_the_server_s_words(daemo
     ("flag", "cause"),
     [
         ("--loading", "starting: the server is loading the model"),
-        ("--broken", "it said last: model.bin: the file is not a model"),
+        pytest.param("--broken", "it said last: model.bin: the file is not a model", marks=pytest.mark.nightly),
     ],
 )
 def test_a_revision_that_never_gets_ready_leaves_the_one_that_serves_alone(

@@ -46,6 +46,7 @@ def test_memory_of_a_newer_version_is_refused_and_left_as_it_is(daemon: Daemon) 
     daemon.start()
 
 
+@pytest.mark.nightly
 def test_an_identity_of_a_newer_version_is_refused_and_left_as_it_is(daemon: Daemon) -> None:
     """A new one would disown every replica."""
     _ran_once(daemon)
@@ -78,6 +79,7 @@ def test_a_journal_of_a_newer_version_is_left_alone_and_the_daemon_does_without(
     daemon.start()
 
 
+@pytest.mark.nightly
 def test_events_of_kinds_that_are_not_known_are_shown_in_their_words(daemon: Daemon) -> None:
     """A newer program told them, before somebody went back to this one."""
     _ran_once(daemon)
@@ -94,6 +96,7 @@ def test_events_of_kinds_that_are_not_known_are_shown_in_their_words(daemon: Dae
     assert [(0, True)] * 2 == [(one.code, "other it was somewhere else" in one.all) for one in (without, told)]
 
 
+@pytest.mark.nightly
 def test_a_journal_with_other_tables_is_set_aside_and_begun_anew(daemon: Daemon) -> None:
     """It says that it is of this version and is not: the next daemon keeps it for whoever wants to look."""
     _ran_once(daemon)
@@ -130,7 +133,16 @@ def test_a_state_directory_that_is_removed_is_written_again_and_nothing_is_lost(
     assert "by command: scale minilm 2" in run_cli(daemon, "status").all
 
 
-@pytest.mark.parametrize("name", ["identity.json", "daemon.lock", "control.sock", "memory.sqlite", "journal.sqlite"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "identity.json",
+        "control.sock",
+        pytest.param("daemon.lock", marks=pytest.mark.nightly),
+        pytest.param("memory.sqlite", marks=pytest.mark.nightly),
+        pytest.param("journal.sqlite", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_file_that_is_removed_from_the_state_comes_back(daemon: Daemon, name: str) -> None:
     """As by whoever cleans up files that are old: each is there again a moment later, and works."""
     daemon.write(SIMULATED)

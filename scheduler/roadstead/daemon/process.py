@@ -79,7 +79,7 @@ class _LogFile(logging.handlers.RotatingFileHandler):
         super().emit(record)
 
 
-def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: None) -> None:
+def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: None, clock: Clock | None = None) -> None:
     """Run the daemon for the fleet in ``file`` until it is told to stop; call in the main thread.
 
     ``ready`` is called once, when it answers and has tried its first turn. SIGTERM and SIGINT end it and leave replicas
@@ -87,7 +87,7 @@ def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: Non
     """
     os.umask(0o077)
     file = file.absolute()
-    clock: Clock = SystemClock()
+    clock = clock or SystemClock()
     fleet = read_fleet(file, host)
     bell = Bell()
     with (
