@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 
 import attrs
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roadstead.spi.gateway import Destination, Route, RouteTable
@@ -68,6 +68,19 @@ def _tables(names: tuple[str, ...] = ("a", "b")) -> st.SearchStrategy[RouteTable
 
 
 tables = _tables()
+
+
+def _table(*destinations: Destination) -> RouteTable:
+    return RouteTable({"a": Route(deployment="a", port=18000, destinations=destinations)})
+
+
+_FIRST, _SECOND = (Endpoint(host=host, grpc=None, rest=8501) for host in ("127.0.0.1", "127.0.0.2"))
+MOVED_ONTO_ONE_THAT_WAS_DRAINING = [
+    RouteTable({}),
+    _table(Destination(endpoint=_FIRST, draining=True), Destination(endpoint=_SECOND, check=CHECKS[1])),
+    _table(Destination(endpoint=_FIRST)),
+]
+"""From a cluster to another that Envoy has already, with nobody in it but one that may get nothing new."""
 
 
 class TestLayout:
@@ -227,6 +240,8 @@ def _listed(table: RouteTable, deployment: str, protocol: Protocol) -> bool:
 class TestStages:
     """The order of files."""
 
+    @example(offered=MOVED_ONTO_ONE_THAT_WAS_DRAINING, chance=random.Random(0))
+    @example(offered=MOVED_ONTO_ONE_THAT_WAS_DRAINING, chance=random.Random(5))
     @given(st.lists(_tables(("a",)), min_size=2, max_size=4), st.randoms(use_true_random=False))
     def test_requests_that_have_somewhere_to_go_are_never_sent_nowhere(
         self, offered: list[RouteTable], chance: random.Random

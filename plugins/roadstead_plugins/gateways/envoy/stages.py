@@ -88,7 +88,8 @@ def drained(offer: Offer, disk: Mapping[str, File], progress: Progress, busy: Co
 def _held(offer: Offer, disk: Mapping[str, File], progress: Progress) -> Iterator[str]:
     for name, clusters in offer.clusters.items():
         named = _named_by(clusters)
-        if not named <= progress.ready and _serves_now(disk.get(rds_name(name)), disk):
+        leads = all(_is_there(cluster, disk, progress) for cluster in clusters if cluster.name in named)
+        if not leads and _serves_now(disk.get(rds_name(name)), disk):
             yield rds_name(name)
         for cluster in clusters:
             if cluster.name not in named and _may_be_named(cluster, offer.routes, disk, progress):
@@ -96,6 +97,15 @@ def _held(offer: Offer, disk: Mapping[str, File], progress: Progress) -> Iterato
     for one in offer.former:
         if _may_be_named(one.cluster, offer.routes, disk, progress):
             yield eds_name(one.cluster.name)
+
+
+def _is_there(cluster: Cluster, disk: Mapping[str, File], progress: Progress) -> bool:
+    """Tell whether Envoy has a cluster, and in it somebody who gets requests, if anybody ever shall."""
+    if cluster.name not in progress.ready:
+        return False
+    endpoints = disk.get(eds_name(cluster.name))
+    serves = endpoints is not None and is_taken(endpoints, progress.in_force) and bool(listed_in(endpoints))
+    return serves or not cluster.listed
 
 
 def _serves_now(routes: File | None, disk: Mapping[str, File]) -> bool:
