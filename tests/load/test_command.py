@@ -214,7 +214,7 @@ def test_a_file_that_is_wrong_is_refused_with_its_line(
     (shell.folder / file).write_text(content)
     monkeypatch.chdir(shell.folder)
     code, text = said(shell.words("right", "--rate", "1"), capsys)
-    assert Exit.USAGE == code
+    assert Exit.INVALID == code
     assert words in text
 
 
