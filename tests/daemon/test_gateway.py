@@ -162,9 +162,13 @@ def test_metrics_say_what_goes_through(shared: Daemon, door: Address) -> None:
     for _ in range(10):
         door.ask()
 
-    numbers = until(lambda: found if sum((found := _scraped(shared))["replica_requests_total"]) >= 10 else None)
+    def counted() -> dict[str, list[float]] | None:
+        found = _scraped(shared)
+        all_is_well = [[1.0]] * 3 == [found[name] for name in ("gateway_up", "gateway_settled", "route_usable")]
+        return found if all_is_well and sum(found["replica_requests_total"]) >= 10 else None
 
-    assert [[1.0]] * 3 == [numbers[name] for name in ("gateway_up", "gateway_settled", "route_usable")]
+    numbers = until(counted)
+
     assert sum(numbers["requests_total"]) >= sum(numbers["replica_requests_total"])
     assert 2 == len(numbers["replica_requests_total"])
 
