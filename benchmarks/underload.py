@@ -265,7 +265,7 @@ def killed(bench: Bench, change: Change, capacity: float, clean: Planned) -> Kil
     """Make a change ten times under one load, and kill the daemon at another moment of each."""
     rate = SHARE * capacity * change.least / 2
     length = clean.took / len(change.wishes)
-    seconds = 2 * CALM + MOMENTS * (1.3 * length + 6)
+    seconds = 2 * CALM + MOMENTS * (1.5 * length + 9)
     process = bench.open_loop(rate, seconds)
     end = time.monotonic() + seconds - CALM
     time.sleep(CALM)
