@@ -23,9 +23,10 @@ from roadstead.cli.text.why import explanation_view
 from roadstead.cli.text.words import age, rough
 from roadstead.decide.report import FleetStatus, Life, LoadStatus, Overdue, RolloutState, Way
 from roadstead.model import Intents, Quota, RemoveIntent, ScaleIntent
+from roadstead.reasons import ReasonCode
 from roadstead.traffic import Latency
 from roadstead.units import Cpus, Duration, Memory
-from roadstead_backends.simulated.faults import ModelFault
+from roadstead_backends.simulated.faults import CallFault, ModelFault
 from tests.cli.stage import DAEMON, Stage, behind, declared, fleet_of, reloading, rendered
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -64,6 +65,14 @@ def out_of_memory() -> Stage:
     stage = running()
     stage.cluster.crash(stage.deployment().replicas[0].id, out_of_memory=True)
     stage.turn()
+    return stage
+
+
+def rejected() -> Stage:
+    """A cluster that rejects what it is asked for."""
+    stage = Stage(fleet_of(declared(replicas=1)))
+    stage.cluster.faults.calls.extend([CallFault.REJECTED] * 3)
+    stage.until(lambda one: any(cause.code is ReasonCode.REFUSED for cause in one.deployments[0].causes))
     return stage
 
 
@@ -216,6 +225,7 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "status-draining": lambda: status_view(draining().status()),
     "status-silent-gateway": lambda: status_view(silent_gateway().status()),
     "status-refused": lambda: status_view(refused().status()),
+    "status-rejected": lambda: status_view(rejected().status()),
     "status-shunned": lambda: status_view(shunned().status()),
     "status-not-loaded": lambda: status_view(not_loaded().status()),
     "endpoints-routed": lambda: endpoints_view(routed().status().deployments),
@@ -227,6 +237,7 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "why-shunned": lambda: explanation_view(shunned().why()),
     "why-settled": lambda: explanation_view(running().why()),
     "why-over-quota": lambda: explanation_view(over_the_quota().why()),
+    "why-rejected": lambda: explanation_view(rejected().why()),
     "why-out-of-memory": lambda: explanation_view(out_of_memory().why()),
 }
 

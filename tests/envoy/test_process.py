@@ -54,6 +54,23 @@ def test_a_table_offered_while_envoy_is_dead_is_in_force_once_it_is_back(subject
     assert not passage_of(view, old.endpoint).listed
 
 
+def test_a_stopped_envoy_is_said_to_be_stopped_and_goes_on_as_it_was(subject: Subject, replica: Make) -> None:
+    """Its shim does not end it, for it may yet answer what it has; the message has what lets it go on."""
+    only = replica()
+    subject.serve(only.endpoint)
+    pid = subject.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unreachable) as raised:
+            until(lambda: subject.gateway.view() is None)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    words = f"edge: envoy (process {pid}) is stopped and answers nobody; `kill -CONT {pid}` lets it go on"
+    assert words == str(raised.value)
+    subject.until(lambda view: view.settled and passage_of(view, only.endpoint).serving)
+    assert pid == subject.pid()
+
+
 def test_the_death_of_envoy_is_told_at_once(subject: Subject, replica: Make) -> None:
     """Whoever watches is woken when the process ends, without asking."""
     subject.serve(replica().endpoint)

@@ -19,6 +19,7 @@ from roadstead.cli.errors import NoDaemon, Refused, Silent
 from roadstead.cli.exits import Exit
 from roadstead.decide.report import Explanation, FleetStatus, PlanView
 from roadstead.errors import Denied
+from roadstead.shim.identity import is_stopped
 from roadstead.wire import from_wire
 
 __all__ = ["FORMAT_VERSION", "Client"]
@@ -154,7 +155,7 @@ class Client:
     def _silent(self, seconds: float) -> Silent:
         pid = self.pid()
         text = f"the daemon{'' if pid is None else f' (process {pid})'} does not answer within {seconds:g} seconds"
-        if pid is not None and _is_stopped(pid):
+        if pid is not None and is_stopped(pid):
             return Silent(text, hint=f"its process is stopped: `kill -CONT {pid}` lets it go on")
         return Silent(text, hint="it may be busy: try again, or look into daemon.log in its state directory")
 
@@ -236,15 +237,6 @@ def _read(found: dict[str, Any], kind: type[T]) -> T:
             f"the daemon's answer is not understood: {error}",
             hint="restart the daemon: it and the command are of different releases",
         ) from error
-
-
-def _is_stopped(pid: int) -> bool:
-    """Return whether a process is stopped by a signal or a debugger (proc(5), the field after the name)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] in {"T", "t"}
 
 
 def _turn(found: dict[str, Any]) -> int:

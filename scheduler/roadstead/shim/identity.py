@@ -70,6 +70,12 @@ def is_zombie(pid: int) -> bool:
     return fields is not None and fields[0] == "Z"
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped, by a signal or by a debugger."""
+    fields = _stat_fields(pid)
+    return fields is not None and fields[0] in ("T", "t")
+
+
 def wait_status_of(pidfd: int) -> int | None:
     """Return how an ended process that is not our child ended, as ``os.wait`` encodes it, or None if that is not known.
 

@@ -30,8 +30,14 @@ class Admin:
             connection.request("GET", path)
             response = connection.getresponse()
             body = response.read()
+        except TimeoutError as error:
+            text = f"envoy does not answer at its admin socket within {_TIMEOUT_S:g} seconds"
+            raise Unreachable(text, cluster=self._gateway) from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise Unreachable("envoy does not listen at its admin socket", cluster=self._gateway) from error
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(f"envoy does not answer: {error!r}", cluster=self._gateway) from error
+            text = f"envoy does not answer {path}: {str(error) or type(error).__name__}"
+            raise Unreachable(text, cluster=self._gateway) from error
         finally:
             connection.close()
         if response.status != _OK:

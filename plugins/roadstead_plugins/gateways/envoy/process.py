@@ -18,7 +18,7 @@ from roadstead.shim import requests
 from roadstead.shim import state as phases
 from roadstead.shim.backoff import Backoff
 from roadstead.shim.files import make_private_folder, read_json, write_json
-from roadstead.shim.identity import ProcessIdentity
+from roadstead.shim.identity import ProcessIdentity, is_stopped
 from roadstead.shim.log import log_files
 from roadstead.shim.spec import SPEC_FILE, LogBounds, ShimSpec, spec_to_json
 from roadstead.shim.state import ShimState
@@ -89,10 +89,13 @@ class Process:
         return state.server if state is not None else None
 
     def trouble(self) -> str:
-        """Return why Envoy does not run, or nothing."""
+        """Return why Envoy does not run or cannot answer, or nothing."""
         state = self.state()
         if state is None:
             return "envoy was not started yet"
+        if state.server is not None and is_stopped(state.server.pid):
+            pid = state.server.pid
+            return f"envoy (process {pid}) is stopped and answers nobody; `kill -CONT {pid}` lets it go on"
         if state.phase == phases.RUNNING or not state.exits:
             return ""
         why = f"; {LEFT_OUT}" if _OUT_OF_WATCHES in self._end_of_log() else ""

@@ -33,6 +33,7 @@ from roadstead.decide.report import (
     ReplicaStatus,
     Service,
 )
+from roadstead.reasons import ReasonCode
 from roadstead.units import Cpus, Duration, Memory
 
 __all__ = ["changes", "headline", "progress_table", "stale_text", "status_view"]
@@ -49,6 +50,9 @@ def status_view(status: FleetStatus, names: Collection[str] = (), *, verbose: bo
         parts += [Text(), traffic_table(chosen)]
     if any(one.replicas for one in chosen):
         parts += [Text(), _Replicas(chosen, several=len(status.clusters) > 1)]
+    # Of one that was asked for by name it is said, too, that nobody knows.
+    if any(one.server_load.replicas or (names and one.replicas) for one in chosen):
+        parts += [Text(), server_load_table(chosen, replicas=bool(names))]
     reasons = list(_reasons(chosen, raw=FEW_LINES if verbose else 0))
     if reasons:
         parts += [Text(), labelled(reasons)]
@@ -194,7 +198,9 @@ def _notes_on(deployment: DeploymentStatus, replica: ReplicaStatus) -> Iterator[
 def _reasons(deployments: Collection[DeploymentStatus], *, raw: int) -> Iterator[tuple[RenderableType, RenderableType]]:
     for one in deployments:
         for cause in one.causes:
-            yield Text(one.name, style="bold"), cause_text(cause, raw=raw)
+            # That something was refused says nothing without the words of whoever refused it.
+            shown = raw or (1 if cause.code is ReasonCode.REFUSED else 0)
+            yield Text(one.name, style="bold"), cause_text(cause, raw=shown)
 
 
 def _clusters(clusters: Collection[ClusterStatus]) -> Table:
