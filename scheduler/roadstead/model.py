@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.autoscaling import AutoscalingSpec
 from roadstead.units import Cpus, Duration, GpuShare, Memory
 
 __all__ = [
@@ -33,11 +34,14 @@ __all__ = [
     "GpuPartition",
     "HealthSpec",
     "Intents",
+    "MigrateIntent",
     "ModelSpec",
     "ModelVersion",
     "OnChange",
     "Operator",
+    "PauseIntent",
     "PlacementSpec",
+    "PromoteIntent",
     "Quota",
     "Reach",
     "Reloading",
@@ -54,6 +58,7 @@ __all__ = [
     "Target",
     "Template",
     "Tls",
+    "UndoIntent",
     "Variable",
     "Via",
     "WholeGpus",
@@ -332,12 +337,14 @@ class RolloutSpec:
 class Target:
     """A deployment's template as resolved for one cluster, with its identity there.
 
-    Made by :func:`roadstead.template.target`, which computes ``revision``: 10 lower-case base-32 characters.
+    Made by :func:`roadstead.template.target`, which computes ``revision``: 10 lower-case base-32 characters. ``weight``
+    is this cluster's part of the replicas, beside the other targets' weights, and ``None`` where the order decides.
     """
 
     cluster: str
     template: Template
     revision: str
+    weight: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -353,7 +360,9 @@ class Deployment:
     """One served model, as its owner declares it.
 
     ``targets`` are the clusters it may run on, in order of preference; ``replicas`` is the declared count over all of
-    them.
+    them. ``elsewhere`` are all other clusters for which its template can be resolved: a command may send it there.
+    ``fail_over_after`` is how long a cluster must have been silent before what is missing is made up on others. With
+    ``autoscaling``, measured load decides how many there are, and ``replicas`` is its ``min``.
     """
 
     name: str
@@ -364,10 +373,29 @@ class Deployment:
     place: str = "spread"
     rollout: RolloutSpec = RolloutSpec()
     via: Via | None = None
+    elsewhere: tuple[Target, ...] = ()
+    fail_over_after: Duration = Duration(300_000)
+    autoscaling: AutoscalingSpec | None = None
+
+    @property
+    def declared_template(self) -> str:
+        """What stands for its template as the file says it: an intent about that ends when this changes."""
+        revisions = "+".join(sorted({target.revision for target in self.targets}))
+        if self.rollout.strategy is not Strategy.RELOAD:
+            return revisions
+        model = self.targets[0].template.model
+        return f"{revisions}:{model.version}:{model.digest or ''}"
 
     def target_on(self, cluster: str) -> Target | None:
-        """Return what this deployment runs on ``cluster``, or ``None`` where it is not declared."""
-        return next((target for target in self.targets if target.cluster == cluster), None)
+        """Return what this deployment runs on ``cluster``, by declaration or by command; ``None`` where it cannot."""
+        return next((target for target in (*self.targets, *self.elsewhere) if target.cluster == cluster), None)
+
+    @property
+    def said_clusters(self) -> tuple[str, ...]:
+        """What the file says of where it may run: the names in order, each with its weight where it has one."""
+        return tuple(
+            target.cluster if target.weight is None else f"{target.cluster}: {target.weight}" for target in self.targets
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -462,12 +490,72 @@ class RemoveIntent:
     declared: str | None = None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
+class MigrateIntent:
+    """``roadstead migrate``: all of it on cluster ``to``, as long as the file's own clusters are those ``declared``."""
+
+    deployment: str
+    to: str
+    declared: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class PauseIntent:
+    """``roadstead rollout pause``: nothing rolls, as long as the template in the file is ``declared``.
+
+    What stands for the template is :attr:`Deployment.declared_template`, here and in the intents below.
+    """
+
+    deployment: str
+    declared: str
+
+
+@attrs.frozen(kw_only=True)
+class PromoteIntent:
+    """``roadstead rollout promote``: a person vouches for what the file says, as long as that is ``declared``.
+
+    ``revision`` and, where replicas reload, ``version`` say what that is; on other clusters it may be another revision.
+    """
+
+    deployment: str
+    revision: str
+    version: int | None = None
+    declared: str
+
+
+@attrs.frozen(kw_only=True)
+class UndoIntent:
+    """``roadstead rollout undo``: ``targets`` run instead of the file's, as long as its template is ``declared``.
+
+    ``revision`` and, where replicas reload (``reloads``), ``version`` say which they are to people.
+    """
+
+    deployment: str
+    revision: str
+    version: int | None = None
+    targets: tuple[Target, ...]
+    reloads: bool = False
+    declared: str
+
+
+@attrs.frozen(kw_only=True)
 class Intents:
-    """What commands asked for on top of the file; durable, shown by ``status`` and ``plan``."""
+    """What commands asked for on top of the file; durable, shown by ``status`` and ``plan``.
+
+    Of each kind there is one at most for a deployment.
+    """
 
     scale: tuple[ScaleIntent, ...] = ()
     remove: tuple[RemoveIntent, ...] = ()
+    pause: tuple[PauseIntent, ...] = ()
+    promote: tuple[PromoteIntent, ...] = ()
+    undo: tuple[UndoIntent, ...] = ()
+
+    @cached_property
+    def steered(self) -> frozenset[str]:
+        """The deployments whose rollout somebody pauses, vouches for, or undoes."""
+        return frozenset(one.deployment for one in (*self.pause, *self.promote, *self.undo))
+    migrate: tuple[MigrateIntent, ...] = ()
 
 
 _EMPTY: Mapping[str, Quota] = MappingProxyType({})

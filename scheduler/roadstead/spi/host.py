@@ -19,7 +19,7 @@ import pluggy
 from roadstead.errors import RoadsteadError
 from roadstead.plans import Plan
 from roadstead.spi import hookspecs
-from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.records import (
     BackendPlugin,
     CommandPlugin,
@@ -226,10 +226,17 @@ class PluginHost:
 
     def placement_policies(self) -> Mapping[str, PlacementPolicy]:
         """Return every placement policy by name."""
+        return self._policies(PolicyKind.PLACEMENT)
+
+    def scaling_policies(self) -> Mapping[str, ScalingPolicy]:
+        """Return every scaling policy by name."""
+        return self._policies(PolicyKind.SCALING)
+
+    def _policies(self, kind: PolicyKind) -> Mapping[str, Any]:
         return {
             one.record.name: resolve(one.record.factory, f"policy {one.record.name!r}")()
             for one in self.all(PolicyPlugin)
-            if one.record.decides is PolicyKind.PLACEMENT
+            if one.record.decides is kind
         }
 
     # ---- who watches ----

@@ -11,7 +11,7 @@ import attrs
 
 from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.gateway import Gateway, GatewayContext
-from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
 
 __all__ = [
@@ -108,12 +108,12 @@ class PolicyKind(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class PolicyPlugin(PluginRecord):
-    """A policy, chosen by name in the fleet file."""
+    """A policy, chosen by name in the fleet file; what its factory makes must be of the kind that ``decides`` says."""
 
     kind: ClassVar[str] = "policy"
 
     decides: PolicyKind
-    factory: Callable[[], PlacementPolicy] | str
+    factory: Callable[[], PlacementPolicy] | Callable[[], ScalingPolicy] | str
 
 
 @attrs.frozen(kw_only=True)
