@@ -550,12 +550,13 @@ class Intents:
     pause: tuple[PauseIntent, ...] = ()
     promote: tuple[PromoteIntent, ...] = ()
     undo: tuple[UndoIntent, ...] = ()
+    migrate: tuple[MigrateIntent, ...] = ()
 
     @cached_property
     def steered(self) -> frozenset[str]:
         """The deployments whose rollout somebody pauses, vouches for, or undoes."""
-        return frozenset(one.deployment for one in (*self.pause, *self.promote, *self.undo))
-    migrate: tuple[MigrateIntent, ...] = ()
+        steering: tuple[PauseIntent | PromoteIntent | UndoIntent, ...] = (*self.pause, *self.promote, *self.undo)
+        return frozenset(one.deployment for one in steering)
 
 
 _EMPTY: Mapping[str, Quota] = MappingProxyType({})

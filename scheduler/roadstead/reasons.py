@@ -38,8 +38,10 @@ class ReasonCode(enum.Enum):
     FOREIGN_OWNER = "foreign-owner"
     ROLLOUT_HELD = "rollout-held"
     ROLLOUT_FAILED = "rollout-failed"
+    PAUSED = "paused"
     ORPHANED = "orphaned"
     LOST = "lost"
+    UNMEASURED = "unmeasured"
     REFUSED = "refused"
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Protocol, TypeVar
 
 import attrs
 
-from roadstead.model import Deployment, Fleet, Intents, OnChange, RemoveIntent, ScaleIntent
+from roadstead.model import (
+    Deployment,
+    Fleet,
+    Intents,
+    OnChange,
+    PauseIntent,
+    PromoteIntent,
+    RemoveIntent,
+    ScaleIntent,
+    Strategy,
+    UndoIntent,
+)
 from roadstead.world import Unreachable, World
 
 __all__ = [
@@ -14,11 +26,27 @@ __all__ = [
     "declared_revision",
     "fulfilled",
     "orphans",
+    "paused",
+    "promoted",
+    "redone",
     "removed",
+    "resumed",
     "scaled",
     "still_held",
+    "undone",
     "with_removals",
 ]
+
+
+class _About(Protocol):
+    """An intent of whatever kind."""
+
+    @property
+    def deployment(self) -> str: ...
+
+
+Steering = TypeVar("Steering", PauseIntent, PromoteIntent, UndoIntent)
+Intent = TypeVar("Intent", bound=_About)
 
 
 def declared_revision(deployment: Deployment) -> str:
@@ -48,10 +76,48 @@ def removed(intents: Intents, fleet: Fleet, names: Iterable[str]) -> Intents:
         for name in going
     )
     kept = (intent for intent in intents.remove if intent.deployment not in going)
-    return Intents(
-        scale=tuple(intent for intent in intents.scale if intent.deployment not in going),
+    return attrs.evolve(
+        intents,
+        scale=_without(intents.scale, going),
+        pause=_without(intents.pause, going),
+        promote=_without(intents.promote, going),
+        undo=_without(intents.undo, going),
         remove=tuple(sorted((*kept, *asked), key=lambda intent: intent.deployment)),
     )
+
+
+def paused(intents: Intents, deployment: Deployment) -> Intents:
+    """Return ``intents`` with the rollout of ``deployment`` standing still."""
+    asked = PauseIntent(deployment=deployment.name, declared=deployment.declared_template)
+    return attrs.evolve(intents, pause=_with(intents.pause, asked))
+
+
+def resumed(intents: Intents, name: str) -> Intents:
+    """Return ``intents`` with the rollout of deployment ``name`` going on."""
+    return attrs.evolve(intents, pause=_without(intents.pause, {name}))
+
+
+def promoted(intents: Intents, deployment: Deployment) -> Intents:
+    """Return ``intents`` with a person vouching for the template that the file gives ``deployment``."""
+    first = deployment.targets[0]
+    reloads = deployment.rollout.strategy is Strategy.RELOAD
+    asked = PromoteIntent(
+        deployment=deployment.name,
+        revision=first.revision,
+        version=first.template.model.version if reloads else None,
+        declared=deployment.declared_template,
+    )
+    return attrs.evolve(intents, promote=_with(intents.promote, asked))
+
+
+def undone(intents: Intents, asked: UndoIntent) -> Intents:
+    """Return ``intents`` with what ``asked`` names running; that it is to roll is said too, so a pause ends."""
+    return attrs.evolve(resumed(intents, asked.deployment), undo=_with(intents.undo, asked))
+
+
+def redone(intents: Intents, name: str) -> Intents:
+    """Return ``intents`` with what the file says running again; that it is to roll is said too, so a pause ends."""
+    return attrs.evolve(resumed(intents, name), undo=_without(intents.undo, {name}))
 
 
 def as_applied(fleet: Fleet) -> Fleet:
@@ -69,7 +135,11 @@ def still_held(intents: Intents, fleet: Fleet) -> Intents:
     the file is wanted again. A number asked for a deployment that is out of the file waits for it: a half-saved file
     must not forget it.
     """
-    return Intents(
+    return attrs.evolve(
+        intents,
+        pause=_of_same_template(intents.pause, fleet),
+        promote=_of_same_template(intents.promote, fleet),
+        undo=_of_same_template(intents.undo, fleet),
         scale=tuple(
             intent
             for intent in intents.scale
@@ -82,6 +152,25 @@ def still_held(intents: Intents, fleet: Fleet) -> Intents:
             or declared_revision(declared) == intent.declared
         ),
     )
+
+
+def _of_same_template(intents: tuple[Steering, ...], fleet: Fleet) -> tuple[Steering, ...]:
+    """Return those that are about the template in the file; the file may be half saved and lack a deployment."""
+    return tuple(
+        intent
+        for intent in intents
+        if (declared := fleet.deployments.get(intent.deployment)) is None
+        or declared.declared_template == intent.declared
+    )
+
+
+def _without(intents: tuple[Intent, ...], names: Collection[str]) -> tuple[Intent, ...]:
+    return tuple(intent for intent in intents if intent.deployment not in names)
+
+
+def _with(intents: tuple[Intent, ...], asked: Intent) -> tuple[Intent, ...]:
+    """Return ``intents`` with ``asked`` in the place of any other for its deployment."""
+    return tuple(sorted((*_without(intents, {asked.deployment}), asked), key=lambda intent: intent.deployment))
 
 
 def fulfilled(fleet: Fleet, world: World) -> Intents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from roadstead.decide.fit import Demand, demand
+from roadstead.decide.steering import is_paused, is_undone
 from roadstead.memory import PlanMemory
 from roadstead.model import Deployment, Fleet, RolloutSpec, Template
 from roadstead.world import Phase, Shard, Snapshot, World
@@ -29,6 +30,16 @@ class Case:
     spec: RolloutSpec
     going: bool
     now: int
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody asked that the rollout stands still."""
+        return not self.going and self.name in self.fleet.intents.steered and is_paused(self.fleet, self.name)
+
+    @property
+    def undone(self) -> bool:
+        """Whether ``declared`` is what a command went back to, and not what the file says."""
+        return self.name in self.fleet.intents.steered and is_undone(self.fleet, self.name)
 
     @property
     def owner(self) -> str:

@@ -6,19 +6,20 @@ rollout's moves, the steps that they become, and seats for its slots.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import passing, progress
+from roadstead.decide import passing, progress, steering
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.limits import over_quota
 from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_stop_at_once
+from roadstead.decide.rows import Row
 from roadstead.decide.seating import seating
-from roadstead.decide.shaping import Shape, shape
+from roadstead.decide.shaping import shape
 from roadstead.decide.stepping import Drained, Order, steps_of
 from roadstead.memory import Claim, DeploymentMemory, GroupMemory, cluster_of, place, process_place
 from roadstead.plans import Held, Step
@@ -48,8 +49,11 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     groups = _learnt(case, known, elapsed, ledger.unseen)
     shaped = shape(case, groups, ledger)
     claimed = case.memory.claims.get(case.name, ())
+    rows = shaped.rows
+    if case.paused:
+        rows = steering.standing_still(rows, case.wanted, case.spec.max_surge)
     moves = advance(
-        shaped.rows,
+        rows,
         wanted=case.wanted,
         spec=case.spec,
         leaving=known.leaving,
@@ -65,7 +69,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     order = Order(
         deployment=case.name,
         owner=case.owner,
-        rows=shaped.rows,
+        rows=rows,
         grow=moves.grow,
         victims=victims,
         drained=drained,
@@ -79,7 +83,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         usage=case.world.usage,
     )
     stepped = steps_of(order, case.memory, ledger)
-    seated = seating(case, shaped.rows, victims, ledger, policies)
+    seated = seating(case, rows, victims, ledger, policies)
     serving = [
         member
         for member in case.shard.members
@@ -87,7 +91,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     ]
     held = (
         *shaped.held,
-        *_rollout_held(case.name, shaped, moves),
+        *_rollout_held(case, rows, shaped.rows, moves),
         *stepped.held,
         *seated.held,
         *passing.held(case, groups, moves.victims, serving),
@@ -98,7 +102,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         listed=listed(serving),
         draining=passing.draining(case.shard.members, serving),
         memory=_kept(case, known, DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready)),
-        claims=_claims(shaped, moves, claimed),
+        claims=_claims(rows, moves, claimed),
     )
 
 
@@ -133,10 +137,12 @@ def _learnt(case: Case, known: DeploymentMemory, elapsed: int, unseen: frozenset
             before,
             group,
             members,
-            current=(cluster, group.key.revision) in aimed,
+            current=not case.paused and (cluster, group.key.revision) in aimed,
             elapsed_ms=elapsed,
             spec=case.spec,
         )
+        if case.declared is not None:
+            groups[key] = steering.vouched(case.fleet, case.declared, cluster, group.key.revision, groups[key])
     for cluster, revision in aimed:
         key = place(cluster, f"{case.name}-{revision}")
         if key in known.groups and key not in groups:
@@ -188,19 +194,19 @@ def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: froze
     return MappingProxyType(times)
 
 
-def _claims(shaped: Shape, moves: Moves, before: tuple[Claim, ...]) -> tuple[Claim, ...]:
+def _claims(rows: Sequence[Row], moves: Moves, before: tuple[Claim, ...]) -> tuple[Claim, ...]:
     """Keep the claims whose room is still waited for, as the world shows it.
 
     One whose replica is still going is kept; of those whose replica has gone, as many as replicas wait for a node or
     are still to be asked for. That a bind is planned ends no claim: its request may be lost.
     """
-    there = {member.replica.id: member.replica.phase for row in shaped.rows for member in row.members}
+    there = {member.replica.id: member.replica.phase for row in rows for member in row.members}
     victims = {member.replica.id for chosen in moves.victims.values() for member in chosen}
     claims = (*before, *moves.claims)
     going = [claim for claim in claims if claim.replica in victims or there.get(claim.replica) is Phase.STOPPING]
     gone = [claim for claim in claims if claim.replica not in there]
     slots = sum(phase is Phase.SLOT and replica not in victims for replica, phase in there.items())
-    return (*gone[: slots + sum(row.need for row in shaped.rows)], *going)
+    return (*gone[: slots + sum(row.need for row in rows)], *going)
 
 
 def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> DeploymentMemory:
@@ -243,6 +249,9 @@ def _room(question: Question, case: Case, ledger: Ledger) -> Fit:
     return Yes(min(answer.count, allowed), by_quota=answer.count >= allowed < question.count)
 
 
-def _rollout_held(name: str, shaped: Shape, moves: Moves) -> tuple[Held, ...]:
-    cluster = next((row.key.cluster for row in shaped.rows if row.need), "")
-    return tuple(Held(deployment=name, cluster=cluster, reason=reason) for reason in moves.held)
+def _rollout_held(case: Case, rows: Sequence[Row], aimed: Sequence[Row], moves: Moves) -> tuple[Held, ...]:
+    """Return why the rollout stands still; ``aimed`` are the rows as they should be if it were not paused."""
+    cluster = next((row.key.cluster for row in rows if row.need), "")
+    held = tuple(Held(deployment=case.name, cluster=cluster, reason=reason) for reason in moves.held)
+    paused = steering.paused(case.name, aimed) if case.paused else None
+    return held if paused is None else (*held, paused)

@@ -30,23 +30,31 @@ class VersionToLoad:
 
 
 def version_to_load(
-    declared: Deployment, target: Target, group: Group | None, members: Iterable[Member], known: GroupMemory
+    declared: Deployment,
+    target: Target,
+    group: Group | None,
+    members: Iterable[Member],
+    known: GroupMemory,
+    *,
+    paused: bool = False,
 ) -> VersionToLoad:
     """Return the version that the replicas of ``group`` should load, and which others they may serve until then.
 
-    That is the file's, or where it failed the last proven one. Others may be served until every replica that serves has
-    the wanted one and that is proven: nobody loses what it serves before.
+    That is the file's, or where it failed the last proven one; while the rollout is ``paused``, what the group was told
+    last. Others may be served until every replica that serves has the wanted one and that is proven: nobody loses what
+    it serves before.
     """
     wanted = target.template.model.wanted
     if group is None or group.reloading is None:
         return VersionToLoad(template=target.template, reloading=Reloading())
+    if paused:
+        return VersionToLoad(template=group.template, reloading=group.reloading)
     there = tuple(dict.fromkeys((group.template.model.wanted, *group.reloading.beside)))
     refused = None
     if known.has_failed(wanted.version):
         back = next((one for one in there if one != wanted and known.has_proven(one.version)), None)
-        if back is not None:
-            refused = _refused(declared, wanted, back, known.why)
-            wanted = back if declared.rollout.auto_rollback else wanted
+        refused = _refused(declared, wanted, back, known.why)
+        wanted = back if back is not None and declared.rollout.auto_rollback else wanted
     others = tuple(one for one in there if one != wanted)
     stored = group.template.model.wanted == wanted
     if stored and known.has_proven(wanted.version) and all(one.is_current or not one.ready for one in members):
@@ -78,7 +86,7 @@ def next_to_reload(row: Row) -> tuple[Member, ...]:
     failed = any(member.model is not None and member.model.status is ModelStatus.FAILED for member in behind)
     serving = [member for member in behind if member.ready and not failed]
     stray = [member for member in behind if not member.ready and member.model is not None and member.model.versions]
-    return (*stray, *serving[:1])
+    return (*stray, *(() if row.paused else serving[:1]))
 
 
 def _can_be_asked(member: Member) -> bool:
@@ -114,9 +122,11 @@ def obstacle(row: Row, member: Member, usage: Mapping[str, Usage]) -> Reason | N
     return Reason(code=ReasonCode.ROLLOUT_HELD, detail=detail, change=change)
 
 
-def _refused(declared: Deployment, wanted: ModelVersion, back: ModelVersion, why: str) -> Reason:
+def _refused(declared: Deployment, wanted: ModelVersion, back: ModelVersion | None, why: str) -> Reason:
     said = f"version {wanted.version} was not served within {declared.rollout.progress_deadline}"
-    if declared.rollout.auto_rollback:
+    if back is None:
+        consequence = "there is no proven version to go back to, so it is tried on"
+    elif declared.rollout.auto_rollback:
         consequence = f"version {back.version} serves instead"
     else:
         consequence = "rollout.auto_rollback is off, so it is tried on"

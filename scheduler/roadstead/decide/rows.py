@@ -32,7 +32,7 @@ class Row:
     of the revision that should run there, even if none should. ``promised`` are replicas that the cluster itself will
     make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
     ``restarts``: one replica can be restarted in place there. ``reloading`` is what is to be stored of that; the
-    version to load is then that of ``template``.
+    version to load is then that of ``template``. ``paused``: what serves one version is not told to load another one.
     """
 
     key: RowKey
@@ -49,6 +49,7 @@ class Row:
     failed: bool = False
     writable: bool = True
     restarts: bool = False
+    paused: bool = False
     exact: bool = True
 
     @property
