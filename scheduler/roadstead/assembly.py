@@ -46,7 +46,8 @@ def assemble(
     """Return the world that these observations make.
 
     ``models`` and ``usage`` are keyed by replica id. Passing the same ``models`` object again says that no model's
-    state changed. Shards, and members in them, are the previous objects wherever nothing about them changed.
+    state changed. Shards, and members in them, are the previous objects wherever nothing about them changed. What
+    servers say of their load touches none of them, and is put in by who has it.
     """
     before = previous if previous is not None else World(clusters={})
     changes = tuple(_change(cluster, before, views) for cluster in sorted(before.clusters.keys() | views.keys()))

@@ -7,7 +7,7 @@ look again at a deployment whose endpoints are as they were.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import attrs
@@ -29,8 +29,10 @@ __all__ = [
     "RouteView",
     "Seen",
     "ServerLoad",
+    "ServerReading",
     "Unseen",
     "mean_load",
+    "sum_of",
 ]
 
 
@@ -168,6 +170,45 @@ def mean_load(before: ServerLoad, after: ServerLoad, *, seconds: float) -> MeanL
         latency=latency / ok if ok and told else None,
         in_flight=latency / (1000 * seconds) if told else 0.0 if not ok else None,
     )
+
+
+def sum_of(loads: Iterable[MeanLoad]) -> MeanLoad | None:
+    """Return the load of several servers together; ``None`` of none.
+
+    Rates and what is in flight add up, the latter as far as all of them say it. The latency is that of one request,
+    whichever server answered it, as far as the servers say theirs.
+
+    >>> one = MeanLoad(rate=30, error_rate=0, latency=10, in_flight=0.3)
+    >>> sum_of([one, MeanLoad(rate=12, error_rate=2, latency=50, in_flight=0.5)])
+    MeanLoad(rate=42, error_rate=2, latency=20.0, in_flight=0.8)
+    """
+    every = tuple(loads)
+    if not every:
+        return None
+    flying = [one.in_flight for one in every if one.in_flight is not None]
+    told = [(one.rate - one.error_rate, one.latency) for one in every if one.latency is not None]
+    well = sum(rate for rate, _ in told)
+    return MeanLoad(
+        rate=sum(one.rate for one in every),
+        error_rate=sum(one.error_rate for one in every),
+        latency=sum(rate * latency for rate, latency in told) / well if well > 0 else None,
+        in_flight=sum(flying) if len(flying) == len(every) else None,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ServerReading:
+    """What one server process said of its own load at ``at``, in milliseconds since the epoch.
+
+    ``counted`` is since that process started. ``mean`` is over the ``seconds`` before ``at``, and ``None`` until the
+    same process was read twice.
+    """
+
+    incarnation: str
+    at: int
+    counted: ServerLoad
+    seconds: float = 0.0
+    mean: MeanLoad | None = None
 
 
 _NO_ROUTES: Mapping[str, RouteView] = MappingProxyType({})

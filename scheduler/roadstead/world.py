@@ -19,10 +19,11 @@ from roadstead.capabilities import Capabilities
 from roadstead.holdings import Holdings, Placed, Use, use_of
 from roadstead.model import Quota, Reloading, Template
 from roadstead.reasons import Reason
-from roadstead.traffic import NO_DATA_PATH, DataPath, Endpoint, Passage
+from roadstead.traffic import NO_DATA_PATH, DataPath, Endpoint, Passage, ServerReading
 from roadstead.units import Cpus, Memory
 
 __all__ = [
+    "NO_SERVER_LOADS",
     "NO_USAGE",
     "ClusterView",
     "Device",
@@ -459,6 +460,7 @@ _NOTHING: Mapping[str, Shard] = MappingProxyType({})
 _NO_MODELS: Mapping[str, ModelState] = MappingProxyType({})
 _NO_HOLDINGS: Mapping[str, Holdings] = MappingProxyType({})
 NO_USAGE: Mapping[str, Usage] = MappingProxyType({})
+NO_SERVER_LOADS: Mapping[str, ServerReading] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -467,6 +469,10 @@ class World:
 
     Built by :func:`roadstead.assembly.assemble`, which keeps the identity of shards that did not change. ``models`` and
     ``usage`` are keyed by replica id, ``holdings`` by cluster. ``outcomes`` are those not yet counted.
+
+    There are two words about load. ``data_path`` has the gateways', which is the better one. ``server_loads``, by
+    replica id, has what servers count of their own requests; each is as fresh as its ``at`` says, some seconds old, and
+    a server that could not be read the last time has none, which is not the same as no load.
     """
 
     clusters: Mapping[str, ClusterView]
@@ -474,8 +480,14 @@ class World:
     models: Mapping[str, ModelState] = _NO_MODELS
     holdings: Mapping[str, Holdings] = _NO_HOLDINGS
     data_path: DataPath = NO_DATA_PATH
+    server_loads: Mapping[str, ServerReading] = NO_SERVER_LOADS
     usage: Mapping[str, Usage] = NO_USAGE
     outcomes: tuple[Outcome, ...] = ()
+
+    def server_load(self, replica: Replica) -> ServerReading | None:
+        """Return what the server process that this replica has now said of its own load, if that is known."""
+        found = self.server_loads.get(replica.id)
+        return found if found is not None and found.incarnation == replica.incarnation else None
 
     def snapshots(self) -> Iterator[tuple[str, Snapshot]]:
         """Yield the newest snapshot of every cluster that ever answered, reachable now or not."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.traffic import ServerLoad, mean_load
+from roadstead.traffic import MeanLoad, ServerLoad, mean_load, sum_of
 
 _SECONDS = st.floats(0.1, 3600)
 
@@ -43,3 +43,35 @@ def test_readings_that_are_too_coarse_say_only_what_they_can() -> None:
     idle = mean_load(before, before, seconds=5)
     assert idle is not None
     assert (0.0, None, 0.0) == (idle.rate, idle.latency, idle.in_flight)
+
+
+_COUNTS = st.tuples(st.integers(0, 1000), st.integers(0, 1000), st.floats(0.1, 100))
+
+
+@given(st.lists(_COUNTS, min_size=1, max_size=8), _SECONDS)
+def test_servers_together_are_like_one_that_did_all_of_it(counts: list[tuple[int, int, float]], seconds: float) -> None:
+    """The sum of the loads is the load of the sums, whatever each server's part is."""
+    nothing = ServerLoad(ok=0, failed=0, latency=0)
+    each = [ServerLoad(ok=ok, failed=failed, latency=ok * ms) for ok, failed, ms in counts]
+    one = ServerLoad(
+        ok=sum(server.ok for server in each),
+        failed=sum(server.failed for server in each),
+        latency=sum(server.latency for server in each),
+    )
+    loads = [mean_load(nothing, server, seconds=seconds) for server in each]
+    together = sum_of(load for load in loads if load is not None)
+    alone = mean_load(nothing, one, seconds=seconds)
+    assert together is not None
+    assert alone is not None
+    assert pytest.approx(alone.rate) == together.rate
+    assert pytest.approx(alone.error_rate) == together.error_rate
+    assert pytest.approx(alone.in_flight) == together.in_flight
+    assert (None if alone.latency is None else pytest.approx(alone.latency, rel=1e-6)) == together.latency
+
+
+def test_what_one_of_several_servers_cannot_tell_is_not_made_up() -> None:
+    """Without one server's part nobody knows how many are in flight in all; of no server there is nothing to know."""
+    told = MeanLoad(rate=10, error_rate=0, latency=5.0, in_flight=0.05)
+    coarse = MeanLoad(rate=10, error_rate=0, latency=None, in_flight=None)
+    assert MeanLoad(rate=20, error_rate=0, latency=5.0, in_flight=None) == sum_of([told, coarse])
+    assert None is sum_of([])

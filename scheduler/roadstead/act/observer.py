@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain, compress
 from operator import is_not
 from types import MappingProxyType
@@ -12,6 +12,7 @@ import attrs
 from roadstead.act.clock import Clock
 from roadstead.act.cluster import Cluster
 from roadstead.act.gateways import Gateways
+from roadstead.act.load_reader import NO_LOADS, Loads
 from roadstead.act.prober import Probes
 from roadstead.act.probing import Asked
 from roadstead.assembly import assemble
@@ -37,6 +38,7 @@ class Observer:
         self, probes: Probes, clock: Clock, patience: Duration = PATIENCE, *, gateways: Gateways | None = None
     ) -> None:
         self._probes = probes
+        self._loads = NO_LOADS
         self._gateways = gateways
         self._clock = clock
         self._patience = patience
@@ -51,6 +53,11 @@ class Observer:
         """The clusters that are looked at, by name."""
         return self._clusters
 
+    def measure(self, loads: Loads) -> None:
+        """Have servers read by ``loads`` for what they count of their own load, from now on."""
+        self._loads = loads
+        self._read_loads()
+
     def attend(self, clusters: Mapping[str, Cluster]) -> None:
         """Look at exactly these clusters from now on."""
         self._clusters = MappingProxyType(dict(clusters))
@@ -64,7 +71,7 @@ class Observer:
             # Servers that run already are not unready just because nobody has asked them yet.
             self._probes.settle()
         self._usage = self._usage.now(tuple(cluster.usage for cluster in self._clusters.values()))
-        self._world = assemble(
+        world = assemble(
             self._world,
             views,
             self._probes.states,
@@ -72,6 +79,7 @@ class Observer:
             usage=self._usage.together,
             outcomes=outcomes,
         )
+        self._world = attrs.evolve(world, server_loads=self._loads.readings)
         return self._world
 
     def views(self, names: frozenset[str], *, anew: bool = False) -> Mapping[str, ClusterView]:
@@ -100,6 +108,7 @@ class Observer:
     def close(self) -> None:
         """Stop asking servers; the clusters are closed by whoever opened them."""
         self._probes.close()
+        self._loads.close()
 
     def _follow(self, views: Mapping[str, ClusterView]) -> None:
         """Have the servers asked whose word counts, where these are not the ones that are asked already."""
@@ -110,9 +119,12 @@ class Observer:
         if before.keys() != self._followed.keys() or any(
             before[name] is not now for name, now in self._followed.items()
         ):
-            self._probes.follow(
-                chain.from_iterable(servers for now in self._followed.values() for servers in now.servers.values())
-            )
+            self._probes.follow(_all_of(tuple(self._followed.values())))
+            self._read_loads()
+
+    def _read_loads(self) -> None:
+        followed = tuple(self._followed.values())
+        self._loads.follow(lambda: _all_of(followed))
 
 
 @attrs.frozen
@@ -122,6 +134,10 @@ class _Followed:
     spec: ClusterSpec
     groups: tuple[Group, ...]
     servers: Mapping[int, tuple[Asked, ...]]
+
+
+def _all_of(followed: tuple[_Followed, ...]) -> Iterator[Asked]:
+    return chain.from_iterable(servers for one in followed for servers in one.servers.values())
 
 
 def _followed(before: _Followed | None, spec: ClusterSpec, view: ClusterView) -> _Followed:

@@ -32,6 +32,7 @@ from roadstead.act.holding import (
 from roadstead.act.identity import IdentityStore
 from roadstead.act.intents import still_held
 from roadstead.act.journal import Journal
+from roadstead.act.load_reader import LoadReader
 from roadstead.act.memory import MemoryStore
 from roadstead.act.observer import Observer
 from roadstead.act.opening import open_backend, open_gateway
@@ -128,7 +129,7 @@ class Session:
         self.lost = remembered.lost
         self.journal = Journal.open(self.state.journal)
         self._closing.callback(self.journal.close)
-        runtimes = self._host.runtimes()
+        self._runtimes = runtimes = self._host.runtimes()
         for runtime in runtimes.values():
             self._closing.callback(runtime.close)
         probes = Prober(runtimes, self._wake, self._clock)
@@ -148,6 +149,10 @@ class Session:
         self._observer = observer
         self.reconciler.remember(remembered.memory)
         self.adopt(fleet)
+
+    def measure(self) -> None:
+        """Have servers read for what they count of their own load: for whoever goes on looking."""
+        self._observer.measure(LoadReader(self._runtimes, self._clock))
 
     # ---- what is wanted ----
 

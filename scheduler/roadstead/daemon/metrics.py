@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from roadstead import __version__
 from roadstead.act.events import EventKind, Turn
 from roadstead.act.traffic_events import overdue
-from roadstead.daemon.traffic_metrics import of_gateways, of_traffic
+from roadstead.daemon.traffic_metrics import of_gateways, of_servers, of_traffic
 from roadstead.daemon.view import View
 from roadstead.traffic import DataPath
 from roadstead.world import Reachable, World
@@ -107,6 +107,7 @@ class _Now(Collector):
             data_path = self._data_path()
             yield from of_gateways(data_path)
             yield from of_traffic(view.turn.world, data_path)
+            yield from of_servers(view.turn.world)
 
 
 def _of_turn(turn: Turn) -> Iterator[Metric]:

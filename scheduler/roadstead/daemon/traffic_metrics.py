@@ -1,4 +1,8 @@
-"""What gateways measure, as metrics; read when somebody asks, so that they are no older than the last look."""
+"""What gateways measure and servers count, as metrics.
+
+They are put together when somebody asks: a gateway's are no older than the last look at it, a server's as of the last
+turn, and it may have been read some seconds before that.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from roadstead.traffic import DataPath, Load, Seen
 from roadstead.world import World
 
-__all__ = ["of_gateways", "of_traffic"]
+__all__ = ["of_gateways", "of_servers", "of_traffic"]
 
 _OF_ROUTE = ("gateway", "deployment")
 _OF_REPLICA = ("gateway", "cluster", "deployment", "replica")
@@ -47,6 +51,37 @@ def of_traffic(world: World, data_path: DataPath) -> Iterator[Metric]:
                     replicas.add(labels, load.endpoints[endpoint])
     yield from routes.families
     yield from replicas.families
+
+
+def of_servers(world: World) -> Iterator[Metric]:
+    """Yield what each server counts of its own requests; what is not known has no sample."""
+    of = ["cluster", "deployment", "replica"]
+    requests = CounterMetricFamily(
+        "roadstead_server_requests", "Requests that ended, by the server's own count since it started.", labels=of
+    )
+    errors = CounterMetricFamily("roadstead_server_request_errors", "Those of them that failed.", labels=of)
+    rate = GaugeMetricFamily("roadstead_server_request_rate", "Requests per second between two readings.", labels=of)
+    flying = GaugeMetricFamily(
+        "roadstead_server_requests_in_flight", "The mean number of good requests in flight.", labels=of
+    )
+    seconds = GaugeMetricFamily("roadstead_server_request_seconds", "How long a good request took, mean.", labels=of)
+    at = GaugeMetricFamily("roadstead_server_read_timestamp_seconds", "When the server was read.", labels=of)
+    for name, shard in sorted(world.shards.items()):
+        for member in shard.members:
+            reading = world.server_load(member.replica)
+            if reading is None:
+                continue
+            labels, mean = [member.cluster, name, member.replica.id], reading.mean
+            requests.add_metric(labels, reading.counted.ok + reading.counted.failed)
+            errors.add_metric(labels, reading.counted.failed)
+            at.add_metric(labels, reading.at / 1000)
+            if mean is not None:
+                rate.add_metric(labels, mean.rate)
+            if mean is not None and mean.in_flight is not None:
+                flying.add_metric(labels, mean.in_flight)
+            if mean is not None and mean.latency is not None:
+                seconds.add_metric(labels, mean.latency / 1000)
+    yield from (requests, errors, rate, flying, seconds, at)
 
 
 class _Loads:

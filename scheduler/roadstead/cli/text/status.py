@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from roadstead.cli.text.server_loads import server_load_table
 from roadstead.cli.text.traffic import gateway_state, gateway_table, load_cells, traffic_table, way_note
 from roadstead.cli.text.words import (
     FEW_LINES,

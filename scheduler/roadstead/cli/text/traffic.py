@@ -27,7 +27,9 @@ __all__ = [
     "gateway_table",
     "load_cells",
     "load_text",
+    "ms",
     "passing_text",
+    "per_second",
     "traffic_table",
     "way_note",
 ]
@@ -88,13 +90,13 @@ def gateway_state(gateway: GatewayStatus) -> Text:
 
 def load_cells(load: LoadStatus) -> tuple[str, str, str]:
     """Return requests and errors per second, and requests in flight; ``?`` for what is not known."""
-    return _rate(load.rate), _rate(load.error_rate), counted(load.in_flight)
+    return per_second(load.rate), per_second(load.error_rate), counted(load.in_flight)
 
 
 def _latency_cells(latency: Latency | None) -> tuple[str, str, str]:
     if latency is None:
         return _UNKNOWN, _UNKNOWN, _UNKNOWN
-    return _ms(latency.p50), _ms(latency.p90), _ms(latency.p99)
+    return ms(latency.p50), ms(latency.p90), ms(latency.p99)
 
 
 def load_text(load: LoadStatus) -> str:
@@ -128,7 +130,7 @@ def _flying(one: Passing) -> Iterator[str]:
     if one.load.in_flight is not None and one.way is not Way.OUT:
         yield f"{one.load.in_flight} in flight"
     if one.way is Way.LISTED and one.load.rate is not None:
-        yield f"{_rate(one.load.rate)}/s"
+        yield f"{per_second(one.load.rate)}/s"
     if one.way is Way.DRAINING and one.grace_left is not None:
         left = one.grace_left
         yield f"{age(left)} of {age(one.grace)} left for them" if left.ms else f"their {age(one.grace)} are over"
@@ -147,8 +149,8 @@ def way_note(replica: ReplicaStatus) -> str:
             return ""
 
 
-def _rate(value: float | None) -> str:
-    """Return a number per second in few digits, and never 0 for something that is there."""
+def per_second(value: float | None) -> str:
+    """Return a number per second in few digits, and never 0 for something that is there; ``?`` if it is not known."""
     if value is None:
         return _UNKNOWN
     if 0 < value < 0.05:
@@ -156,8 +158,10 @@ def _rate(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
 
 
-def _ms(value: float) -> str:
-    """Return a latency in few digits: ``4.2ms``, ``130ms``, ``2.5s``."""
+def ms(value: float | None) -> str:
+    """Return a latency in few digits: ``4.2ms``, ``130ms``, ``2.5s``; ``?`` where it is not known."""
+    if value is None:
+        return _UNKNOWN
     if value >= 1000:
         return f"{value / 1000:.1f}s"
     if 0 < value < 0.05:

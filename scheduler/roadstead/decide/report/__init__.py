@@ -22,6 +22,7 @@ from roadstead.decide.report.quotas import QuotaChange
 from roadstead.decide.report.rerouting import AddressChange
 from roadstead.decide.report.routes import AddressStatus, GatewayStatus, LoadStatus, Way, authority
 from roadstead.decide.report.scene import fleet_status
+from roadstead.decide.report.server_loads import ServerLoadStatus
 from roadstead.decide.report.status import (
     Abilities,
     Amounts,
@@ -78,6 +79,7 @@ __all__ = [
     "QuotaStatus",
     "ReplicaStatus",
     "RolloutState",
+    "ServerLoadStatus",
     "Service",
     "StepKind",
     "StepView",

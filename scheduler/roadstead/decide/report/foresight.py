@@ -30,7 +30,8 @@ def grown(world: World, plan: Plan, owner_id: str) -> World:
     if not growing:
         return world
     views = {name: _with_slots(view, growing.get(name, []), owner_id) for name, view in world.clusters.items()}
-    return assemble(world, _frozen(views), world.models, data_path=world.data_path, usage=world.usage)
+    later = assemble(world, _frozen(views), world.models, data_path=world.data_path, usage=world.usage)
+    return attrs.evolve(later, server_loads=world.server_loads)
 
 
 def _frozen(views: dict[str, ClusterView]) -> Mapping[str, ClusterView]:

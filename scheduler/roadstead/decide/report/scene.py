@@ -26,6 +26,7 @@ from roadstead.decide.report.routes import (
     shunned,
     way_of,
 )
+from roadstead.decide.report.server_loads import server_load_of
 from roadstead.decide.report.status import (
     Amounts,
     Condition,
@@ -143,6 +144,7 @@ class _Scene:
             serving=serving,
             address=address,
             load=load_of(self.world, declared.name),
+            server_load=server_load_of(self.world, shard.members, self.now),
             state=state,
             conditions=(
                 *_conditions(wanted=wanted, floor=floor, groups=groups, serving=serving, state=state, why=why),
@@ -238,6 +240,7 @@ class _Scene:
             ),
             observed=Amounts(cpu=usage.cpu, memory=usage.memory, gpu_memory=usage.gpu_memory) if usage else _UNKNOWN,
             load=replica_load(self.world, member),
+            server_load=server_load_of(self.world, [member], self.now),
             reason=cause_of(reason) if reason else None,
         )
 

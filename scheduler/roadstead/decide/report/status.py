@@ -9,6 +9,7 @@ import attrs
 
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause
 from roadstead.decide.report.routes import AddressStatus, GatewayStatus, LoadStatus, Way
+from roadstead.decide.report.server_loads import ServerLoadStatus
 from roadstead.model import ClusterState
 from roadstead.units import Cpus, Duration, Memory
 
@@ -119,7 +120,8 @@ class ReplicaStatus:
 
     ``versions`` are those that its server says it serves, ``None`` where nobody knows. ``way`` is how its gateway
     treats it, ``None`` where it has none. ``grace_left`` is how long what is in flight may still take, ``None`` while
-    that is not counted: it does not leave, or a gateway was not yet seen to have taken it out.
+    that is not counted: it does not leave, or a gateway was not yet seen to have taken it out. ``load`` is the
+    gateway's word, ``server_load`` the server's own.
     """
 
     id: str
@@ -139,6 +141,7 @@ class ReplicaStatus:
     requested: Amounts
     observed: Amounts
     load: LoadStatus
+    server_load: ServerLoadStatus
     reason: Cause | None
 
 
@@ -168,7 +171,8 @@ class DeploymentStatus:
 
     ``ready`` counts replicas whose model is available and that do not leave, ``listed`` those that clients may use, and
     ``serving`` those to which requests get: with a gateway these are the listed ones, and ``None`` while it does not
-    answer; without one they are the ready ones. ``address`` is ``None`` where there is no gateway.
+    answer; without one they are the ready ones. ``address`` is ``None`` where there is no gateway. ``load`` is the
+    gateway's word, ``server_load`` the servers' own.
     """
 
     name: str
@@ -183,6 +187,7 @@ class DeploymentStatus:
     serving: int | None
     address: AddressStatus | None
     load: LoadStatus
+    server_load: ServerLoadStatus
     state: RolloutState
     conditions: tuple[Condition, ...]
     causes: tuple[Cause, ...]
