@@ -18,6 +18,7 @@ from roadstead.decide.course import course
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.rollout import floor_of
 from roadstead.decide.scaling import is_removed, wanted
+from roadstead.decide.steering import steered
 from roadstead.memory import DeploymentMemory, PlanMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Reloading, RolloutSpec, Strategy, Target
 from roadstead.plans import Held, Plan, Step, Table
@@ -99,13 +100,16 @@ class _Turn:
         if declared is None and not going:
             self._leave_alone(name, shard)
             return
+        if declared is not None:
+            declared = steered(self.fleet, declared)
         if self.has_gateways:
             self.held.extend(passing.of_route(self.world, name))
         count = 0 if going or declared is None else wanted(self.fleet, declared)
         self.wanted[name] = count
         spec = _GOING if going or declared is None else declared.rollout
         self.floor[name] = floor_of(count, spec)
-        if declared is not None and not going and self._is_settled(declared, shard, count):
+        steered_by_command = name in self.fleet.intents.steered
+        if declared is not None and not going and not steered_by_command and self._is_settled(declared, shard, count):
             self.endpoints[name] = shard.listed
             return
         self.unsettled.add(name)

@@ -82,7 +82,7 @@ def _aims(case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], h
             detail = f"{target.cluster} does not answer: what runs there counts as last seen, and nothing changes there"
             reason = Reason(code=ReasonCode.UNREACHABLE, detail=detail, raw=view.error)
             held.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
-        yield _aim(declared, target, case.shard, groups, held)
+        yield _aim(declared, target, case.shard, groups, held, paused=case.paused)
     if refused and (not found or any(one.reason.code is not ReasonCode.UNSUPPORTED for one in refused)):
         held.extend(refused)
 
@@ -116,12 +116,18 @@ def _unusable(fleet: Fleet, world: World, target: Target, strategy: Strategy) ->
 
 
 def _aim(
-    declared: Deployment, target: Target, shard: Shard, groups: Mapping[str, GroupMemory], held: list[Held]
+    declared: Deployment,
+    target: Target,
+    shard: Shard,
+    groups: Mapping[str, GroupMemory],
+    held: list[Held],
+    *,
+    paused: bool,
 ) -> _Aim:
     known = groups.get(place(target.cluster, f"{declared.name}-{target.revision}"), GroupMemory())
     template, reloading = target.template, None
     if declared.rollout.strategy is Strategy.RELOAD:
-        version = _version(declared, target, shard, known)
+        version = _version(declared, target, shard, known, paused=paused)
         template, reloading = version.template, version.reloading
         if version.refused is not None:
             held.append(Held(deployment=declared.name, cluster=target.cluster, reason=version.refused))
@@ -143,12 +149,12 @@ def _aim(
     )
 
 
-def _version(declared: Deployment, target: Target, shard: Shard, known: GroupMemory) -> VersionToLoad:
+def _version(declared: Deployment, target: Target, shard: Shard, known: GroupMemory, *, paused: bool) -> VersionToLoad:
     """Return what the replicas of a deployment that reloads are to load on one cluster."""
     place_of = (target.cluster, target.revision)
     group = next((one for cluster, one in shard.groups if (cluster, one.key.revision) == place_of), None)
     members = [one for one in shard.members if (one.cluster, one.group.key.revision) == place_of]
-    return version_to_load(declared, target, group, members, known)
+    return version_to_load(declared, target, group, members, known, paused=paused)
 
 
 def _last_proven(cluster: str, shard: Shard, groups: Mapping[str, GroupMemory]) -> Group | None:
@@ -216,7 +222,7 @@ def _existing(
         if spec is None or spec.state is ClusterState.DISABLED:
             continue
         aim = by_key.get(RowKey(cluster, group.key.revision))
-        renewed = aim is not None and aim.declared and group.generation < passed
+        renewed = aim is not None and aim.declared and not case.undone and group.generation < passed
         row = _row(
             case,
             cluster,
@@ -248,6 +254,7 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         group=group,
         members=members,
         current=aim is not None,
+        paused=case.paused,
         promised=max(0, group.target - standing) if heals and writable else 0,
         proven=known.proven,
         failed=known.failed,
