@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.model import Resources
+from roadstead.model import ModelVersion, Resources
 
 __all__ = ["BackOff", "Claim", "DeploymentMemory", "GroupMemory", "PlanMemory", "cluster_of", "place", "process_place"]
 
@@ -42,7 +42,8 @@ class GroupMemory:
     ``best`` is the largest number of them that were ready at once: reaching a new best is progress, and starts
     ``trying_ms`` again. ``why`` is what was last said of a replica of it that did not get ready, and outlives them.
 
-    Where replicas reload, all of this is about one ``version``, and the verdicts about others are kept beside it.
+    Where replicas reload, all of this is about one ``version``, and the verdicts about others are kept beside it;
+    ``served`` are the last of the versions that were proven, in the order in which they first were, to go back to.
     """
 
     ready_ms: int | None = None
@@ -55,6 +56,7 @@ class GroupMemory:
     version: int | None = None
     proven_versions: tuple[int, ...] = ()
     failed_versions: tuple[int, ...] = ()
+    served: tuple[ModelVersion, ...] = ()
 
     def has_proven(self, version: int) -> bool:
         """Return whether the replicas were seen to serve ``version`` well."""
@@ -77,6 +79,17 @@ class GroupMemory:
             failed=version in failed,
             proven_versions=tuple(sorted(proven - {version})),
             failed_versions=tuple(sorted(failed - {version})),
+            served=self.served,
+        )
+
+    def as_proven(self) -> GroupMemory:
+        """Return that it is proven, with the verdicts on other versions and nothing else."""
+        return GroupMemory(
+            proven=True,
+            version=self.version,
+            proven_versions=self.proven_versions,
+            failed_versions=self.failed_versions,
+            served=self.served,
         )
 
 

@@ -18,6 +18,9 @@ from roadstead.world import Group, Member, ModelStatus, Phase, Shard
 __all__ = ["is_stuck", "learnt", "out_of_table", "recalled"]
 
 
+_VERSIONS_KEPT = 10
+
+
 def recalled(shard: Shard) -> Mapping[str, GroupMemory]:
     """Return what to believe of a deployment that the memory does not know although it exists.
 
@@ -52,13 +55,13 @@ def learnt(
     if group.reloading is not None:
         known = known.about(group.template.model.version)
     if known.proven:
-        return _proven(known)
+        return _proven(known, group)
     ready = sum(member.is_current for member in members)
     restarts = sum(member.replica.restarts for member in members)
     steady = 0 < group.target == ready == len(members) and restarts == known.restarts
     ready_ms = _advanced(known.ready_ms, elapsed_ms) if steady else None
     if ready_ms is not None and ready_ms >= group.template.health.proven_after.ms:
-        return _proven(known)
+        return _proven(known, group)
     trying = current and any(
         not member.is_current and member.replica.phase in {Phase.STARTING, Phase.RUNNING} for member in members
     )
@@ -78,14 +81,12 @@ def learnt(
     )
 
 
-def _proven(known: GroupMemory) -> GroupMemory:
-    """Return that it is proven, with the verdicts on other versions and nothing else."""
-    return GroupMemory(
-        proven=True,
-        version=known.version,
-        proven_versions=known.proven_versions,
-        failed_versions=known.failed_versions,
-    )
+def _proven(known: GroupMemory, group: Group) -> GroupMemory:
+    """Return that it is proven; where it reloads, the version is one to go back to."""
+    version = group.template.model.wanted
+    if group.reloading is not None and version not in known.served:
+        known = attrs.evolve(known, served=(*known.served, version)[-_VERSIONS_KEPT:])
+    return known.as_proven()
 
 
 def _said(members: tuple[Member, ...]) -> str:

@@ -89,12 +89,7 @@ def vouched(fleet: Fleet, declared: Deployment, cluster: str, revision: str, kno
     version = own.template.model.version
     if declared.rollout.strategy is Strategy.RELOAD and known.version != version:
         return known
-    return GroupMemory(
-        proven=True,
-        version=known.version,
-        proven_versions=known.proven_versions,
-        failed_versions=tuple(one for one in known.failed_versions if one != known.version),
-    )
+    return known.as_proven()
 
 
 # ---- pause ----
