@@ -210,8 +210,11 @@ def _claims(rows: Sequence[Row], moves: Moves, before: tuple[Claim, ...]) -> tup
 
 
 def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> DeploymentMemory:
-    """Return the memory to keep: the same object when only time has passed and nothing measures it."""
-    if made == known and case.memory.deployments.get(case.name) is known:
+    """Return the memory to keep: the same object when only time has passed and nothing measures it.
+
+    Where the clock was set back, ``at`` must follow it: nothing would be measured until it is as late again.
+    """
+    if made == known and known.at <= case.now and case.memory.deployments.get(case.name) is known:
         return known
     return attrs.evolve(made, at=case.now)
 
