@@ -1,4 +1,4 @@
-"""How many replicas measured load makes, as an owner declares it: bounds, targets, windows and the policy's name.
+"""How many replicas measured load makes: what an owner declares of that, what a policy is asked, and what came of it.
 
 Every number is an exact integer. A metric is counted in thousandths of its unit (requests, requests per second, cores,
 devices), but for latency, which is in milliseconds.
@@ -12,7 +12,17 @@ import attrs
 
 from roadstead.units import Duration
 
-__all__ = ["AutoscalingSpec", "Metric", "MetricTarget", "Windows"]
+__all__ = [
+    "Asked",
+    "AutoscalingSpec",
+    "Metric",
+    "MetricTarget",
+    "Peak",
+    "Scaling",
+    "ScalingAnswer",
+    "ScalingQuestion",
+    "Windows",
+]
 
 
 @enum.unique
@@ -81,3 +91,82 @@ class AutoscalingSpec:
     def bounded(self, count: int) -> int:
         """Return ``count``, or the bound that it is beyond."""
         return min(self.max, max(self.min, count))
+
+
+# ---- what a policy is asked ----
+
+
+@attrs.frozen(kw_only=True)
+class ScalingQuestion:
+    """How much there was of one metric, for a policy that says how many replicas that makes.
+
+    ``stable`` and ``panic`` are averages over the windows of these names, of the whole deployment: what all replicas
+    together had to do, in the unit of ``target``. They are ``None`` where nothing could be measured, which is never 0.
+    Of latency, which does not add up, it is the 99th percentile times the replicas that gave it, so that dividing by
+    the target is right for every metric.
+
+    ``ready`` are the replicas that serve now, ``wanted`` were wanted before. ``elapsed_ms`` is the time since this
+    policy was last asked for this deployment and metric, and ``memory`` what it answered then; empty the first time.
+    """
+
+    spec: AutoscalingSpec
+    target: MetricTarget
+    stable: int | None
+    panic: int | None
+    ready: int
+    wanted: int
+    elapsed_ms: int
+    memory: tuple[int, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ScalingAnswer:
+    """How many replicas a policy wants, and why, in a sentence with the numbers; ``memory`` is for its next question.
+
+    Time in ``memory`` is counted with :attr:`ScalingQuestion.elapsed_ms`, and never an instant: a clock may jump.
+    """
+
+    wanted: int = attrs.field(validator=attrs.validators.ge(0))
+    because: str
+    memory: tuple[int, ...] = ()
+
+
+# ---- what comes of it ----
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """What a policy was asked about one metric, and what it said; ``None`` where nothing could be measured.
+
+    ``complete``: all of the stable window was measured. Without that, nothing is lowered.
+    """
+
+    question: ScalingQuestion
+    answer: ScalingAnswer | None
+    complete: bool
+
+
+@attrs.frozen
+class Peak:
+    """The most replicas that were needed at any moment of ``ms`` milliseconds."""
+
+    ms: int
+    most: int
+
+
+@attrs.frozen(kw_only=True)
+class Scaling:
+    """One decision about how many replicas a deployment should have, with everything that it was made from.
+
+    ``peaks`` are the most that were needed lately, oldest first, without what was ``asked`` now, which counts for
+    ``elapsed_ms``. ``because`` says it in a sentence with the numbers.
+    """
+
+    deployment: str
+    spec: AutoscalingSpec
+    was: int
+    wanted: int
+    asked: tuple[Asked, ...]
+    peaks: tuple[Peak, ...]
+    elapsed_ms: int
+    because: str

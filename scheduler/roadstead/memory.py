@@ -12,9 +12,25 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.autoscaling import AutoscalingSpec, Metric, Peak
+from roadstead.holdings import Use
 from roadstead.model import ModelVersion, Resources
 
-__all__ = ["BackOff", "Claim", "DeploymentMemory", "GroupMemory", "PlanMemory", "cluster_of", "place", "process_place"]
+__all__ = [
+    "BackOff",
+    "Bucket",
+    "Claim",
+    "ClusterMemory",
+    "DeploymentMemory",
+    "GroupMemory",
+    "Measured",
+    "PlanMemory",
+    "ScalingMemory",
+    "Series",
+    "cluster_of",
+    "place",
+    "process_place",
+]
 
 
 def place(cluster: str, name: object) -> str:
@@ -118,6 +134,25 @@ class BackOff:
     text: str
 
 
+@attrs.frozen(kw_only=True)
+class ClusterMemory:
+    """What was learnt of one cluster as a place for one deployment; all ``None`` and 0 is the same as nothing.
+
+    ``room_ms``: it was found full, and has had room again for so long. ``free`` is what was free there in all when its
+    own scheduler found no place. ``waiting_ms`` is for how long that one has been looking for a place for any of the
+    replicas that wait, since it had placed ``placed`` of them. ``silent_ms`` is for how long it has not answered, and
+    ``lost`` so many of its replicas count as lost since then, and are made up elsewhere, until it answers.
+    """
+
+    room_ms: int | None = None
+    free: Use | None = None
+    waiting_ms: int | None = None
+    placed: int = 0
+    silent_ms: int | None = None
+    lost: int = 0
+
+
+_NO_CLUSTERS: Mapping[str, ClusterMemory] = MappingProxyType({})
 _NO_TIMES: Mapping[str, int | None] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, GroupMemory] = MappingProxyType({})
 
@@ -129,15 +164,71 @@ class DeploymentMemory:
     ``at`` is when the accumulators were last brought forward (ms since the epoch), and stands still while there are
     none. ``leaving`` holds, for every replica that was taken out of the table, for how many milliseconds it has been
     out, and ``None`` as long as the gateway has not been seen to follow. ``unready`` holds the same for every server
-    process that runs and is not ready, keyed by :func:`process_place`.
+    process that runs and is not ready, keyed by :func:`process_place`. ``clusters``, by name, are places that are not
+    as good as they should be.
     """
 
     at: int
     groups: Mapping[str, GroupMemory] = _NO_GROUPS
     leaving: Mapping[str, int | None] = _NO_TIMES
     unready: Mapping[str, int | None] = _NO_TIMES
+    clusters: Mapping[str, ClusterMemory] = _NO_CLUSTERS
 
 
+@attrs.frozen
+class Bucket:
+    """A short time of a window: how long it was, for how much of it something was measured, and that, added up.
+
+    ``total`` is the amount times the milliseconds for which it held.
+    """
+
+    ms: int
+    known_ms: int
+    total: int
+
+
+@attrs.frozen
+class Series:
+    """How much there was of one metric lately, oldest first, and what the policy keeps between its answers."""
+
+    buckets: tuple[Bucket, ...] = ()
+    memory: tuple[int, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Measured:
+    """What was measured of a deployment's load lately, a series for each metric of ``spec``, in its order.
+
+    ``peaks`` are the most replicas that were needed lately, oldest first. ``requests`` is how many its gateway had
+    counted, ``None`` where none counts. ``because`` is how it came to what is wanted now. ``blind`` are the metrics of
+    which nothing is known although replicas are ready. ``idle``: nothing has been to do for all of its windows, and as few
+    as may be are wanted.
+    """
+
+    spec: AutoscalingSpec
+    series: tuple[Series, ...]
+    peaks: tuple[Peak, ...] = ()
+    requests: int | None = None
+    because: str = ""
+    blind: tuple[Metric, ...] = ()
+    idle: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ScalingMemory:
+    """How many replicas load made of a deployment, and what was measured of it until ``at`` (ms since the epoch).
+
+    Only the number counts when two memories are compared. What was measured is different every time, and is no reason
+    by itself to write anything down. It is written with the next number, and believed only if it is no older than two
+    turns then; whoever loses it loses one window, and lowers nothing until that is full again.
+    """
+
+    wanted: int
+    at: int = attrs.field(eq=False)
+    measured: Measured = attrs.field(eq=False)
+
+
+_NO_SCALING: Mapping[str, ScalingMemory] = MappingProxyType({})
 _NO_BACK_OFF: Mapping[str, BackOff] = MappingProxyType({})
 _NO_CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType({})
 _NO_DEPLOYMENTS: Mapping[str, DeploymentMemory] = MappingProxyType({})
@@ -146,6 +237,8 @@ _NO_DEPLOYMENTS: Mapping[str, DeploymentMemory] = MappingProxyType({})
 @attrs.frozen(kw_only=True)
 class PlanMemory:
     """The planner's memory: by deployment, with the claims of each, and the steps that failed, by :func:`place`.
+
+    ``scaling`` is by deployment, of those whose load decides how many replicas they have.
 
     ``turn`` numbers the plan that this memory came out of, ``counted`` is the newest turn whose outcomes are in here. A
     deployment that is not in here although something of it exists was forgotten: see
@@ -157,3 +250,4 @@ class PlanMemory:
     deployments: Mapping[str, DeploymentMemory] = _NO_DEPLOYMENTS
     claims: Mapping[str, tuple[Claim, ...]] = _NO_CLAIMS
     back_off: Mapping[str, BackOff] = _NO_BACK_OFF
+    scaling: Mapping[str, ScalingMemory] = _NO_SCALING

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.autoscaling import Scaling
 from roadstead.memory import PlanMemory
 from roadstead.model import Reloading, Template
 from roadstead.reasons import Reason
@@ -206,6 +207,8 @@ class Plan:
 
     ``wanted`` is the number of replicas of each deployment that the decision was about, ``floor`` how many serving ones
     our own actions leave it. ``unsettled`` are those that were not as they should be; all others were passed over.
+    ``spread`` says of the unsettled how many replicas each cluster should end with; all others are on their first one.
+    ``scaled`` are those of which load made another number than was wanted before.
     """
 
     steps: tuple[Step, ...]
@@ -215,3 +218,5 @@ class Plan:
     wanted: Mapping[str, int]
     floor: Mapping[str, int]
     unsettled: frozenset[str] = frozenset()
+    spread: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+    scaled: tuple[Scaling, ...] = ()

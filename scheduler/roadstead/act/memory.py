@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from roadstead.errors import StateError
-from roadstead.memory import BackOff, Claim, DeploymentMemory, PlanMemory
+from roadstead.memory import BackOff, Claim, DeploymentMemory, PlanMemory, ScalingMemory
 from roadstead.wire import from_wire, to_wire
 
 __all__ = ["MEMORY_VERSION", "MemoryStore", "Remembered"]
@@ -68,7 +68,8 @@ _NUMBERS = _Kind("numbers", lambda memory: {"": _Numbers(memory.turn, memory.cou
 _DEPLOYMENTS = _Kind("deployment", lambda memory: memory.deployments, DeploymentMemory)
 _CLAIMS = _Kind("claims", lambda memory: memory.claims, tuple[Claim, ...])
 _BACK_OFF = _Kind("back-off", lambda memory: memory.back_off, BackOff)
-_KINDS = (_NUMBERS, _DEPLOYMENTS, _CLAIMS, _BACK_OFF)
+_SCALING = _Kind("scaling", lambda memory: memory.scaling, ScalingMemory)
+_KINDS = (_NUMBERS, _DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)
 
 
 class MemoryStore:
@@ -218,7 +219,7 @@ def _differs(before: PlanMemory, memory: PlanMemory) -> bool:
     """Return whether anything but the numbers differs."""
     return before is not memory and any(
         kind.values(before) is not kind.values(memory) and kind.values(before) != kind.values(memory)
-        for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF)
+        for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)
     )
 
 
@@ -305,4 +306,5 @@ def _memory(rows: list[tuple[str, str, str]]) -> PlanMemory:
         deployments=MappingProxyType(found[_DEPLOYMENTS.name]),
         claims=MappingProxyType(found[_CLAIMS.name]),
         back_off=MappingProxyType(found[_BACK_OFF.name]),
+        scaling=MappingProxyType(found[_SCALING.name]),
     )

@@ -15,40 +15,44 @@ import attrs
 from roadstead.decide import back_off, passing
 from roadstead.decide.case import Case
 from roadstead.decide.course import course
+from roadstead.decide.destinations import destinations
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.rollout import floor_of
-from roadstead.decide.scaling import is_removed, wanted
+from roadstead.decide.scaling import Numbers, is_removed
 from roadstead.decide.steering import steered
 from roadstead.memory import DeploymentMemory, PlanMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Reloading, RolloutSpec, Strategy, Target
 from roadstead.plans import Held, Plan, Step, Table
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.world import Group, Listed, Shard, Unreachable, World, listed
 
 __all__ = ["plan"]
 
 _GOING = RolloutSpec(strategy=Strategy.RECREATE, history=0)
+_NO_SCALERS: Mapping[str, ScalingPolicy] = MappingProxyType({})
 
 
-def plan(
+def plan(  # noqa: PLR0913  # whatever a decision may depend on is an argument
     fleet: Fleet,
     world: World,
     memory: PlanMemory,
     now: int,
     policies: Mapping[str, PlacementPolicy],
     *,
+    scalers: Mapping[str, ScalingPolicy] = _NO_SCALERS,
     only: frozenset[str] | None = None,
 ) -> Plan:
     """Return what to do about the difference between ``fleet`` and ``world``, and the memory to keep.
 
     ``now`` is in milliseconds since the epoch; only differences matter, clamped to two turns. ``policies`` are the
-    placement policies that the fleet may name. With ``only``, the plan is about these deployments: its steps are those
-    that the full plan has for them, as long as nobody else competes for the same room in this turn.
+    placement policies that the fleet may name, ``scalers`` the scaling policies. With ``only``, the plan is about these
+    deployments: its steps are those that the full plan has for them, as long as nobody else competes for the same room
+    in this turn.
     """
     longest = 2 * fleet.daemon.turn.ms
     memory = back_off.counted(memory, world.outcomes, now, longest)
-    turn = _Turn(fleet, world, memory, now, policies)
+    turn = _Turn(fleet, world, memory, now, policies, Numbers(fleet, world, memory, now, scalers))
     for name in _order(fleet, world, only):
         turn.visit(name)
     if only is None:
@@ -74,13 +78,20 @@ class _Turn:
     """One call of ``plan``: collects what each deployment's course adds."""
 
     def __init__(
-        self, fleet: Fleet, world: World, memory: PlanMemory, now: int, policies: Mapping[str, PlacementPolicy]
+        self,
+        fleet: Fleet,
+        world: World,
+        memory: PlanMemory,
+        now: int,
+        policies: Mapping[str, PlacementPolicy],
+        numbers: Numbers,
     ) -> None:
         self.fleet = fleet
         self.world = world
         self.memory = memory
         self.now = now
         self.policies = policies
+        self.numbers = numbers
         self.ledger = Ledger(fleet, world, memory)
         self.steps: list[Step] = []
         self.held: list[Held] = []
@@ -90,6 +101,7 @@ class _Turn:
         self.wanted: dict[str, int] = {}
         self.floor: dict[str, int] = {}
         self.unsettled: set[str] = set()
+        self.spread: dict[str, Mapping[str, int]] = {}
         self.changed: dict[str, DeploymentMemory | None] = {}
         self.claims = dict(memory.claims)
 
@@ -104,7 +116,7 @@ class _Turn:
             declared = steered(self.fleet, declared)
         if self.has_gateways:
             self.held.extend(passing.of_route(self.world, name))
-        count = 0 if going or declared is None else wanted(self.fleet, declared)
+        count = 0 if going or declared is None else self.numbers.of(declared, shard)
         self.wanted[name] = count
         spec = _GOING if going or declared is None else declared.rollout
         self.floor[name] = floor_of(count, spec)
@@ -138,7 +150,7 @@ class _Turn:
     def _is_settled(self, declared: Deployment, shard: Shard, count: int) -> bool:
         """Return whether all is as it should be, in a handful of comparisons."""
         known = self.memory.deployments.get(declared.name)
-        if known is None or known.leaving or known.unready or declared.name in self.memory.claims:
+        if known is None or known.leaving or known.unready or known.clusters or declared.name in self.memory.claims:
             return False
         if (
             len(shard.members) != count
@@ -146,7 +158,10 @@ class _Turn:
             or len(shard.groups) > 1 + declared.rollout.history
         ):
             return False
-        target = declared.targets[0]
+        where = destinations(self.fleet, declared).targets
+        target = where[0]
+        if target.weight is not None and len(where) > 1:
+            return False
         spec = self.fleet.clusters.get(target.cluster)
         if (
             spec is None
@@ -192,6 +207,7 @@ class _Turn:
         self.held.extend(taken.held)
         if taken.listed or taken.draining or declared is not None:
             self._list(name, taken.listed, taken.draining)
+        self.spread[name] = taken.spread
         self.claims.pop(name, None)
         if taken.claims:
             self.claims[name] = taken.claims
@@ -201,6 +217,7 @@ class _Turn:
             self.changed[name] = taken.memory
 
     def _forget(self, name: str) -> None:
+        self.numbers.forget(name)
         if name in self.memory.deployments:
             self.changed[name] = None
 
@@ -227,15 +244,18 @@ class _Turn:
             deployments = MappingProxyType(merged)
         return Plan(
             steps=tuple(self.steps),
-            held=tuple(self.held),
+            held=(*self.held, *self.numbers.held),
             table=Table(MappingProxyType(self.endpoints), MappingProxyType(self.draining)),
             memory=attrs.evolve(
                 self.memory,
                 turn=self.memory.turn + 1,
                 deployments=deployments,
                 claims=self.memory.claims if self.claims == self.memory.claims else MappingProxyType(self.claims),
+                scaling=self.numbers.memory,
             ),
             wanted=MappingProxyType(self.wanted),
             floor=MappingProxyType(self.floor),
             unsettled=frozenset(self.unsettled),
+            spread=MappingProxyType(self.spread),
+            scaled=tuple(self.numbers.decisions),
         )

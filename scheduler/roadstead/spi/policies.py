@@ -7,19 +7,27 @@ not measured.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
-from roadstead.autoscaling import AutoscalingSpec, Metric, MetricTarget, Windows
+from roadstead.autoscaling import AutoscalingSpec, Metric, MetricTarget, ScalingAnswer, ScalingQuestion, Windows
 from roadstead.units import Cpus, Memory
+
+if TYPE_CHECKING:  # numpy, which only many nodes are worth
+    import numpy as np
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
 
 __all__ = [
     "AutoscalingSpec",
     "Candidate",
+    "Candidates",
     "Metric",
     "MetricTarget",
     "PlacementPolicy",
+    "RanksTogether",
     "ScalingAnswer",
     "ScalingPolicy",
     "ScalingQuestion",
@@ -57,39 +65,30 @@ class PlacementPolicy(Protocol):
         """
 
 
-@attrs.frozen(kw_only=True)
-class ScalingQuestion:
-    """How much there was of one metric, for a policy that says how many replicas that makes.
+@attrs.frozen(kw_only=True, eq=False)
+class Candidates:
+    """All nodes of a cluster at once: the fields of :class:`Candidate` as columns, a row for each node.
 
-    ``stable`` and ``panic`` are averages over the windows of these names, of the whole deployment: what all replicas
-    together had to do, in the unit of ``target``. They are ``None`` where nothing could be measured, which is never 0.
-    Of latency, which does not add up, it is the 99th percentile times the replicas that gave it, so that dividing by
-    the target is right for every metric.
-
-    ``ready`` are the replicas that serve now, ``wanted`` were wanted before. ``elapsed_ms`` is the time since this
-    policy was last asked for this deployment and metric, and ``memory`` what it answered then; empty the first time.
+    Arrays of 64-bit integers, CPU in milli-cores and memory in bytes, not to be changed. Rows of nodes on which the
+    replica does not fit are among them, and what they hold means nothing.
     """
 
-    spec: AutoscalingSpec
-    target: MetricTarget
-    stable: int | None
-    panic: int | None
-    ready: int
-    wanted: int
-    elapsed_ms: int
-    memory: tuple[int, ...] = ()
+    siblings: Ints
+    cpu: Ints
+    memory: Ints
+    free_cpu: Ints
+    free_memory: Ints
+    gpus: Ints
+    free_gpu: Ints
+    device_left: Ints
 
 
-@attrs.frozen(kw_only=True)
-class ScalingAnswer:
-    """How many replicas a policy wants, and why, in a sentence with the numbers; ``memory`` is for its next question.
+@runtime_checkable
+class RanksTogether(Protocol):
+    """A placement policy that can order ten thousand nodes fast enough to do so thousands of times a second."""
 
-    Time in ``memory`` is counted with :attr:`ScalingQuestion.elapsed_ms`, and never an instant: a clock may jump.
-    """
-
-    wanted: int = attrs.field(validator=attrs.validators.ge(0))
-    because: str
-    memory: tuple[int, ...] = ()
+    def keys(self, candidates: Candidates) -> tuple[Ints, ...]:
+        """Return the elements of :meth:`PlacementPolicy.key` as columns: the same numbers, for all nodes."""
 
 
 class ScalingPolicy(Protocol):
