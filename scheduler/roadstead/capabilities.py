@@ -50,9 +50,10 @@ class Capabilities:
     ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced
     while our daemon is dead. ``restarts``: one replica can be restarted in place. ``reloads``: a replica can
     be given another model version to load, and is started with that one the next time. ``metadata_restarts``: writing
-    metadata to a group restarts replicas. ``schemes``: the model sources it can read, ``file`` for a path, which must
-    then lie under one of ``roots`` where there are any. ``secrets``: the kinds of secret references it can resolve.
-    ``notes`` are sentences for a person.
+    metadata to a group restarts replicas, so that none is written to one that exists. ``locks``: a group that is still
+    becoming what it was asked for cannot be asked for more, which is a ``Conflict`` until then. ``schemes``: the model
+    sources it can read, ``file`` for a path, which must then lie under one of ``roots`` where there are any.
+    ``secrets``: the kinds of secret references it can resolve. ``notes`` are sentences for a person.
     """
 
     scheduling: frozenset[Scheduling]
@@ -62,6 +63,7 @@ class Capabilities:
     restarts: bool = False
     reloads: bool = False
     metadata_restarts: bool = False
+    locks: bool = False
     gpu: frozenset[GpuKind] = frozenset()
     cpu_limit: Limit = Limit.NONE
     memory_limit: Limit = Limit.NONE

@@ -2,102 +2,29 @@
 
 from __future__ import annotations
 
-import random
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 
-import attrs
-
-from roadstead.capabilities import Capabilities, GpuKind, Limit
+from roadstead.capabilities import Capabilities
 from roadstead.errors import Conflict, OutOfCapacity, Rejected, Unreachable
 from roadstead.model import Scheduling, Template
-from roadstead.reasons import Reason
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import Endpoint, Group, GroupKey, ModelState, Node, Phase, Snapshot, Usage
-from roadstead_backends.simulated.clock import Clock
-from roadstead_backends.simulated.faults import CallFault, Faults, error_of
-from roadstead_backends.simulated.network import Network
-from roadstead_backends.simulated.past import Past
-from roadstead_backends.simulated.room import Room, first_fit
-from roadstead_backends.simulated.servers import Groups, Server, StoredGroup, Timings
+from roadstead.world import GroupKey, Phase, Snapshot, Usage
+from roadstead_backends.simulated.faults import CallFault, error_of
+from roadstead_backends.simulated.pretence import Call, Pretence
+from roadstead_backends.simulated.servers import Server, StoredGroup
+from roadstead_backends.simulated.tempers import capabilities
 
 __all__ = ["Call", "SimulatedCluster", "capabilities"]
 
-_REMEMBERED_CALLS = 10_000
 
+class SimulatedCluster(Pretence):
+    """One cluster in memory, as its backend drives it.
 
-@attrs.frozen(kw_only=True)
-class Call:
-    """One call that could have changed something, for whoever checks what was asked; made even if it then failed."""
-
-    at: int
-    name: str
-    subject: str
-
-
-def capabilities(scheduling: Scheduling, *, exact_retire: bool = True, shares: bool = True) -> Capabilities:
-    """Return what a simulated cluster can do: everything is enforced by nobody, and a native one heals alone."""
-    return Capabilities(
-        scheduling=frozenset({scheduling}),
-        exact_retire=exact_retire,
-        heals_alone=scheduling is Scheduling.NATIVE,
-        binds_devices=scheduling is Scheduling.DIRECTED,
-        restarts=True,
-        reloads=True,
-        gpu=frozenset({GpuKind.WHOLE, GpuKind.SHARE}) if shares else frozenset({GpuKind.WHOLE}),
-        cpu_limit=Limit.NONE,
-        memory_limit=Limit.NONE,
-        gpu_limit=Limit.NONE,
-        schemes=frozenset({"file", "http", "https", "gs", "s3"}),
-        secrets=frozenset({"env", "file"}),
-        version="simulated",
-        notes=("nothing runs here: servers are pretended",),
-    )
-
-
-class SimulatedCluster:
-    """One cluster in memory.
-
-    Time passes when a method is called, up to what ``clock`` says then. The same calls at the same times with the same
-    ``seed`` give the same answers. ``faults`` may be changed at any time; :attr:`calls` is what was asked of it.
+    What it is made from, and what can be done to it besides, is in
+    :class:`~roadstead_backends.simulated.pretence.Pretence`.
     """
-
-    def __init__(  # noqa: PLR0913  # all but the first by name
-        self,
-        name: str,
-        *,
-        owner_id: str,
-        nodes: Iterable[Node],
-        clock: Clock,
-        network: Network,
-        able: Capabilities | None = None,
-        timings: Timings | None = None,
-        reports_ready: bool = False,
-        seed: int = 0,
-    ) -> None:
-        self.name = name
-        self.faults = Faults()
-        self.calls: deque[Call] = deque(maxlen=_REMEMBERED_CALLS)
-        self._owner_id = owner_id
-        self._nodes = {node.name: node for node in nodes}
-        self._clock = clock
-        self._network = network
-        self._able = able if able is not None else capabilities(Scheduling.DIRECTED)
-        self._timings = timings if timings is not None else Timings()
-        self._reports_ready = reports_ready
-        self._random = random.Random(f"{name}/{seed}")  # noqa: S311  # repeatable on purpose
-        placed = self._first_fit if Scheduling.NATIVE in self._able.scheduling else None
-        self._groups = Groups(name, self._timings, self.faults.models, self._listen, placed)
-        self._seen: dict[GroupKey, Group] = {}
-        self._past = Past()
-        self._wakes: list[Callable[[], None]] = []
-        self._lock = threading.RLock()
-
-    # ---- the contract ----
 
     @property
     def capabilities(self) -> Capabilities:
@@ -120,26 +47,13 @@ class SimulatedCluster:
         with self._call("apply", str(order.key)):
             group = self._expected(order.key, expect)
             if group is None:
-                group = StoredGroup(
-                    key=order.key,
-                    owner=order.owner,
-                    owner_id=order.owner_id,
-                    generation=order.generation,
-                    target=target,
-                    template=order.template,
-                    reloading=order.reloading,
-                    version=0,
-                )
-                self._groups.create(group)
+                group = self._create(order, target)
             elif group.condemned:
                 raise self._conflict(order.key, "it is being deleted")
-            stored = (group.target, group.owner, group.generation, group.template, group.reloading)
-            group.target, group.owner, group.generation = target, order.owner, order.generation
-            if order.reloading is not None:
-                group.template, group.reloading = order.template, order.reloading
-            if stored != (group.target, group.owner, group.generation, group.template, group.reloading):
-                self._groups.touch(group, stored=True)
-            self._converge(group, retire)
+            else:
+                self._check_lock(group, target)
+                self._write(group, order, target)
+            self._controller.converge(group, retire, self._clock.now())
 
     def check_model(self, template: Template) -> None:
         """Return: whatever a simulated model is like shows when it is loaded."""
@@ -147,48 +61,54 @@ class SimulatedCluster:
     def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
         """Remove the group and stop what is left of it."""
         with self._call("delete", str(key)):
-            if key not in self._groups.by_key:
+            if key not in self._store.by_key:
                 return
             group = self._expected(key, expect)
             if group is None or group.condemned:
                 return
             group.condemned, group.target = True, 0
-            self._groups.touch(group, stored=True)
-            for server in list(group.servers.values()):
-                self._stop(server, grace)
-            self._groups.bury(group)
+            self._store.touch(group, stored=True)
+            self._controller.stop_all(group, grace, self._clock.now())
 
     def bind(self, replica: str, node: str, devices: tuple[str, ...]) -> None:
         """Put the slot ``replica`` on ``node`` with the devices of these ids, and start it."""
         with self._call("bind", replica):
             if Scheduling.DIRECTED not in self._able.scheduling:
                 raise Rejected("this cluster places replicas by itself", cluster=self.name, subject=replica)
-            server = self._groups.find(replica)
+            server = self._store.by_id.get(replica)
             if server is not None and (server.node, server.devices) == (node, devices) and server.counts:
                 return
             if server is None or server.phase is not Phase.SLOT:
                 raise Conflict("it is no slot any more", cluster=self.name, subject=replica, hint="observe again")
-            if node not in self._nodes:
+            if node not in self._ground.rooms:
                 raise OutOfCapacity(f"there is no node {node!r}", cluster=self.name, subject=replica)
-            lacks = Room(self._nodes[node], self._groups.servers()).lacks(server.template, devices)
+            lacks = self._ground.rooms[node].lacks(server.template, devices)
             if lacks:
                 raise OutOfCapacity(f"node {node!r} lacks {lacks}", cluster=self.name, subject=replica)
-            self._groups.start(server, node, devices, self._clock.now())
+            over = self._ground.over_quota(server.template, self._ground.held)
+            if over:
+                raise OutOfCapacity(f"over the cluster's own quota of {over}", cluster=self.name, subject=replica)
+            self._life.start(server, node, devices, self._clock.now())
 
     def restart(self, replica: str, *, grace: Duration, reason: str) -> None:  # noqa: ARG002  # shown nowhere here
         """End the server's process and start it again on the same node."""
         with self._call("restart", replica):
-            server = self._groups.find(replica)
-            if server is None:
-                raise Conflict("there is no such replica", cluster=self.name, subject=replica, hint="observe again")
-            self._groups.restart(server, grace, self._clock.now())
+            if not self._able.restarts:
+                raise Rejected("replicas cannot be restarted in place here", cluster=self.name, subject=replica)
+            self._life.restart(self._there(replica), grace, self._clock.now())
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:  # noqa: ARG002  # shown nowhere here
+        """Stop the replica where it is; another takes its place when the group is next brought to its count."""
+        with self._call("evict", replica):
+            self._life.stop(self._there(replica), grace, self._clock.now())
 
     def usage(self) -> Mapping[str, Usage]:
         """Return that every running server uses half of what it may."""
         with self._lock:
             self._catch_up()
             self._reach("")
-            return {server.id: _half(server) for server in self._groups.servers() if server.phase is Phase.RUNNING}
+            running = (one for one in self._store.servers() if one.phase is Phase.RUNNING and not one.silent)
+            return {server.id: _half(server) for server in running}
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` when a call or a fault changed something; what time does by itself is seen at the next call."""
@@ -200,82 +120,7 @@ class SimulatedCluster:
         with self._lock:
             self._wakes.clear()
 
-    # ---- what a test does to it, or looks at ----
-
-    def truth(self) -> Snapshot:
-        """Return what is really there now, whatever the faults in force."""
-        with self._lock:
-            self._catch_up()
-            snapshot = self._snapshot()
-            self._past.add(snapshot)
-            return snapshot
-
-    def reconnect(self) -> None:
-        """Be as for a new process: the next observation is a consistent read, and owes nothing to earlier ones."""
-        with self._lock:
-            self._past = Past()
-
-    def model_states(self) -> Mapping[str, ModelState]:
-        """Return what every running server would say of its model, by replica id."""
-        with self._lock:
-            self._catch_up()
-            return {
-                server.id: self._groups.model_state(server, group.template.model.version)
-                for group in self._groups.by_key.values()
-                for server in group.servers.values()
-                if server.phase is Phase.RUNNING
-            }
-
-    def crash(self, replica: str, *, out_of_memory: bool = False) -> None:
-        """End a server's process as an error of its own, or the kernel, would."""
-        with self._change():
-            self._groups.crash(self._known(replica), self._clock.now(), out_of_memory=out_of_memory)
-
-    def lose(self, replica: str) -> None:
-        """Make a replica vanish for good."""
-        with self._change():
-            self._groups.lose(self._known(replica))
-
-    def lose_node(self, name: str) -> None:
-        """Take a node away, with all that runs there."""
-        with self._change():
-            del self._nodes[name]
-            for server in list(self._groups.servers()):
-                if server.node == name and server.holds:
-                    self._groups.lose(server)
-
-    def set_node(self, node: Node) -> None:
-        """Add a node, or change what one of that name has."""
-        with self._change():
-            self._nodes[node.name] = node
-
-    def plant(self, group: Group) -> None:
-        """Put a group there that somebody else made; its replicas are slots that nobody places."""
-        with self._change():
-            stored = StoredGroup(
-                key=group.key,
-                owner=group.owner,
-                owner_id=group.owner_id,
-                generation=group.generation,
-                target=group.target,
-                template=group.template,
-                version=0,
-            )
-            self._groups.create(stored)
-            for _ in range(group.target):
-                self._groups.add_slot(stored, None)
-
     # ---- how it works ----
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        with self._lock:
-            self._catch_up()
-            yield
-            self._settle()
-            wakes = list(self._wakes)
-        for wake in wakes:
-            wake()
 
     @contextmanager
     def _call(self, name: str, subject: str) -> Iterator[None]:
@@ -286,7 +131,7 @@ class SimulatedCluster:
             if fault not in (CallFault.NONE, CallFault.REPLY_LOST):
                 raise error_of(fault, self.name, subject)
             yield
-            self._settle()
+            self._controller.settle(self._clock.now())
             if fault is CallFault.REPLY_LOST:
                 raise error_of(fault, self.name, subject)
             self._past.add(self._snapshot())
@@ -299,15 +144,15 @@ class SimulatedCluster:
     def _conflict(self, key: GroupKey, why: str) -> Conflict:
         return Conflict(why, cluster=self.name, subject=str(key), hint="observe again")
 
-    def _known(self, replica: str) -> Server:
-        server = self._groups.find(replica)
+    def _there(self, replica: str) -> Server:
+        server = self._store.by_id.get(replica)
         if server is None:
-            raise KeyError(f"there is no replica {replica!r} on {self.name}")
+            raise Conflict("there is no such replica", cluster=self.name, subject=replica, hint="observe again")
         return server
 
     def _expected(self, key: GroupKey, expect: Expect) -> StoredGroup | None:
         """Return the group as it must be for a change to go on: ours and unchanged, or absent."""
-        group = self._groups.by_key.get(key)
+        group = self._store.by_key.get(key)
         if group is not None and group.owner_id != self._owner_id:
             raise self._conflict(key, f"it belongs to {group.owner_id!r}")
         version = None if group is None else str(group.version)
@@ -315,84 +160,40 @@ class SimulatedCluster:
             raise self._conflict(key, f"its version is {version!r}, not {expect.version!r}")
         return group
 
-    def _converge(self, group: StoredGroup, retire: Collection[str]) -> None:
-        for server in [one for one in group.servers.values() if one.phase is Phase.LOST]:
-            self._groups.remove(server)
-        counting = group.counting()
-        for server in self._victims(counting, retire)[: max(0, len(counting) - group.target)]:
-            self._stop(server, group.template.stop.kill_after)
-        for _ in range(group.target - len(counting)):
-            self._groups.add_slot(group, self._clock.now())
-
-    def _victims(self, servers: Iterable[Server], retire: Collection[str]) -> list[Server]:
-        """Return servers in the order in which they would be given up."""
-        named = retire if self._able.exact_retire else ()
-        order = {Phase.SLOT: 1, Phase.STARTING: 2, Phase.RUNNING: 3}
-        ranked = [
-            (0 if server.id in named else order[server.phase], self._random.random(), server) for server in servers
-        ]
-        return [server for _, _, server in sorted(ranked, key=lambda one: one[:2])]
-
-    def _stop(self, server: Server, grace: Duration) -> None:
-        self._groups.stop(server, grace, self._clock.now())
-
-    def _catch_up(self) -> None:
-        """Let everything happen that fell due, natively placed slots included."""
-        self._groups.advance(self._clock.now())
-        self._settle()
-
-    def _settle(self) -> None:
-        if self._able.heals_alone:
-            for group in list(self._groups.by_key.values()):
-                if group.owner_id == self._owner_id and not group.condemned:
-                    self._converge(group, ())
-        self._groups.retry_slots(self._clock.now())
-
-    def _first_fit(self, template: Template) -> tuple[str, tuple[str, ...]] | Reason:
-        return first_fit(self._nodes, list(self._groups.servers()), template)
-
-    def _snapshot(self) -> Snapshot:
-        for key in self._groups.take_touched():
-            self._seen.pop(key, None)
-        ours = [group for group in self._groups.by_key.values() if group.owner_id == self._owner_id]
-        return Snapshot(
-            capabilities=self._able,
-            nodes=tuple(self._nodes.values()),
-            groups=tuple(self._look_at(group) for group in ours),
-            foreign_owners=frozenset(group.owner_id for group in self._groups.by_key.values()) - {self._owner_id},
+    def _create(self, order: GroupOrder, target: int) -> StoredGroup:
+        group = StoredGroup(
+            key=order.key,
+            owner=order.owner,
+            owner_id=order.owner_id,
+            generation=order.generation,
+            target=target,
+            template=order.template,
+            reloading=order.reloading,
+            version=0,
+            locked=self._able.locks and target > 0,
         )
+        self._store.create(group)
+        return group
 
-    def _look_at(self, group: StoredGroup) -> Group:
-        """Return a group as it looks now: the same object while it looks the same."""
-        seen = self._seen.get(group.key)
-        if seen is None:
-            seen = self._seen[group.key] = Group(
-                key=group.key,
-                owner=group.owner,
-                owner_id=group.owner_id,
-                generation=group.generation,
-                target=group.target,
-                template=group.template,
-                reloading=group.reloading,
-                version=str(group.version),
-                replicas=tuple(one.seen(reports_ready=self._reports_ready) for one in group.servers.values()),
-            )
-        return seen
+    def _check_lock(self, group: StoredGroup, target: int) -> None:
+        """Raise ``Conflict`` where the group is locked; a smaller count supersedes what only we ask for."""
+        if not self._able.locks or target == group.target:
+            return
+        if group.key in self.faults.locked or (group.locked and target > group.target):
+            raise self._conflict(group.key, "it is locked by a change in progress")
 
-    def _listen(self, server: Server) -> Endpoint:
-        endpoint = self._network.address()
-        self._network.listen(endpoint, partial(self._answer, server), partial(self._load, server))
-        return endpoint
-
-    def _answer(self, server: Server, version: int) -> ModelState:
-        with self._lock:
-            self._catch_up()
-            return self._groups.model_state(server, version)
-
-    def _load(self, server: Server, version: int) -> None:
-        with self._lock:
-            self._catch_up()
-            self._groups.load(server, version, self._clock.now())
+    def _write(self, group: StoredGroup, order: GroupOrder, target: int) -> None:
+        """Store what an existing group takes over from an order."""
+        stored = (group.target, group.owner, group.generation, group.template, group.reloading)
+        if self._able.locks and target != group.target:
+            group.locked = True
+        group.target = target
+        if not self._able.metadata_restarts:
+            group.owner, group.generation = order.owner, order.generation
+        if order.reloading is not None and self._able.reloads:
+            group.template, group.reloading = order.template, order.reloading
+        if stored != (group.target, group.owner, group.generation, group.template, group.reloading):
+            self._store.touch(group, stored=True)
 
 
 def _half(server: Server) -> Usage:

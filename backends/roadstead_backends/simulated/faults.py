@@ -17,6 +17,7 @@ from roadstead.errors import (
     Retryable,
     Unreachable,
 )
+from roadstead.world import GroupKey
 
 __all__ = ["CallFault", "Faults", "ModelFault"]
 
@@ -50,12 +51,13 @@ _ERRORS: dict[CallFault, type[BackendError]] = {
 
 @enum.unique
 class ModelFault(enum.Enum):
-    """What a model does to every server that is to serve it."""
+    """What a model does to every server that is to serve it; one that ``FLAPS`` is well and unwell by turns."""
 
     NEVER_LOADS = "never-loads"
     FAILS = "fails"
     CRASHES = "crashes"
     EATS_MEMORY = "eats-memory"
+    FLAPS = "flaps"
 
 
 @attrs.define(kw_only=True)
@@ -63,10 +65,12 @@ class Faults:
     """The faults in force; a test sets them, the cluster reads them.
 
     ``calls`` and ``stale`` are used up one per changing call and one per observation: the front of ``stale`` says how
-    many looks old the answer is, as far as it may be. ``models`` is keyed by the template's ``model.source``.
+    many looks old the answer is, as far as it may be. ``models`` is keyed by the template's ``model.source``, with or
+    without a ``/VERSION``. ``locked`` are groups of which somebody else keeps the lock, where the cluster has any.
     """
 
     partitioned: bool = False
+    locked: set[GroupKey] = attrs.field(factory=set)
     calls: deque[CallFault] = attrs.field(factory=deque)
     stale: deque[int] = attrs.field(factory=deque)
     models: dict[str, ModelFault] = attrs.field(factory=dict)
@@ -74,6 +78,7 @@ class Faults:
     def clear(self) -> None:
         """End every fault that lasts and forget every one that was still to come."""
         self.partitioned = False
+        self.locked.clear()
         self.calls.clear()
         self.stale.clear()
         self.models.clear()

@@ -20,7 +20,6 @@ class Network:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # An address is kept as long as its server, which is gone with its group or its cluster.
         self._answering: dict[Endpoint, Callable[[int], ModelState]] = {}
         self._loading: dict[Endpoint, Callable[[int], None]] = {}
         self._given = 0
@@ -38,6 +37,12 @@ class Network:
         with self._lock:
             self._answering[endpoint] = answer
             self._loading[endpoint] = load
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Let nobody answer at an address any more."""
+        with self._lock:
+            self._answering.pop(endpoint, None)
+            self._loading.pop(endpoint, None)
 
     def ask(self, endpoint: Endpoint, version: int) -> ModelState | None:
         """Return what the server at an address says of a version, ``None`` where nobody answers."""
