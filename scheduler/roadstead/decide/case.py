@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from roadstead.decide.destinations import Destinations, destinations
 from roadstead.decide.fit import Demand, demand
+from roadstead.decide.rollout import floor_of
 from roadstead.decide.steering import is_paused, is_undone
 from roadstead.memory import PlanMemory
 from roadstead.model import Deployment, Fleet, RolloutSpec, Template
@@ -40,6 +42,16 @@ class Case:
     def undone(self) -> bool:
         """Whether ``declared`` is what a command went back to, and not what the file says."""
         return self.name in self.fleet.intents.steered and is_undone(self.fleet, self.name)
+
+    @property
+    def destinations(self) -> Destinations:
+        """Where it should run; nowhere if nobody declares it."""
+        return destinations(self.fleet, self.declared) if self.declared is not None else Destinations(())
+
+    @property
+    def floor(self) -> int:
+        """How many serving replicas our own action never goes below."""
+        return floor_of(self.wanted, self.spec)
 
     @property
     def owner(self) -> str:

@@ -16,12 +16,13 @@ from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.limits import over_quota
+from roadstead.decide.prospects import answered
 from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_stop_at_once
 from roadstead.decide.rows import Row
 from roadstead.decide.seating import seating
 from roadstead.decide.shaping import shape
 from roadstead.decide.stepping import Drained, Order, steps_of
-from roadstead.memory import Claim, DeploymentMemory, GroupMemory, cluster_of, place, process_place
+from roadstead.memory import Claim, ClusterMemory, DeploymentMemory, GroupMemory, cluster_of, place, process_place
 from roadstead.plans import Held, Step
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
@@ -29,14 +30,22 @@ from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
 __all__ = ["Taken", "course"]
 
 
+_NOWHERE: Mapping[str, int] = MappingProxyType({})
+
+
 @attrs.frozen(kw_only=True)
 class Taken:
-    """One deployment's part of the plan; ``memory`` is ``None`` when there is nothing left to remember."""
+    """One deployment's part of the plan.
+
+    ``spread`` is how many replicas each cluster should end with; ``memory`` is ``None`` when there is nothing left to
+    remember.
+    """
 
     steps: tuple[Step, ...]
     held: tuple[Held, ...]
     listed: tuple[Listed, ...]
     draining: tuple[Listed, ...] = ()
+    spread: Mapping[str, int] = _NOWHERE
     memory: DeploymentMemory | None
     claims: tuple[Claim, ...] = ()
 
@@ -47,7 +56,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         return Taken(steps=(), held=(), listed=(), memory=None)
     known, elapsed = _remembered(case)
     groups = _learnt(case, known, elapsed, ledger.unseen)
-    shaped = shape(case, groups, ledger)
+    shaped = shape(case, groups, known.clusters, ledger, elapsed)
     claimed = case.memory.claims.get(case.name, ())
     rows = shaped.rows
     if case.paused:
@@ -58,7 +67,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         spec=case.spec,
         leaving=known.leaving,
         claims=claimed,
-        room=lambda question: _room(question, case, ledger),
+        room=lambda question: _room(question, case, ledger, shaped.clusters),
     )
     leaving = _leaving(moves, known.leaving, elapsed)
     drained = _drained(moves, leaving)
@@ -96,12 +105,14 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         *seated.held,
         *passing.held(case, groups, moves.victims, serving),
     )
+    made = DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready, clusters=shaped.clusters)
     return Taken(
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),
         held=held,
         listed=listed(serving),
         draining=passing.draining(case.shard.members, serving),
-        memory=_kept(case, known, DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready)),
+        memory=_kept(case, known, made),
+        spread=shaped.counts,
         claims=_claims(rows, moves, claimed),
     )
 
@@ -121,7 +132,7 @@ def _remembered(case: Case) -> tuple[DeploymentMemory, int]:
 def _learnt(case: Case, known: DeploymentMemory, elapsed: int, unseen: frozenset[str]) -> Mapping[str, GroupMemory]:
     """Return the memory of every group that exists, may exist on a cluster never seen, or that the file asks for."""
     aimed = (
-        {(target.cluster, target.revision) for target in case.declared.targets} if case.declared is not None else set()
+        {(target.cluster, target.revision) for target in case.destinations.all} if case.declared is not None else set()
     )
     groups = {key: before for key, before in known.groups.items() if cluster_of(key) in unseen}
     for cluster, group in case.shard.groups:
@@ -222,7 +233,7 @@ def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> Deploy
 # ---- room ----
 
 
-def _room(question: Question, case: Case, ledger: Ledger) -> Fit:
+def _room(question: Question, case: Case, ledger: Ledger, clusters: Mapping[str, ClusterMemory]) -> Fit:
     """Return whether it fits: on the cluster's nodes, and in the owner's quota."""
     row = question.row
     view = case.world.clusters[row.key.cluster]
@@ -248,7 +259,8 @@ def _room(question: Question, case: Case, ledger: Ledger) -> Fit:
     wish = case.demand_on(row.key.cluster, view.snapshot, row.template, granted=question.granted)
     answer = fit(view.snapshot, ledger, wish, allowed, freed)
     if not isinstance(answer, Yes):
-        return answer
+        known = clusters.get(row.key.cluster) if question.without is None else None
+        return answered(known, answer, row.key.cluster, row.template)
     return Yes(min(answer.count, allowed), by_quota=answer.count >= allowed < question.count)
 
 

@@ -75,6 +75,7 @@ def merged(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> Plan
         ),
         wanted=_with(last.wanted, only, scoped.wanted),
         floor=_with(last.floor, only, scoped.floor),
+        spread=_with(last.spread, only, scoped.spread),
     )
 
 

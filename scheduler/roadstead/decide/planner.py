@@ -160,11 +160,10 @@ class _Turn:
             return False
         where = destinations(self.fleet, declared).targets
         target = where[0]
-        if target.weight is not None and len(where) > 1:
-            return False
         spec = self.fleet.clusters.get(target.cluster)
         if (
-            spec is None
+            (target.weight is not None and len(where) > 1)
+            or spec is None
             or spec.state is not ClusterState.ACTIVE
             or isinstance(self.world.clusters.get(target.cluster), Unreachable)
         ):

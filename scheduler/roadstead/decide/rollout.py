@@ -101,7 +101,7 @@ class _Growth:
         if all(row.proven for row in self.rows if row.need):
             return None
         return max(
-            (row for row in self.rows if row.proven and not row.failed and row.aim == 0 and row.alive and row.writable),
+            (row for row in self.rows if row.can_inherit and row.aim == 0 and row.alive),
             key=lambda row: row.generation,
             default=None,
         )

@@ -31,8 +31,10 @@ class Row:
     ``members`` are its replicas that are not lost. ``aim`` is how many it should end with; ``current`` says that it is
     of the revision that should run there, even if none should. ``promised`` are replicas that the cluster itself will
     make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
-    ``restarts``: one replica can be restarted in place there. ``reloading`` is what is to be stored of that; the
-    version to load is then that of ``template``. ``paused``: what serves one version is not told to load another one.
+    ``open``: replicas may be started there. ``lost``: so many of its replicas, on a cluster that does not answer, count
+    for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there. ``reloading`` is
+    what is to be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version
+    is not told to load another one.
     """
 
     key: RowKey
@@ -48,6 +50,8 @@ class Row:
     proven: bool = False
     failed: bool = False
     writable: bool = True
+    open: bool = True
+    lost: int = 0
     restarts: bool = False
     paused: bool = False
     exact: bool = True
@@ -85,12 +89,12 @@ class Row:
     @property
     def alive(self) -> int:
         """How many replicas stand or are promised."""
-        return len(self.standing) + self.promised
+        return max(0, len(self.standing) - self.lost) + self.promised
 
     @property
     def count(self) -> int:
         """How many replicas hold or will hold something, those told to stop included."""
-        return len(self.members) + self.promised
+        return len(self.members) - self.lost + self.promised
 
     @property
     def surplus(self) -> int:
@@ -98,6 +102,11 @@ class Row:
         return max(0, self.alive - self.aim)
 
     @property
+    def can_inherit(self) -> bool:
+        """Whether it may be given back what was lost: it is known to work, and replicas may be started there."""
+        return self.proven and not self.failed and self.writable and self.open
+
+    @property
     def need(self) -> int:
         """How many replicas it lacks."""
-        return max(0, self.aim - self.alive) if self.writable else 0
+        return max(0, self.aim - self.alive) if self.writable and self.open else 0

@@ -49,7 +49,7 @@ def seating(
             for member in row.standing
             if member.replica.phase is Phase.SLOT and place(member.cluster, member.replica.id) not in victims
         ]
-        if slots and row.writable:
+        if slots and row.writable and row.open:
             taken.fill(row, slots)
     return Seating(tuple(taken.binds), tuple(taken.held))
 

@@ -8,37 +8,48 @@ import attrs
 
 from roadstead.decide.case import Case
 from roadstead.decide.eligibility import shortfalls
-from roadstead.decide.fit import Fit, fit, is_directed
+from roadstead.decide.fit import is_directed
 from roadstead.decide.ledger import Ledger
+from roadstead.decide.prospects import Prospect, learnt, looked_at, of_silent, options, silences
 from roadstead.decide.reloading import VersionToLoad, version_to_load
 from roadstead.decide.rows import Row, RowKey
-from roadstead.decide.spread import Option, assign
-from roadstead.memory import GroupMemory, place
+from roadstead.decide.spread import assign
+from roadstead.memory import ClusterMemory, GroupMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Reloading, Strategy, Target, Template
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.world import Group, Phase, Reachable, Shard, Unreachable, World
+from roadstead.world import Group, Phase, Reachable, Shard, World
 
 __all__ = ["Shape", "shape"]
 
 
 @attrs.frozen
 class Shape:
-    """The rows of a deployment, and why clusters or revisions that the file names are not used."""
+    """The rows of a deployment, and why clusters or revisions that the file names are not used.
+
+    ``counts`` is how many replicas each cluster should end with, ``clusters`` what is known of them now.
+    """
 
     rows: tuple[Row, ...]
     held: tuple[Held, ...]
+    counts: Mapping[str, int]
+    clusters: Mapping[str, ClusterMemory]
 
 
 @attrs.frozen(kw_only=True)
 class _Aim:
     """What should run on one cluster: the file's revision, or the last proven one where that failed."""
 
-    cluster: str
+    target: Target
     revision: str
     template: Template
     declared: bool
     reloading: Reloading | None = None
+
+    @property
+    def cluster(self) -> str:
+        """Where."""
+        return self.target.cluster
 
     @property
     def key(self) -> RowKey:
@@ -46,45 +57,88 @@ class _Aim:
         return RowKey(self.cluster, self.revision)
 
 
-def shape(case: Case, groups: Mapping[str, GroupMemory], ledger: Ledger) -> Shape:
-    """Return the rows of a deployment; ``groups`` is what is known of its groups now."""
+def shape(
+    case: Case,
+    groups: Mapping[str, GroupMemory],
+    clusters: Mapping[str, ClusterMemory],
+    ledger: Ledger,
+    elapsed: int,
+) -> Shape:
+    """Return the rows of a deployment.
+
+    ``groups`` is what is known of its groups now, ``clusters`` what was known of clusters ``elapsed`` ms before.
+    """
     held: list[Held] = []
     declared = case.declared
     aims = tuple(_aims(case, declared, groups, held)) if declared is not None and not case.going else ()
-    frozen = declared is not None and not ledger.unseen.isdisjoint(target.cluster for target in declared.targets)
-    counts = assign(case.wanted, [_option(case, aim, ledger, frozen=frozen) for aim in aims])
-    rows = list(_existing(case, groups, aims, counts))
+    clusters = silences(case, clusters, elapsed)
+    prospects = [looked_at(case, one, ledger, elapsed) for one in _prospects(case, aims, clusters)]
+    frozen = not ledger.unseen.isdisjoint(target.cluster for target in case.destinations.all)
+    spread = assign(case.wanted, options(case, prospects, ledger, frozen=frozen))
+    for prospect in prospects:
+        held.extend(of_silent(case, prospect, len(prospects) - 1, ledger))
+    rows = _staying(list(_existing(case, groups, aims, spread.counts, clusters)), spread.left)
     newest = max((group.generation for _, group in case.shard.groups), default=0)
     made = {row.key for row in rows}
     rows.extend(
-        _missing(case, aim, newest + 1, counts[aim.cluster], groups)
+        _missing(case, aim, newest + 1, spread.counts[aim.cluster], groups)
         for aim in aims
-        if aim.key not in made and counts[aim.cluster] > 0
+        if aim.key not in made and spread.counts[aim.cluster] > 0
     )
-    return Shape(tuple(sorted(rows, key=lambda row: (row.key.cluster, row.generation, row.key))), tuple(held))
+    return Shape(
+        rows=tuple(sorted(rows, key=lambda row: (row.key.cluster, row.generation, row.key))),
+        held=tuple(held),
+        counts=spread.counts,
+        clusters=learnt(case, prospects, spread, ledger),
+    )
+
+
+def _prospects(case: Case, aims: Sequence[_Aim], clusters: Mapping[str, ClusterMemory]) -> tuple[Prospect, ...]:
+    own = {target.cluster for target in case.destinations.targets}
+    return tuple(
+        Prospect(
+            target=aim.target,
+            template=aim.template,
+            reserve=aim.cluster not in own,
+            known=clusters.get(aim.cluster, ClusterMemory()),
+        )
+        for aim in aims
+    )
+
+
+def _staying(rows: list[Row], left: int) -> list[Row]:
+    """Return ``rows`` with ``left`` replicas staying where they are, because no cluster can take them now.
+
+    Those are of rows that should go: on clusters that are moved away from, or that the file names no more. The newest
+    proven ones stay.
+    """
+    for row in sorted(rows, key=lambda row: (not row.proven, -row.generation, row.key)):
+        placed = sum(member.replica.phase is not Phase.SLOT for member in row.standing)
+        if left and not row.current and row.writable and placed:
+            stay = min(left, placed)
+            rows[rows.index(row)] = attrs.evolve(row, aim=stay)
+            left -= stay
+    return rows
 
 
 # ---- which revision on which cluster ----
+
+_EXPECTED = frozenset({ReasonCode.UNSUPPORTED, ReasonCode.DISABLED})
+"""Why a cluster may be passed over without a word, as long as another one can be used."""
 
 
 def _aims(case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], held: list[Held]) -> Iterator[_Aim]:
     """Yield what should run on each cluster that can be used, in the declared order; say why others cannot."""
     refused = []
     found = False
-    for target in declared.targets:
+    for target in case.destinations.all:
         reason = _unusable(case.fleet, case.world, target, declared.rollout.strategy)
-        if reason is not None:
+        if reason is None:
+            found = True
+            yield _aim(declared, target, case.shard, groups, held, paused=case.paused)
+        elif target in case.destinations.targets:
             refused.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
-            continue
-        found = True
-        view = case.world.clusters[target.cluster]
-        if isinstance(view, Unreachable):
-            detail = f"{target.cluster} does not answer: what runs there counts as last seen, and nothing changes there"
-            reason = Reason(code=ReasonCode.UNREACHABLE, detail=detail, raw=view.error)
-            held.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
-        yield _aim(declared, target, case.shard, groups, held, paused=case.paused)
-    if refused and (not found or any(one.reason.code is not ReasonCode.UNSUPPORTED for one in refused)):
-        held.extend(refused)
+    held.extend(one for one in refused if not found or one.reason.code not in _EXPECTED)
 
 
 def _unusable(fleet: Fleet, world: World, target: Target, strategy: Strategy) -> Reason | None:
@@ -137,11 +191,9 @@ def _aim(
         reason = _failed(declared, target, fallback, known.why)
         held.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
     if fallback is None or not declared.rollout.auto_rollback:
-        return _Aim(
-            cluster=target.cluster, revision=target.revision, template=template, declared=True, reloading=reloading
-        )
+        return _Aim(target=target, revision=target.revision, template=template, declared=True, reloading=reloading)
     return _Aim(
-        cluster=target.cluster,
+        target=target,
         revision=fallback.key.revision,
         template=fallback.template,
         declared=False,
@@ -174,42 +226,15 @@ def _failed(declared: Deployment, target: Target, fallback: Group | None, why: s
     return Reason(code=ReasonCode.ROLLOUT_FAILED, detail=f"{said}; {consequence}", raw=why, change=change)
 
 
-# ---- how many where ----
-
-
-def _option(case: Case, aim: _Aim, ledger: Ledger, *, frozen: bool) -> Option:
-    """Return what a cluster may take.
-
-    ``frozen``: another cluster of this deployment has never answered, so what runs there is not known. Then counts are
-    kept up and not raised: what seems to be missing may be serving where we cannot see it.
-    """
-    view = case.world.clusters[aim.cluster]
-    snapshot = view.snapshot
-    if snapshot is None:
-        raise RuntimeError(f"{aim.cluster} was never seen and cannot be an option")
-    alive = sum(
-        member.cluster == aim.cluster and member.replica.phase not in {Phase.STOPPING, Phase.LOST}
-        for member in case.shard.members
-    )
-    asked = sum(group.target for cluster, group in case.shard.groups if cluster == aim.cluster)
-    wish = case.demand_on(aim.cluster, snapshot, aim.template)
-
-    def room(count: int) -> Fit:
-        return fit(snapshot, ledger, wish, count)
-
-    return Option(
-        cluster=aim.cluster,
-        alive=max(alive, asked) if frozen else alive,
-        open=isinstance(view, Reachable) and not frozen,
-        room=room,
-    )
-
-
 # ---- rows ----
 
 
 def _existing(
-    case: Case, groups: Mapping[str, GroupMemory], aims: Sequence[_Aim], counts: Mapping[str, int]
+    case: Case,
+    groups: Mapping[str, GroupMemory],
+    aims: Sequence[_Aim],
+    counts: Mapping[str, int],
+    clusters: Mapping[str, ClusterMemory],
 ) -> Iterator[Row]:
     by_key = {aim.key: aim for aim in aims}
     newest = max((group.generation for _, group in case.shard.groups), default=0)
@@ -231,7 +256,9 @@ def _existing(
             generation=newest + 1 if renewed else group.generation,
             aim=aim,
         )
-        yield attrs.evolve(row, aim=counts[cluster]) if aim is not None else row
+        known = clusters.get(cluster)
+        lost = min(known.lost, len(row.members)) if known is not None and aim is not None else 0
+        yield attrs.evolve(row, aim=counts[cluster], lost=lost) if aim is not None else row
 
 
 def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generation: int, aim: _Aim | None) -> Row:
@@ -255,6 +282,7 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         members=members,
         current=aim is not None,
         paused=case.paused,
+        open=case.fleet.clusters[cluster].state is ClusterState.ACTIVE,
         promised=max(0, group.target - standing) if heals and writable else 0,
         proven=known.proven,
         failed=known.failed,
