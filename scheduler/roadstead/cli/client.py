@@ -146,6 +146,13 @@ class Client:
         """Ask for the deployment to go, and return the turn that first knows it."""
         return _turn(self._post("/v1/delete", {"deployment": deployment}))
 
+    def rollout(self, deployment: str, asked: str, to: str | None = None) -> int:
+        """Ask a rollout to ``pause``, ``resume``, ``promote``, ``undo`` or ``clear``.
+
+        Return the turn that first knows it. ``to`` names a revision or version to go back to.
+        """
+        return _turn(self._post("/v1/rollout", {"deployment": deployment, "asked": asked, "to": to}))
+
     def stop(self, *, stop_replicas: bool) -> None:
         """Ask the daemon to end, leaving replicas as they are or taking them down first."""
         self._post("/v1/stop", {"stop_replicas": stop_replicas})

@@ -28,12 +28,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from roadstead.act.clock import Clock
 from roadstead.act.journal import Selection
 from roadstead.daemon.changes import nearest
-from roadstead.daemon.errors import BadRequest, CannotListen, NotNow, OtherFleet, Unknown
+from roadstead.daemon.errors import (
+    BadRequest,
+    CannotListen,
+    NoRollout,
+    NothingToUndo,
+    NotNow,
+    NotPaused,
+    OtherFleet,
+    Unknown,
+    UnknownRevision,
+)
 from roadstead.daemon.metrics import Metrics
 from roadstead.daemon.service import Service
+from roadstead.daemon.steering import Steer
 from roadstead.daemon.streams import Streams
 from roadstead.daemon.view import View
-from roadstead.decide.report import explanation, fleet_status, plan_view
+from roadstead.decide.report import explanation, fleet_status, intents_of, plan_view
 from roadstead.errors import BackendError, Conflict, Denied, Forbidden, RoadsteadError, StateError, Unreachable
 from roadstead.spi.backend import KeepsLogs
 from roadstead.wire import from_wire, to_wire
@@ -50,6 +61,10 @@ _EVENTS_AT_ONCE = 1000
 
 _STATUS: tuple[tuple[type[RoadsteadError], HTTPStatus], ...] = (
     (Unknown, HTTPStatus.NOT_FOUND),
+    (UnknownRevision, HTTPStatus.NOT_FOUND),
+    (NoRollout, HTTPStatus.CONFLICT),
+    (NotPaused, HTTPStatus.CONFLICT),
+    (NothingToUndo, HTTPStatus.CONFLICT),
     (BadRequest, HTTPStatus.BAD_REQUEST),
     (NotNow, HTTPStatus.SERVICE_UNAVAILABLE),
     (OtherFleet, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -85,6 +100,15 @@ class _Delete:
     deployment: str
 
 
+@attrs.frozen(kw_only=True)
+class _Rollout:
+    """The body of ``POST /v1/rollout``; ``to`` is a revision or version, for ``undo`` only."""
+
+    deployment: str
+    asked: Steer
+    to: str | None = None
+
+
 @attrs.frozen
 class _Stop:
     """The body of ``POST /v1/stop``."""
@@ -113,6 +137,7 @@ class Api:
             Route("/v1/apply", self._apply, methods=["POST"]),
             Route("/v1/scale", self._scale, methods=["POST"]),
             Route("/v1/delete", self._delete, methods=["POST"]),
+            Route("/v1/rollout", self._rollout, methods=["POST"]),
             Route("/v1/stop", self._stop, methods=["POST"]),
             *self._monitoring_routes(),
             middleware=[Middleware(_ForOneFleet, fleet=self._service.session.fleet.name)],
@@ -157,7 +182,8 @@ class Api:
         status = self._fleet_status(view).deployment(name)
         if status is None:
             raise Unknown(f"there is no deployment {name!r}", hint=nearest(name, view.turn.fleet.deployments))
-        return _answer(to_wire(explanation(status, view.turn.world, view.turn.plan, self._clock.now())))
+        orders = intents_of(view.turn.fleet, name)
+        return _answer(to_wire(explanation(status, view.turn.world, view.turn.plan, self._clock.now(), orders)))
 
     async def _endpoints(self, _: Request) -> Response:
         return _answer(to_wire(self._seen().table))
@@ -233,6 +259,11 @@ class Api:
     async def _delete(self, request: Request) -> Response:
         body = await _body(request, _Delete)
         return _answer({"turn": await asyncio.wrap_future(self._service.delete(body.deployment))})
+
+    async def _rollout(self, request: Request) -> Response:
+        body = await _body(request, _Rollout)
+        turn = await asyncio.wrap_future(self._service.steer(body.deployment, body.asked, body.to))
+        return _answer({"turn": turn})
 
     async def _stop(self, request: Request) -> Response:
         body = await _body(request, _Stop)

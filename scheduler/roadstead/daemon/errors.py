@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from roadstead.errors import RoadsteadError
 
-__all__ = ["BadRequest", "CannotListen", "DidNotStart", "NotNow", "OtherFleet", "StartFailed", "Unknown"]
+__all__ = [
+    "BadRequest",
+    "CannotListen",
+    "DidNotStart",
+    "NoRollout",
+    "NotNow",
+    "NotPaused",
+    "NothingToUndo",
+    "OtherFleet",
+    "StartFailed",
+    "Unknown",
+    "UnknownRevision",
+]
 
 
 class CannotListen(RoadsteadError):
@@ -38,6 +50,30 @@ class BadRequest(RoadsteadError):
 
     code = "RS054"
     exit_code = 64
+
+
+class NoRollout(RoadsteadError):
+    """There is no rollout to pause, or none to vouch for."""
+
+    code = "RS060"
+
+
+class NotPaused(RoadsteadError):
+    """A rollout is to be resumed that is not paused."""
+
+    code = "RS061"
+
+
+class NothingToUndo(RoadsteadError):
+    """There is nothing to go back to, or nothing to come back from."""
+
+    code = "RS062"
+
+
+class UnknownRevision(RoadsteadError):
+    """A revision or version is named that is in no history."""
+
+    code = "RS063"
 
 
 class DidNotStart(RoadsteadError):

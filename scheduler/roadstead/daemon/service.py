@@ -32,9 +32,10 @@ from roadstead.daemon.changes import (
 )
 from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
+from roadstead.daemon.steering import Steer, carry_out
 from roadstead.daemon.view import View
 from roadstead.errors import RoadsteadError
-from roadstead.model import MAX_REPLICAS, Fleet, OnChange
+from roadstead.model import MAX_REPLICAS, Deployment, Fleet, OnChange
 from roadstead.units import Duration
 
 __all__ = ["FILE_EVERY", "Service"]
@@ -102,6 +103,10 @@ class Service:
     def delete(self, deployment: str) -> Future[int]:
         """Have a deployment go, whether the file still has it or not."""
         return self.ask(lambda: self._delete(deployment))
+
+    def steer(self, deployment: str, asked: Steer, to: str | None = None) -> Future[int]:
+        """Have a rollout stand still, go on, or count as proven, or take it back, also to ``to``."""
+        return self.ask(lambda: self._steer(deployment, asked, to))
 
     def foresee(self, *, staged: bool) -> Future[Look]:
         """Plan the next turn on what the last one saw; with ``staged``, as if the file had been applied."""
@@ -381,14 +386,29 @@ class Service:
                 name = intent.deployment
                 self._told(EventKind.INTENT, f"{name} was deleted by command and is applied again", deployment=name)
 
-    def _scale(self, name: str, replicas: int) -> int:
-        self._last()
+    def _declared_to_stay(self, name: str) -> Deployment:
+        """Return what the file says of a deployment, which no command has deleted."""
         fleet = self.session.fleet
         declared = fleet.deployments.get(name)
         if declared is None:
             raise Unknown(f"there is no deployment {name!r} in the fleet file", hint=nearest(name, fleet.deployments))
         if any(intent.deployment == name for intent in fleet.intents.remove):
             raise BadRequest(f"deployment {name!r} is being deleted", hint="change it in the fleet file to keep it")
+        return declared
+
+    def _steer(self, name: str, asked: Steer, to: str | None) -> int:
+        last = self._last()
+        declared = self._declared_to_stay(name)
+        steered = carry_out(asked, self.session.fleet, declared, last.world, self.session.reconciler.memory, to)
+        self.session.intend(steered.intents)
+        self._told(EventKind.INTENT, steered.text, deployment=name)
+        self._publish(self.view)
+        return self._next_turn()
+
+    def _scale(self, name: str, replicas: int) -> int:
+        self._last()
+        fleet = self.session.fleet
+        declared = self._declared_to_stay(name)
         if not 0 <= replicas <= MAX_REPLICAS:
             raise BadRequest(f"{replicas} is no number of replicas", hint=f"0 to {MAX_REPLICAS}")
         self.session.intend(scaled(fleet.intents, declared, replicas))

@@ -9,6 +9,7 @@ written as 0.
 from roadstead.decide.report.causes import Cause
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import grown
+from roadstead.decide.report.orders import IntentStatus, intents_of
 from roadstead.decide.report.planview import (
     Action,
     DeploymentPlan,
@@ -33,7 +34,6 @@ from roadstead.decide.report.status import (
     DeviceStatus,
     FleetStatus,
     GroupStatus,
-    IntentStatus,
     Life,
     NodeStatus,
     Orphan,
@@ -92,6 +92,7 @@ __all__ = [
     "explanation",
     "fleet_status",
     "grown",
+    "intents_of",
     "plan_view",
     "verdict",
 ]

@@ -11,9 +11,11 @@ import attrs
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, notices
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import FORESEEN
+from roadstead.decide.report.orders import IntentStatus, intents_of
 from roadstead.decide.report.quotas import QuotaChange, quota_changes
 from roadstead.decide.report.rerouting import AddressChange, Rerouting, address_change, rerouting
 from roadstead.decide.scaling import is_removed
+from roadstead.decide.steering import steered
 from roadstead.model import Deployment, Fleet
 from roadstead.plans import Bind, Delete, Grow, Plan, Reload, Restart, Shrink, Step
 from roadstead.reasons import ReasonCode
@@ -111,8 +113,8 @@ class DeploymentPlan:
 class PlanView:
     """What would be done now; ``at`` is in milliseconds since the epoch, ``turn`` the turn that would do it.
 
-    ``orphans`` are deployments, and ``vanished`` are gateways, that the file names no more: they are left as they are
-    until somebody confirms that they go.
+    ``intents`` is what commands asked for on top of the file. ``orphans`` are deployments, and ``vanished`` are
+    gateways, that the file names no more: they are left as they are until somebody confirms that they go.
     """
 
     fleet: str
@@ -120,6 +122,7 @@ class PlanView:
     turn: int
     deployments: tuple[DeploymentPlan, ...]
     unchanged: int
+    intents: tuple[IntentStatus, ...]
     orphans: tuple[str, ...]
     vanished: tuple[str, ...]
     quotas: tuple[QuotaChange, ...]
@@ -161,6 +164,7 @@ def plan_view(fleet: Fleet, world: World, plan: Plan, now: int, then: Plan | Non
         turn=plan.memory.turn,
         deployments=changed,
         unchanged=len(all_of_them) - len(changed),
+        intents=intents_of(fleet),
         orphans=tuple(sorted(name for name in world.shards if _is_orphan(fleet, world, name))),
         vanished=tuple(sorted(fleet.vanished)),
         quotas=tuple(quota_changes(fleet, world, plan)),
@@ -199,6 +203,7 @@ def _deployment(  # one deployment's part of each
 ) -> DeploymentPlan:
     shard = world.shards.get(name, Shard(deployment=name))
     declared = fleet.deployments.get(name)
+    declared = steered(fleet, declared) if declared is not None else None
     tally = _tally(fleet, plan, shard, declared)
     passing = _PASSING if tally.exists else _PASSING | {ReasonCode.GATEWAY}
     held = tuple(cause for cause in causes(world, plan, name) if cause.code not in passing)

@@ -16,6 +16,7 @@ from roadstead.decide.report.causes import (
     member_reason,
     notices,
 )
+from roadstead.decide.report.orders import intents_of
 from roadstead.decide.report.places import clusters_of, quotas_of
 from roadstead.decide.report.routes import (
     AddressStatus,
@@ -34,7 +35,6 @@ from roadstead.decide.report.status import (
     DeploymentStatus,
     FleetStatus,
     GroupStatus,
-    IntentStatus,
     Life,
     Orphan,
     ReplicaStatus,
@@ -42,6 +42,7 @@ from roadstead.decide.report.status import (
     Service,
 )
 from roadstead.decide.scaling import is_removed
+from roadstead.decide.steering import steered
 from roadstead.memory import DeploymentMemory, GroupMemory, place
 from roadstead.model import Deployment, Fleet
 from roadstead.plans import Plan
@@ -66,7 +67,7 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
         fleet=fleet.name,
         at=now,
         service=service,
-        deployments=tuple(scene.deployment(one) for _, one in sorted(fleet.deployments.items())),
+        deployments=tuple(scene.deployment(steered(fleet, one)) for _, one in sorted(fleet.deployments.items())),
         clusters=tuple(clusters_of(fleet, world)),
         gateways=tuple(gateways_of(fleet, world)),
         quotas=tuple(quotas_of(fleet, world)),
@@ -75,13 +76,7 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
             for name, shard in sorted(world.shards.items())
             if name not in named and shard.groups
         ),
-        intents=(
-            *(
-                IntentStatus(verb="scale", deployment=one.deployment, replicas=one.replicas)
-                for one in fleet.intents.scale
-            ),
-            *(IntentStatus(verb="delete", deployment=one.deployment, replicas=None) for one in fleet.intents.remove),
-        ),
+        intents=intents_of(fleet),
         notices=notices(fleet, world, plan),
     )
 
@@ -145,6 +140,8 @@ class _Scene:
             address=address,
             load=load_of(self.world, declared.name),
             server_load=server_load_of(self.world, shard.members, self.now),
+            strategy=declared.rollout.strategy.value,
+            progress_deadline=declared.rollout.progress_deadline,
             state=state,
             conditions=(
                 *_conditions(wanted=wanted, floor=floor, groups=groups, serving=serving, state=state, why=why),
@@ -174,6 +171,8 @@ class _Scene:
             current=current,
             proven=learnt.has_proven(version) if group.reloading is not None else learnt.proven,
             failed=learnt.has_failed(wanted) if group.reloading is not None else learnt.failed,
+            trying=Duration(learnt.trying_ms),
+            served=tuple(one.version for one in learnt.served),
         )
 
     def state(self, declared: Deployment, groups: tuple[GroupStatus, ...], shard: Shard, wanted: int) -> RolloutState:
@@ -181,6 +180,8 @@ class _Scene:
         others = [one for one in groups if not one.current]
         if is_removed(self.fleet, declared.name):
             return RolloutState.REMOVING
+        if any(one.deployment == declared.name and one.reason.code is ReasonCode.PAUSED for one in self.plan.held):
+            return RolloutState.PAUSED
         if any(one.failed for one in current):
             older = any(one.target for one in others) or any(one.ready > one.updated for one in current)
             return RolloutState.ROLLED_BACK if older else RolloutState.FAILED

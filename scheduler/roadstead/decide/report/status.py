@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause
+from roadstead.decide.report.orders import IntentStatus
 from roadstead.decide.report.routes import AddressStatus, GatewayStatus, LoadStatus, Way
 from roadstead.decide.report.server_loads import ServerLoadStatus
 from roadstead.model import ClusterState
@@ -53,13 +54,15 @@ class Life(enum.Enum):
 class RolloutState(enum.Enum):
     """Where a deployment is on its way to what was asked for.
 
-    ``HELD``: nothing is done now, with a reason. ``ROLLED_BACK``: the wanted revision failed and an older one serves.
+    ``HELD``: nothing is done now, with a reason. ``PAUSED``: a command holds it. ``ROLLED_BACK``: the wanted revision
+    failed and an older one serves.
     ``FAILED``: it failed and there is no older one.
     """
 
     SETTLED = "settled"
     PROGRESSING = "progressing"
     HELD = "held"
+    PAUSED = "paused"
     ROLLED_BACK = "rolled-back"
     FAILED = "failed"
     REMOVING = "removing"
@@ -147,10 +150,12 @@ class ReplicaStatus:
 
 @attrs.frozen(kw_only=True)
 class GroupStatus:
-    """One revision on one cluster; ``current`` says that the fleet file asks for this one there.
+    """One revision on one cluster; ``current`` says that this one is asked for there, by the file or a command.
 
     ``version`` is the one that its replicas are to serve. ``ready`` of them have a model available, and ``updated``
     have that of the very version that is wanted: where replicas reload, they may serve another one until then.
+    ``trying`` is for how long it has tried without getting further. ``served`` are the versions that it was seen to
+    serve well, in the order in which they came, where replicas reload.
     """
 
     cluster: str
@@ -163,6 +168,8 @@ class GroupStatus:
     current: bool
     proven: bool
     failed: bool
+    trying: Duration
+    served: tuple[int, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -172,7 +179,8 @@ class DeploymentStatus:
     ``ready`` counts replicas whose model is available and that do not leave, ``listed`` those that clients may use, and
     ``serving`` those to which requests get: with a gateway these are the listed ones, and ``None`` while it does not
     answer; without one they are the ready ones. ``address`` is ``None`` where there is no gateway. ``load`` is the
-    gateway's word, ``server_load`` the servers' own.
+    gateway's word, ``server_load`` the servers' own. A rollout by ``strategy`` that gets no further for
+    ``progress_deadline`` fails.
     """
 
     name: str
@@ -188,6 +196,8 @@ class DeploymentStatus:
     address: AddressStatus | None
     load: LoadStatus
     server_load: ServerLoadStatus
+    strategy: str
+    progress_deadline: Duration
     state: RolloutState
     conditions: tuple[Condition, ...]
     causes: tuple[Cause, ...]
@@ -271,15 +281,6 @@ class QuotaStatus:
     memory_limit: Memory | None
     gpu: int
     gpu_limit: int | None
-
-
-@attrs.frozen(kw_only=True)
-class IntentStatus:
-    """What a command asked for on top of the file; ``replicas`` for ``scale`` only."""
-
-    verb: str
-    deployment: str
-    replicas: int | None
 
 
 @attrs.frozen(kw_only=True)

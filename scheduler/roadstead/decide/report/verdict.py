@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from roadstead.decide.report.status import DeploymentStatus, FleetStatus, RolloutState
 from roadstead.units import Duration
@@ -20,6 +21,7 @@ class Verdict(enum.Enum):
 
     DONE = "done"
     ON_ITS_WAY = "on-its-way"
+    PAUSED = "paused"
     NOT_REACHED = "not-reached"
     CANNOT_BE_PLACED = "cannot-be-placed"
     ROLLED_BACK = "rolled-back"
@@ -32,6 +34,18 @@ _WORST_FIRST = (
     Verdict.ROLLED_BACK,
     Verdict.CANNOT_BE_PLACED,
     Verdict.NOT_REACHED,
+    Verdict.PAUSED,
+)
+
+
+_BY_STATE: Mapping[RolloutState, Verdict] = MappingProxyType(
+    {
+        RolloutState.SETTLED: Verdict.DONE,
+        RolloutState.PROGRESSING: Verdict.ON_ITS_WAY,
+        RolloutState.PAUSED: Verdict.PAUSED,
+        RolloutState.ROLLED_BACK: Verdict.ROLLED_BACK,
+        RolloutState.FAILED: Verdict.FAILED,
+    }
 )
 
 
@@ -56,21 +70,13 @@ def _of(status: FleetStatus, name: str) -> Verdict:
     if deployment is None:
         left = any(one.deployment == name for one in status.orphans)
         return Verdict.ON_ITS_WAY if left else Verdict.DONE
-    match deployment.state:
-        case RolloutState.SETTLED:
-            return Verdict.DONE
-        case RolloutState.ROLLED_BACK:
-            return Verdict.ROLLED_BACK
-        case RolloutState.FAILED:
-            return Verdict.FAILED
-        case RolloutState.HELD:
-            if deployment.unplaceable:
-                return Verdict.CANNOT_BE_PLACED
-            return Verdict.NOT_REACHED if _is_cut_off(status, deployment) else Verdict.ON_ITS_WAY
-        case RolloutState.REMOVING:
-            return Verdict.ON_ITS_WAY if deployment.replicas else Verdict.DONE
-        case RolloutState.PROGRESSING:
-            return Verdict.ON_ITS_WAY
+    if deployment.state is RolloutState.HELD:
+        if deployment.unplaceable:
+            return Verdict.CANNOT_BE_PLACED
+        return Verdict.NOT_REACHED if _is_cut_off(status, deployment) else Verdict.ON_ITS_WAY
+    if deployment.state is RolloutState.REMOVING:
+        return Verdict.ON_ITS_WAY if deployment.replicas else Verdict.DONE
+    return _BY_STATE[deployment.state]
 
 
 def _is_cut_off(status: FleetStatus, deployment: DeploymentStatus) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 from roadstead.decide.report.causes import Cause, causes, smallest
+from roadstead.decide.report.orders import IntentStatus
 from roadstead.decide.report.routes import AddressStatus, LoadStatus, Way
 from roadstead.decide.report.status import DeploymentStatus, Life, ReplicaStatus, RolloutState
 from roadstead.plans import Plan
@@ -87,7 +88,8 @@ class Explanation:
 
     ``passing`` says where requests to ``address`` go, and is empty where there is no gateway. ``overdue`` is past: it
     is filled in by whoever has the event log.
-    ``change`` is the cheapest change that would be enough by itself, empty where none is known.
+    ``orders`` is what commands asked for on top of the file. ``change`` is the cheapest change that would be enough by
+    itself, empty where none is known.
     """
 
     deployment: str
@@ -101,6 +103,7 @@ class Explanation:
     address: AddressStatus | None
     load: LoadStatus
     passing: tuple[Passing, ...]
+    orders: tuple[IntentStatus, ...]
     causes: tuple[Cause, ...]
     exits: tuple[LastExit, ...]
     waiting: tuple[Waiting, ...]
@@ -109,8 +112,10 @@ class Explanation:
     overdue: tuple[Overdue, ...]
 
 
-def explanation(status: DeploymentStatus, world: World, plan: Plan, now: int) -> Explanation:
-    """Return why the deployment of ``status`` is as it is."""
+def explanation(
+    status: DeploymentStatus, world: World, plan: Plan, now: int, orders: tuple[IntentStatus, ...] = ()
+) -> Explanation:
+    """Return why the deployment of ``status`` is as it is; ``orders`` are the intents of the fleet."""
     shard = world.shards.get(status.name, Shard(deployment=status.name))
     why = causes(world, plan, status.name)
     change = smallest(world, plan, status.name)
@@ -126,6 +131,7 @@ def explanation(status: DeploymentStatus, world: World, plan: Plan, now: int) ->
         address=status.address,
         load=status.load,
         passing=tuple(_passing(status, shard)),
+        orders=tuple(one for one in orders if one.deployment == status.name),
         causes=why,
         exits=tuple(one for member in shard.members if (one := _exit(member, now)) is not None),
         waiting=_waiting(shard, plan, now),
@@ -144,6 +150,8 @@ def _summary(status: DeploymentStatus) -> str:
             return f"on its way: {counted}"
         case RolloutState.HELD:
             return f"held: {counted}, and nothing more can be done now"
+        case RolloutState.PAUSED:
+            return f"paused by command: {counted}"
         case RolloutState.ROLLED_BACK:
             return f"rolled back: what the file asks for failed, what was there before serves ({counted})"
         case RolloutState.FAILED:
