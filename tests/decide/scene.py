@@ -10,10 +10,13 @@ from typing import TypeVar
 
 import attrs
 
+from roadstead.act import intents
 from roadstead.act.addresses import assigned, spent
 from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
+from roadstead.daemon import steering
 from roadstead.decide.planner import plan
+from roadstead.decide.steering import steered
 from roadstead.model import (
     ClusterSpec,
     DaemonSpec,
@@ -275,6 +278,27 @@ class Scene:
         others = tuple(one for one in self.fleet.intents.scale if one.deployment != name)
         self._intend(attrs.evolve(self.fleet.intents, scale=(*others, intent)))
 
+    def pause(self, name: str) -> None:
+        """Order by command that a rollout stands still."""
+        self._intend(intents.paused(self.fleet.intents, self.fleet.deployments[name]))
+
+    def resume(self, name: str) -> None:
+        """Order by command that a paused rollout goes on."""
+        self._intend(intents.resumed(self.fleet.intents, name))
+
+    def promote(self, name: str) -> None:
+        """Vouch by command for what the file says of a deployment."""
+        self._intend(intents.promoted(self.fleet.intents, self.fleet.deployments[name]))
+
+    def undo(self, name: str, to: str | None = None) -> None:
+        """Order by command what ran before; raises what the command is refused with."""
+        declared = self.fleet.deployments[name]
+        self._intend(steering.undo(self.fleet, declared, self.truth(), self.drive.saved, to).intents)
+
+    def clear(self, name: str) -> None:
+        """Order by command that what the file says runs again."""
+        self._intend(intents.redone(self.fleet.intents, name))
+
     def _intend(self, intents: Intents) -> None:
         self.drive.fleet = _with_addresses(attrs.evolve(self.fleet, intents=intents))
 
@@ -366,6 +390,7 @@ class Scene:
         revision = declared.targets[0].revision if declared is not None else None
         if any((one.deployment, one.declared) == (name, revision) for one in self.fleet.intents.remove):
             return shard is None
+        declared = steered(self.fleet, declared) if declared is not None else None
         right = {(one.cluster, one.revision) for one in declared.targets} if declared is not None else set()
         members = shard.members if shard is not None else ()
         current = [one for one in members if (one.cluster, one.group.key.revision) in right]

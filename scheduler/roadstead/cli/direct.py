@@ -24,6 +24,7 @@ from roadstead.decide.report import (
     Service,
     explanation,
     fleet_status,
+    intents_of,
     plan_view,
 )
 from roadstead.errors import StateError
@@ -83,7 +84,9 @@ class Direct:
         """Return why a deployment is as it is; raises :class:`NotFound`."""
         look = self._look()
         status = fleet_status(look.fleet, look.world, look.plan, look.at, self._service())
-        return explanation(deployment_in(status, deployment), look.world, look.plan, look.at)
+        return explanation(
+            deployment_in(status, deployment), look.world, look.plan, look.at, intents_of(look.fleet, deployment)
+        )
 
     def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
         """Yield what a replica's server prints; raises :class:`NotFound`."""

@@ -18,6 +18,7 @@ __all__ = [
     "NotReached",
     "NotUnderstood",
     "OtherFile",
+    "Paused",
     "Refused",
     "RolledBack",
     "RolloutFailed",
@@ -112,6 +113,12 @@ class RolledBack(RoadsteadError):
 
     code = "RS042"
     exit_code = Exit.ROLLED_BACK
+
+
+class Paused(RoadsteadError):
+    """Somebody paused what is waited for."""
+
+    code = "RS064"
 
 
 class RolloutFailed(RoadsteadError):

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from roadstead.cli.entry import interrupted_means
-from roadstead.cli.errors import CannotBePlaced, NotReached, RolledBack, RolloutFailed, TimedOut
+from roadstead.cli.errors import CannotBePlaced, NotReached, Paused, RolledBack, RolloutFailed, TimedOut
 from roadstead.cli.lengths import Length
 from roadstead.cli.screen import Screen
 from roadstead.cli.text.status import changes, progress_table
@@ -145,8 +145,8 @@ def _shown_live(statuses: Iterator[FleetStatus], names: tuple[str, ...]) -> Flee
 def conclude(status: FleetStatus, names: tuple[str, ...]) -> None:
     """Return where ``names`` are what was asked for.
 
-    Raises :class:`CannotBePlaced`, :class:`NotReached`, :class:`RolledBack` or :class:`RolloutFailed` for the worst of
-    them.
+    Raises :class:`CannotBePlaced`, :class:`NotReached`, :class:`Paused`, :class:`RolledBack` or :class:`RolloutFailed`
+    for the worst of them.
     """
     found = verdict(status, names)
     chosen = [one for one in status.deployments if one.name in names]
@@ -158,6 +158,10 @@ def conclude(status: FleetStatus, names: tuple[str, ...]) -> None:
     if found is Verdict.NOT_REACHED:
         worst = next(one for one in chosen if one.address is not None and one.address.problem)
         raise NotReached(_told(worst, "its replicas are ready, and clients cannot use its address"), hint=_hint(worst))
+    if found is Verdict.PAUSED:
+        worst = next(one for one in chosen if one.state is RolloutState.PAUSED)
+        hint = f"`roadstead rollout resume {worst.name}` lets it go on"
+        raise Paused(f"{worst.name}: its rollout is paused", hint=hint)
     if found is Verdict.ROLLED_BACK:
         worst = next(one for one in chosen if one.state is RolloutState.ROLLED_BACK)
         raise RolledBack(_told(worst, "the new revision failed, the old one serves"), hint=_hint(worst))

@@ -37,6 +37,7 @@ def plan_view_text(plan: PlanView, *, verbose: bool = False) -> RenderableType:
     for one in plan.deployments:
         parts += [*_deployment(one, verbose=verbose), Text()]
     parts += [Text(str(notice), style="yellow") for notice in plan.notices]
+    parts += [Text(f"by command: {intent}", style="cyan") for intent in plan.intents]
     left = [*plan.orphans, *(f"gateway {name}" for name in plan.vanished)]
     if left:
         stays = f"no longer in the fleet file, and left as it is until `roadstead apply` asks: {', '.join(left)}"

@@ -100,8 +100,7 @@ def _warnings(status: FleetStatus) -> Iterator[Text]:
         )
     yield from _vanished(status)
     for intent in status.intents:
-        what = f"{intent.verb} {intent.deployment}" + (f" {intent.replicas}" if intent.replicas is not None else "")
-        yield Text(f"by command: {what}", style="cyan")
+        yield Text(f"by command: {intent}", style="cyan")
     for notice in status.notices:
         yield Text(str(notice), style="yellow")
 

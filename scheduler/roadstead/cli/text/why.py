@@ -24,6 +24,7 @@ def explanation_view(why: Explanation) -> RenderableType:
     rows: list[tuple[RenderableType, RenderableType]] = [
         ("counts", f"{counts}, never below {why.floor} by our own action")
     ]
+    rows += [("command", str(one)) for one in why.orders]
     if why.address is not None:
         rows += [("address", address_text(why.address)), ("load", load_text(why.load))]
     rows += [("route", passing_text(one)) for one in why.passing]

@@ -47,6 +47,7 @@ STATE_STYLES: Mapping[RolloutState, str] = MappingProxyType(
         RolloutState.SETTLED: "green",
         RolloutState.PROGRESSING: "yellow",
         RolloutState.HELD: "red",
+        RolloutState.PAUSED: "cyan",
         RolloutState.ROLLED_BACK: "red",
         RolloutState.FAILED: "red",
         RolloutState.REMOVING: "magenta",
