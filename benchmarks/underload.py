@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any, Final
 
 import attrs
+import cattrs
 
 from benchmarks.fleet import Replica, Stage, kill, running, until
 from benchmarks.underload_report import Cost, Found, Kill, Killed, Planned, Sent, Stretch, Unplanned, report
@@ -419,12 +420,29 @@ def measure(model: Path, changes: Sequence[Change], rounds: int) -> Found:
     )
 
 
+def renewed(earlier: Found, found: Found) -> Found:
+    """Return the results of an earlier run with the rows that were measured again."""
+    planned_again = {row.name: row for row in found.planned}
+    killed_again = {row.name: row for row in found.killed}
+    return attrs.evolve(
+        found,
+        took=earlier.took + found.took,
+        capacity=earlier.capacity,
+        planned=tuple(planned_again.get(row.name, row) for row in earlier.planned),
+        killed=tuple(killed_again.get(row.name, row) for row in earlier.killed),
+        unplanned=found.unplanned or earlier.unplanned,
+        costs=found.costs or earlier.costs,
+    )
+
+
 def main() -> int:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description="Change, kill and compare what serves a real model under load.")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "minilm", help="versions 1 and 2 of it")
     parser.add_argument("--rounds", type=int, default=2, help="of each kill and comparison (default: %(default)s)")
-    parser.add_argument("--only", help="the changes with this in their names; 'no change' for none")
+    parser.add_argument(
+        "--only", help="the changes with this in their names, 'no change' for none; other rows of the results are kept"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     for version in VERSIONS:
@@ -432,6 +450,9 @@ def main() -> int:
             parser.error(f"{given.model} has no version {version}: `python -m configs.minilm.export` writes it")
     changes = tuple(change for change in CHANGES if given.only is None or given.only in change.name)
     found = measure(given.model.absolute(), changes, given.rounds)
+    earlier = given.results / "underload.json"
+    if given.only is not None and earlier.exists():
+        found = renewed(cattrs.structure(json.loads(earlier.read_text()), Found), found)
     given.results.mkdir(parents=True, exist_ok=True)
     (given.results / "underload.json").write_text(json.dumps(attrs.asdict(found), indent=1) + "\n")
     text = report(found)
