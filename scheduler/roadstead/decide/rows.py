@@ -84,7 +84,9 @@ class Row:
 
         Behind a gateway it is different: one that is out already is named, in the hope that it is the one picked.
         """
-        return not self.exact and member.passage is None and member.replica.phase is Phase.RUNNING
+        if self.exact or member.passage is not None or member.replica.phase is not Phase.RUNNING:
+            return False
+        return any(one.ready or one.is_unheard for one in self.standing)
 
     @property
     def alive(self) -> int:
