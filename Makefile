@@ -54,6 +54,7 @@ doctests:
 bench: model ## the benchmarks, each printing a table and writing benchmarks/results/ (about an hour)
 	$(BIN)/python -m benchmarks.cli
 	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.placement
 	$(BIN)/python -m benchmarks.reaction
 	$(BIN)/python -m benchmarks.daemon
 	$(BIN)/python -m benchmarks.serving

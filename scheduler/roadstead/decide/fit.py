@@ -20,6 +20,7 @@ from roadstead.units import Cpus, Memory
 from roadstead.world import Device, Node, Snapshot
 
 __all__ = [
+    "MANY_NODES",
     "Demand",
     "Fit",
     "No",
@@ -30,12 +31,18 @@ __all__ = [
     "demand",
     "devices_for",
     "fit",
+    "holds",
     "is_directed",
+    "is_wanted",
+    "node_room",
     "obstacles",
     "refusal",
 ]
 
 _WITHOUT_LIMIT = 2**63
+
+MANY_NODES = 64
+"""From so many nodes on they are compared all at once."""
 
 
 @attrs.frozen
@@ -143,18 +150,32 @@ def fit(snapshot: Snapshot, ledger: Ledger, demand: Demand, count: int, freed: F
     """Return how many of ``count`` replicas fit now; with ``freed``, if that replica were gone."""
     if not is_directed(snapshot):
         return Unknown()
-    total = -demand.ahead
+    if len(snapshot.nodes) >= MANY_NODES:
+        # Deferred on purpose: numpy is a fifth of a small daemon, which has not that many nodes.
+        from roadstead.decide.placement.columns import columns_of  # noqa: PLC0415
+
+        total = columns_of(ledger, demand.cluster, snapshot).room(demand, freed) - demand.ahead
+    else:
+        total = _room(snapshot, ledger, demand, count, freed) - demand.ahead
+    if total > 0:
+        return Yes(min(total, count))
+    return No(refusal(snapshot, ledger, demand, freed))
+
+
+def _room(snapshot: Snapshot, ledger: Ledger, demand: Demand, count: int, freed: Freed | None) -> int:
+    """Return how many more replicas fit, counting on until that is enough."""
+    total = 0
     taken: Counter[str] = Counter()
     for node in snapshot.nodes:
         if obstacles(node, ledger, demand, freed):
             continue
         domain = demand.domain(node)
-        room = min(_node_room(node, ledger, demand, freed), _spread_room(node, demand, freed) - taken[domain])
-        taken[domain] += room
-        total += room
-        if total >= count:
-            return Yes(count)
-    return Yes(total) if total > 0 else No(refusal(snapshot, ledger, demand, freed))
+        room = min(node_room(node, ledger, demand, freed), _spread_room(node, demand, freed) - taken[domain])
+        taken[domain] += max(0, room)
+        total += max(0, room)
+        if total >= count + demand.ahead:
+            break
+    return total
 
 
 def is_directed(snapshot: Snapshot) -> bool:
@@ -186,7 +207,7 @@ def _obstacles(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) 
         if asked > left:
             yield Obstacle(kind=kind, asked=asked, free=left, whole=whole)
     if resources.gpu is not None and devices_for(node, ledger, demand, freed) is None:
-        possible = any(_is_wanted(device, resources.gpu) for device in node.devices)
+        possible = any(is_wanted(device, resources.gpu) for device in node.devices)
         kind = ObstacleKind.GPU if possible else ObstacleKind.GPU_KIND
         yield Obstacle(kind=kind, subject=_gpu_text(resources.gpu))
 
@@ -223,7 +244,7 @@ def devices_for(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None 
     rooms = [
         (device, ledger.device_room(demand.cluster, node, device, demand.deployment, freed))
         for device in node.devices
-        if _is_wanted(device, gpu)
+        if is_wanted(device, gpu)
     ]
     match gpu:
         case WholeGpus(count=count, memory=memory):
@@ -236,7 +257,8 @@ def devices_for(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None 
             return next(((device.id,) for device, room in rooms if profile in room.partitions), None)
 
 
-def _is_wanted(device: Device, gpu: Gpu) -> bool:
+def is_wanted(device: Device, gpu: Gpu) -> bool:
+    """Return whether a device is of the kind that is asked for, whoever uses it."""
     if isinstance(gpu, GpuPartition):
         return gpu.profile in device.partitions
     return (not gpu.models or device.model in gpu.models) and device.memory >= gpu.memory
@@ -259,7 +281,8 @@ def _gpu_text(gpu: Gpu) -> str:
 # ---- how many ----
 
 
-def _node_room(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) -> int:
+def node_room(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) -> int:
+    """Return for how many replicas a node has the resources."""
     resources = demand.template.resources
     free = ledger.free(demand.cluster, node, demand.deployment, freed)
     pairs = ((free.cpu, resources.cpu.milli), (free.memory, resources.memory.bytes), (free.disk, resources.disk.bytes))
@@ -273,7 +296,7 @@ def _gpu_room(node: Node, ledger: Ledger, demand: Demand, gpu: Gpu, freed: Freed
     rooms = [
         ledger.device_room(demand.cluster, node, device, demand.deployment, freed)
         for device in node.devices
-        if _is_wanted(device, gpu)
+        if is_wanted(device, gpu)
     ]
     match gpu:
         case WholeGpus(count=count, memory=memory):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,6 +16,9 @@ from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, use_o
 from roadstead.memory import Claim, PlanMemory, cluster_of
 from roadstead.model import ClusterState, Fleet, Quota, Resources
 from roadstead.world import Device, Node, Phase, World
+
+if TYPE_CHECKING:  # numpy, which only many nodes are worth
+    from roadstead.decide.placement.columns import Columns
 
 __all__ = ["DeviceRoom", "Freed", "Ledger", "quota_limits"]
 
@@ -43,7 +47,7 @@ class Freed:
 
 
 class Ledger:
-    """The room left, as of the steps planned so far."""
+    """The room left, as of the steps planned so far; ``columns`` are those of clusters with many nodes, once made."""
 
     def __init__(self, fleet: Fleet, world: World, memory: PlanMemory) -> None:
         self._fleet = fleet
@@ -52,6 +56,7 @@ class Ledger:
         self._devices: dict[tuple[str, str, str], DeviceUse] = {}
         self._grown: dict[str, Use] = defaultdict(Use)
         self._owned: dict[str, Use] = {}
+        self.columns: dict[str, Columns] = {}
         self.unseen = _unseen(fleet, world)
         self._unknown_owners = frozenset(_owners_on(self.unseen, fleet, memory) if self.unseen else ())
         self._claims = [
@@ -68,7 +73,7 @@ class Ledger:
 
         Never below zero. Its own claims are free to it, others' are not.
         """
-        held = self._holdings(cluster).nodes.get(node.name, _NO_USE) + self._nodes.get((cluster, node.name), _NO_USE)
+        held = self.held(cluster, node.name)
         for claimant, claim in self._claims:
             if claimant != deployment and (claim.cluster, claim.node) == (cluster, node.name):
                 held += use_of(claim.resources)
@@ -84,10 +89,7 @@ class Ledger:
         self, cluster: str, node: Node, device: Device, deployment: str, freed: Freed | None = None
     ) -> DeviceRoom:
         """Return what ``deployment`` may still use of one device of ``node``."""
-        held = more(
-            self._holdings(cluster).devices.get((node.name, device.id), _NO_DEVICE_USE),
-            self._devices.get((cluster, node.name, device.id), _NO_DEVICE_USE),
-        )
+        held = self.device_held(cluster, node.name, device.id)
         for claimant, claim in self._claims:
             if (
                 claimant != deployment
@@ -106,12 +108,38 @@ class Ledger:
             partitions.extend(back.partitions)
         return DeviceRoom(milli=max(0, milli), memory=max(0, memory), partitions=tuple(partitions))
 
+    def held(self, cluster: str, node: str) -> Use:
+        """Return what replicas hold of a node, claims aside."""
+        return self._holdings(cluster).nodes.get(node, _NO_USE) + self._nodes.get((cluster, node), _NO_USE)
+
+    def device_held(self, cluster: str, node: str, device: str) -> DeviceUse:
+        """Return what replicas hold of a device, claims aside."""
+        return more(
+            self._holdings(cluster).devices.get((node, device), _NO_DEVICE_USE),
+            self._devices.get((cluster, node, device), _NO_DEVICE_USE),
+        )
+
+    def devices_held(self, cluster: str) -> Iterator[tuple[tuple[str, str], DeviceUse]]:
+        """Yield, by node and device, what replicas hold; a device may come more than once."""
+        yield from self._holdings(cluster).devices.items()
+        for (where, node, device), use in self._devices.items():
+            if where == cluster:
+                yield (node, device), use
+
+    def claimed_by_others(self, cluster: str, deployment: str) -> frozenset[str]:
+        """Return the nodes on which deployments other than this one have claims."""
+        return frozenset(
+            claim.node for claimant, claim in self._claims if claimant != deployment and claim.cluster == cluster
+        )
+
     def place(self, cluster: str, node: str, devices: tuple[str, ...], resources: Resources) -> None:
         """Write down that a replica goes there."""
         self._nodes[cluster, node] = self._nodes.get((cluster, node), _NO_USE) + use_of(resources)
         for device in devices:
             held = self._devices.get((cluster, node, device), _NO_DEVICE_USE)
             self._devices[cluster, node, device] = more(held, device_use(resources))
+        if cluster in self.columns:
+            self.columns[cluster].give(node, devices, resources)
 
     def release_claim(self, deployment: str, cluster: str, node: str) -> None:
         """Forget one claim of ``deployment`` there: what it was kept for has come."""

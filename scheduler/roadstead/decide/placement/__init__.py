@@ -5,16 +5,18 @@ The policy ranks, the core checks: a candidate is only shown to a policy when th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
-from roadstead.decide.fit import Demand, devices_for, obstacles
+from roadstead.decide.fit import MANY_NODES, Demand, devices_for, obstacles
 from roadstead.decide.ledger import Ledger
 from roadstead.holdings import use_of
 from roadstead.spi.policies import Candidate, PlacementPolicy
 from roadstead.units import Cpus, Memory
 from roadstead.world import Node, Snapshot
 
-__all__ = ["Seat", "seat"]
+__all__ = ["Seat", "candidate", "first_of", "seat"]
 
 
 @attrs.frozen
@@ -31,22 +33,33 @@ def seat(snapshot: Snapshot, ledger: Ledger, demand: Demand, policy: PlacementPo
     A preferred spread comes before the policy: fewer replicas of the deployment in the node's domain is better. Equal
     candidates are told apart by the node's name, so that the choice does not depend on the order of the input.
     """
+    if len(snapshot.nodes) >= MANY_NODES:
+        # Deferred on purpose: numpy is a fifth of a small daemon, which has not that many nodes.
+        from roadstead.decide.placement.ranking import best  # noqa: PLC0415
+
+        return best(snapshot, ledger, demand, policy)
+    return first_of(snapshot.nodes, ledger, demand, policy)
+
+
+def first_of(nodes: Iterable[Node], ledger: Ledger, demand: Demand, policy: PlacementPolicy) -> Seat | None:
+    """Return the best seat on these nodes, asking the policy about one after the other."""
     ranked = []
-    for node in snapshot.nodes:
+    for node in nodes:
         if obstacles(node, ledger, demand):
             continue
         devices = devices_for(node, ledger, demand)
         if devices is None:
             continue
         crowd = demand.crowd.get(demand.domain(node), 0) if demand.template.placement.spread is not None else 0
-        ranked.append((crowd, policy.key(_candidate(node, ledger, demand, devices)), node.name, devices))
+        ranked.append((crowd, policy.key(candidate(node, ledger, demand, devices)), node.name, devices))
     if not ranked:
         return None
     _, _, name, devices = min(ranked)
     return Seat(name, devices)
 
 
-def _candidate(node: Node, ledger: Ledger, demand: Demand, devices: tuple[str, ...]) -> Candidate:
+def candidate(node: Node, ledger: Ledger, demand: Demand, devices: tuple[str, ...]) -> Candidate:
+    """Return what a policy is shown of a node on which a replica fits, with these devices."""
     use = use_of(demand.template.resources)
     free = ledger.free(demand.cluster, node, demand.deployment)
     rooms = {
