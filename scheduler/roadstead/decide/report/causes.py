@@ -60,7 +60,6 @@ _ORDER: Mapping[ReasonCode, int] = MappingProxyType(
                 ReasonCode.NO_MATCHING_NODE,
                 ReasonCode.NO_CAPACITY,
                 ReasonCode.PAUSED,
-                ReasonCode.PAUSED,
                 ReasonCode.ROLLOUT_FAILED,
                 ReasonCode.ROLLOUT_HELD,
                 ReasonCode.REFUSED,
