@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from roadstead.act.clock import Clock
-from roadstead.act.worker import Worker
+from roadstead.act.worker import Hire, hire
 from roadstead.errors import BackendError, Unreachable
 from roadstead.model import ClusterSpec
 from roadstead.spi.backend import Backend, MeasuresUsage, Watches
@@ -32,11 +32,11 @@ class Cluster:
     unreachable, and the others are not held up by it.
     """
 
-    def __init__(self, spec: ClusterSpec, backend: Backend, clock: Clock) -> None:
+    def __init__(self, spec: ClusterSpec, backend: Backend, clock: Clock, *, hiring: Hire = hire) -> None:
         self.spec = spec
         self.backend = backend
         self._clock = clock
-        self._worker = Worker(f"cluster-{spec.name}")
+        self._worker = hiring(f"cluster-{spec.name}", chore=None, pause=lambda: 1.0)
         self._observing: Future[Snapshot] | None = None
         self._view: ClusterView = Away(since=clock.now(), error="it has not been observed yet")
         self._usage: dict[str, Usage] = {}

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.act.clock import Clock
-from roadstead.act.worker import Worker
+from roadstead.act.worker import Hire, hire
 from roadstead.errors import BackendError, RoadsteadError
 from roadstead.model import GatewaySpec
 from roadstead.spi.gateway import Gateway, RouteTable, WatchesTraffic
@@ -55,7 +55,9 @@ class DrivenGateway:
     not come back from, is something that is wrong with this gateway, and with nothing else.
     """
 
-    def __init__(self, spec: GatewaySpec, gateway: Gateway, wake: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self, spec: GatewaySpec, gateway: Gateway, wake: Callable[[], None], clock: Clock, *, hiring: Hire = hire
+    ) -> None:
         self.spec = spec
         self._gateway = gateway
         self._wake = wake
@@ -73,7 +75,7 @@ class DrivenGateway:
         self._more_to_come = False
         self._answered = threading.Event()
         self._said: set[str] = set()
-        self._worker = Worker(f"gateway-{spec.name}", chore=self._look, pause=self._pause)
+        self._worker = hiring(f"gateway-{spec.name}", chore=self._look, pause=self._pause)
         self._worker.submit(self._watch)
         self._nudge()
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from roadstead.act.clock import Clock
 from roadstead.act.gateway import DrivenGateway
+from roadstead.act.worker import Hire, hire
 from roadstead.errors import RoadsteadError
 from roadstead.model import GatewaySpec
 from roadstead.spi.gateway import Gateway, RouteTable
@@ -38,8 +39,11 @@ class Gateways:
         wake: Callable[[], None],
         clock: Clock,
         patience: Duration = PATIENCE,
+        *,
+        hiring: Hire = hire,
     ) -> None:
         self._connect = connect
+        self._hiring = hiring
         self._wake = wake
         self._clock = clock
         self._patience = patience
@@ -90,7 +94,7 @@ class Gateways:
         self._keep({})
 
     def _open(self, spec: GatewaySpec) -> DrivenGateway:
-        return DrivenGateway(spec, self._connect(spec), self._wake, self._clock)
+        return DrivenGateway(spec, self._connect(spec), self._wake, self._clock, hiring=self._hiring)
 
     def _keep(self, driven: Mapping[str, DrivenGateway]) -> None:
         self._driven = MappingProxyType(dict(driven))

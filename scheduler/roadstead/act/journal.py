@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import attrs
 
@@ -83,7 +83,7 @@ class Journal:
         self.problem: str | None = None
 
     @classmethod
-    def open(cls, path: Path) -> Journal:
+    def open(cls, path: Path) -> Self:
         """Open or make the journal at ``path``.
 
         A damaged one is set aside, and one that cannot be used is reported by ``problem``.

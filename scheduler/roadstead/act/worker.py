@@ -6,11 +6,28 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-__all__ = ["Worker"]
+__all__ = ["Calls", "Hire", "Worker", "hire"]
 
 R = TypeVar("R")
+
+
+class Calls(Protocol):
+    """Whoever makes calls to something slow, one after the other; :class:`Worker` is one."""
+
+    def submit(self, call: Callable[[], R]) -> Future[R]:
+        """Have ``call`` made after those before it."""
+
+    def end(self) -> None:
+        """Make no more calls once those so far are made."""
+
+
+class Hire(Protocol):
+    """Gives somebody to make calls; where time is simulated, that is nobody with a thread."""
+
+    def __call__(self, name: str, *, chore: Callable[[], None] | None, pause: Callable[[], float]) -> Calls:
+        """Return who makes the calls, and ``chore`` besides, as :class:`Worker` says."""
 
 
 class Worker:
@@ -59,3 +76,8 @@ class Worker:
             return self._calls.get(timeout=self._pause())
         except queue.Empty:
             return self._chore
+
+
+def hire(name: str, *, chore: Callable[[], None] | None, pause: Callable[[], float]) -> Calls:
+    """Return a worker with a thread of its own."""
+    return Worker(name, chore=chore, pause=pause)

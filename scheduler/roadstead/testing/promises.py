@@ -38,6 +38,16 @@ class Graces:
                 if out or (out is None and key in before):
                     self._since[key] = before.get(key, now)
 
+    def fall_silent(self, world: World, now: int) -> None:
+        """Note that a loop ended: from ``now`` on nobody gets its endpoint list, which is the table without a gateway.
+
+        The next loop says who is out; who it lists is in again.
+        """
+        for name, shard in world.shards.items():
+            if name not in world.data_path.via:
+                for member in shard.members:
+                    self._since.setdefault((member.cluster, member.replica.id), now)
+
     def over(self, member: Member, now: int) -> bool:
         """Return whether all of the time for what was in flight is over."""
         since = self._since.get((member.cluster, member.replica.id))

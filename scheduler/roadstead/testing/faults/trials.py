@@ -1,0 +1,121 @@
+"""A trial: one story on one kind of clusters, told with every plan of a sort, and the numbers that come of that."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from roadstead.model import Fleet
+from roadstead.testing.faults.calls import Fault
+from roadstead.testing.faults.injector import Chooser
+from roadstead.testing.faults.plans import Swarm, pairs, singles
+from roadstead.testing.faults.stage import Props
+from roadstead.testing.faults.telling import Scenario, Telling, tell
+from roadstead.testing.faults.verdicts import Verdict, verdict
+
+__all__ = ["Count", "Trial", "counted", "sample"]
+
+Plan = tuple[Fault, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Trial:
+    """``scenario`` on what ``furnish`` gives; stores are kept in folders of ``scratch``, which are removed again."""
+
+    scenario: Scenario
+    furnish: Callable[[Fleet], Props]
+    scratch: Path
+
+    def told(self, faults: Plan = (), *, choose: Chooser | None = None) -> Telling:
+        """Tell the story once."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            return tell(self.scenario, self.furnish(self.scenario.fleet), folder, faults, choose=choose)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def reference(self) -> Telling:
+        """Tell the story without faults; raises :class:`ValueError` where it does not end well by itself."""
+        told = self.told()
+        if told.wrong or told.ending is None:
+            raise ValueError(f"{self.scenario.name!r} does not end well without faults: {told.wrong[:3]}")
+        return told
+
+    def judged(self, reference: Telling, plans: Iterable[Plan]) -> Iterator[Verdict]:
+        """Yield what came of each plan."""
+        return (verdict(self.told(plan), reference) for plan in plans)
+
+    def pairs(self, reference: Telling) -> Iterator[Plan]:
+        """Yield every pair of faults that lie close together, as a run with the first one shows them."""
+        for single in singles(reference):
+            yield from pairs(self.told(single))
+
+    def swarmed(self, reference: Telling, seeds: Iterable[int]) -> Iterator[Verdict]:
+        """Yield what came of each swarm."""
+        return (verdict(self.told(choose=Swarm(seed)), reference) for seed in seeds)
+
+
+def sample(plans: Sequence[Plan], most: int, seed: int) -> Sequence[Plan]:
+    """Return all plans, or ``most`` of them by chance that follows from ``seed``, in their order."""
+    if len(plans) <= most:
+        return plans
+    chosen = random.Random(seed).sample(range(len(plans)), most)  # noqa: S311  # repeatable on purpose
+    return [plans[index] for index in sorted(chosen)]
+
+
+@attrs.frozen(kw_only=True)
+class Count:
+    """What many verdicts add up to; ``examples`` are the first plans that showed something wrong."""
+
+    plans: int = 0
+    applied: int = 0
+    violations: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    orphaned: int = 0
+    recoveries: tuple[int, ...] = ()
+    examples: tuple[tuple[Plan, tuple[str, ...]], ...] = ()
+
+    def __add__(self, other: Count) -> Count:
+        """Return both together."""
+        return Count(
+            plans=self.plans + other.plans,
+            applied=self.applied + other.applied,
+            violations=self.violations + other.violations,
+            lost=self.lost + other.lost,
+            duplicated=self.duplicated + other.duplicated,
+            orphaned=self.orphaned + other.orphaned,
+            recoveries=self.recoveries + other.recoveries,
+            examples=(self.examples + other.examples)[:20],
+        )
+
+    @property
+    def median_recovery(self) -> int:
+        """The turns to rest after the last fault, in the middle of all plans."""
+        return sorted(self.recoveries)[len(self.recoveries) // 2] if self.recoveries else 0
+
+    @property
+    def longest_recovery(self) -> int:
+        """The turns to rest after the last fault, in the worst plan."""
+        return max(self.recoveries, default=0)
+
+
+def counted(verdicts: Iterable[Verdict]) -> Count:
+    """Return what these add up to."""
+    seen = tuple(verdicts)
+    wrong = [one for one in seen if one.violations]
+    return Count(
+        plans=len(seen),
+        applied=sum(one.applied for one in seen),
+        violations=len(wrong),
+        lost=sum(one.lost for one in seen),
+        duplicated=sum(one.duplicated for one in seen),
+        orphaned=sum(one.orphaned for one in seen),
+        recoveries=tuple(one.recovery for one in seen),
+        examples=tuple((one.faults, one.violations) for one in wrong[:20]),
+    )

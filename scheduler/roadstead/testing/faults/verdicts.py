@@ -1,0 +1,61 @@
+"""What a telling comes to beside the one without faults."""
+
+from __future__ import annotations
+
+import attrs
+
+from roadstead.testing.faults.calls import Fault
+from roadstead.testing.faults.telling import Ending, Telling
+
+__all__ = ["Verdict", "verdict"]
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What one plan showed.
+
+    ``lost`` replicas are wanted and not ready at the end, ``duplicated`` ones are more than are wanted of a deployment,
+    ``orphaned`` ones are of a revision or on a cluster where none should be.
+    """
+
+    faults: tuple[Fault, ...]
+    applied: int
+    violations: tuple[str, ...]
+    lost: int = 0
+    duplicated: int = 0
+    orphaned: int = 0
+    recovery: int = 0
+
+
+def verdict(told: Telling, reference: Telling) -> Verdict:
+    """Judge what came of a story with faults by what came of it without any."""
+    right, ending = reference.ending, told.ending
+    assert right is not None, "a story comes to rest without faults"
+    violations = list(told.wrong)
+    if told.faults and told.applied != told.faults:
+        violations.append(f"only {told.applied} were really applied")
+    made = Verdict(faults=told.applied, applied=len(told.applied), violations=(), recovery=told.recovery)
+    if ending is None:
+        return attrs.evolve(made, violations=tuple(violations))
+    if ending != right:
+        violations.append(f"it ends otherwise: {_difference(ending, right)}")
+    should, living = right.living(), ending.living()
+    wanted, ready = right.ready(), ending.ready()
+    over = living - should
+    strange = sum(count for key, count in over.items() if not should[key])
+    return attrs.evolve(
+        made,
+        violations=tuple(violations),
+        lost=(wanted - ready).total(),
+        duplicated=over.total() - strange,
+        orphaned=strange,
+    )
+
+
+def _difference(ending: Ending, right: Ending) -> str:
+    parts = (
+        (set(ending.groups) ^ set(right.groups), "groups"),
+        (set(ending.routes) ^ set(right.routes), "routes"),
+        (ending.held ^ right.held, "held"),
+    )
+    return "; ".join(f"{name} {sorted(map(str, found))}" for found, name in parts if found)

@@ -1,0 +1,78 @@
+"""The simulated clusters that stories are told on, in every temper that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from roadstead.model import Fleet
+from roadstead.testing.faults.stage import Props
+from roadstead.testing.proxy import Answer, Proxy
+from roadstead.units import Cpus, Duration, Memory
+from roadstead.world import Endpoint, Node
+from roadstead_backends.simulated.clock import VirtualClock
+from roadstead_backends.simulated.cluster import SimulatedCluster
+from roadstead_backends.simulated.network import Network, SimulatedRuntime
+from roadstead_backends.simulated.tempers import DIRECTED, KUBERNETES, MARATHON, NATIVE, Temper
+from roadstead_plugins.placement.plugin import BinPack, Spread
+
+OWNER_ID = "owner"
+NODES = 3
+TEMPERS: Mapping[str, Temper] = {
+    "directed": DIRECTED,
+    "native": NATIVE,
+    "like Kubernetes": KUBERNETES,
+    "like Marathon": MARATHON,
+}
+
+
+def _hurried(temper: Temper) -> Temper:
+    """Return the same temper with times of about a second: a story is to be told thousands of times."""
+    second = Duration(1_000)
+    probe = second if temper.timings.probe.ms else temper.timings.probe
+    timings = attrs.evolve(
+        temper.timings,
+        place=Duration(200),
+        start=second,
+        load=second,
+        stop=second,
+        back_off=second,
+        longest_back_off=Duration(4_000),
+        probe=probe,
+        notice=probe,
+    )
+    return attrs.evolve(temper, timings=timings)
+
+
+def node(name: str) -> Node:
+    """Return a node with room for four small replicas."""
+    return Node(name=name, cpu=Cpus(4_000), memory=Memory(2**30), attributes={"hostname": name})
+
+
+def furnished(fleet: Fleet, temper: str, seed: int = 0) -> Props:
+    """Return what a stage for ``fleet`` is furnished with: its clusters, all of one temper, and its gateways."""
+    time, network = VirtualClock(), Network()
+
+    def answer(endpoint: Endpoint) -> Answer | None:
+        state = network.ask(endpoint, 1)
+        return Answer(state.incarnation) if state is not None and state.versions else None
+
+    return Props(
+        time=time,
+        clusters={
+            name: SimulatedCluster(
+                name,
+                owner_id=OWNER_ID,
+                nodes=[node(f"{name[0]}{number}") for number in range(NODES)],
+                clock=time,
+                network=network,
+                temper=_hurried(TEMPERS[temper]),
+                seed=seed,
+            )
+            for name in fleet.clusters
+        },
+        proxies={name: Proxy(now=time.now, answers=answer, seed=seed) for name in fleet.gateways},
+        runtimes={"simulated": SimulatedRuntime(network)},
+        policies={"spread": Spread(), "binpack": BinPack()},
+    )

@@ -1,0 +1,147 @@
+"""The stories: ten lines each, and told on every temper of clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from roadstead.model import (
+    ClusterSpec,
+    ClusterState,
+    DaemonSpec,
+    Deployment,
+    Fleet,
+    HealthSpec,
+    ModelSpec,
+    Quota,
+    Resources,
+    RolloutSpec,
+    RuntimeSpec,
+    StopSpec,
+    Template,
+    Via,
+)
+from roadstead.template import target
+from roadstead.testing.faults.stage import Stage
+from roadstead.testing.faults.telling import Act, Scenario
+from roadstead.testing.strategies import gateways
+from roadstead.units import Cpus, Duration, Memory
+from roadstead_backends.simulated.cluster import SimulatedCluster
+from roadstead_backends.simulated.faults import ModelFault
+from tests.faults.furnishing import OWNER_ID
+
+__all__ = ["SCENARIOS"]
+
+
+def template(source: str = "/m/1") -> Template:
+    """Return a small template; another ``source`` is another revision."""
+    return Template(
+        model=ModelSpec(name="m", source=source),
+        runtime=RuntimeSpec(name="simulated", engine="simulated"),
+        resources=Resources(cpu=Cpus(1_000), memory=Memory(2**20)),
+        health=HealthSpec(every=Duration(2_000), failures=2, start_within=Duration(30_000)),
+        stop=StopSpec(drain_within=Duration(2_000), kill_after=Duration(1_000)),
+    )
+
+
+def deployment(
+    source: str = "/m/1", *, on: Iterable[str] = ("here",), replicas: int = 2, via: str | None = None
+) -> Deployment:
+    """Return one deployment, called anchor."""
+    return Deployment(
+        name="anchor",
+        owner="search",
+        targets=tuple(target(cluster, template(source)) for cluster in on),
+        replicas=replicas,
+        rollout=RolloutSpec(progress_deadline=Duration(16_000)),
+        via=Via(gateway=via) if via is not None else None,
+    )
+
+
+def fleet(*deployments: Deployment, clusters: Iterable[str] = ("here",), **quotas: Quota) -> Fleet:
+    """Return a fleet of these deployments; a keyword is an owner's quota."""
+    fronts = sorted({one.via.gateway for one in deployments if one.via is not None})
+    return Fleet(
+        name="fleet",
+        clusters={name: ClusterSpec(name=name, backend="simulated", options=None) for name in clusters},
+        deployments={one.name: one for one in deployments},
+        owner_id=OWNER_ID,
+        quotas={"search": Quota(), **quotas},
+        gateways=gateways(fronts),
+        daemon=DaemonSpec(turn=Duration(2_000)),
+    )
+
+
+def _break(stage: Stage, source: str) -> None:
+    """Let no server get ready with a model."""
+    for cluster in stage.props.clusters.values():
+        assert isinstance(cluster, SimulatedCluster)
+        cluster.faults.models[source] = ModelFault.FAILS
+
+
+def _drain(stage: Stage, cluster: str) -> None:
+    spec = attrs.evolve(stage.fleet.clusters[cluster], state=ClusterState.DRAINING)
+    stage.change(attrs.evolve(stage.fleet, clusters={**stage.fleet.clusters, cluster: spec}))
+
+
+BOTH = ("here", "there")
+TIGHT = Quota(cpu=Cpus(2_000))
+SCENARIOS = (
+    Scenario(name="create", fleet=fleet(), acts=(Act(lambda stage: stage.declare(deployment())),)),
+    Scenario(
+        name="scale by hand",
+        fleet=fleet(deployment()),
+        acts=(Act(lambda stage: stage.scale("anchor", 4)), Act(lambda stage: stage.scale("anchor", 1))),
+    ),
+    Scenario(
+        name="roll",
+        fleet=fleet(deployment(via="front")),
+        acts=(Act(lambda stage: stage.declare(deployment("/m/2", via="front"))),),
+    ),
+    Scenario(
+        name="roll, and change one's mind",
+        fleet=fleet(deployment()),
+        acts=(
+            Act(lambda stage: stage.declare(deployment("/m/2"))),
+            Act(lambda stage: stage.declare(deployment("/m/3")), after=4_000),
+        ),
+    ),
+    Scenario(
+        name="fail and roll back",
+        fleet=fleet(deployment(replicas=1)),
+        acts=(
+            Act(lambda stage: _break(stage, "/m/2")),
+            Act(lambda stage: stage.declare(deployment("/m/2", replicas=1))),
+        ),
+    ),
+    Scenario(
+        name="migrate",
+        fleet=fleet(deployment(via="front"), clusters=BOTH),
+        acts=(Act(lambda stage: stage.declare(deployment(on=("there",), via="front"))),),
+    ),
+    Scenario(
+        name="drain",
+        fleet=fleet(deployment(on=BOTH), clusters=BOTH),
+        acts=(Act(lambda stage: _drain(stage, "here")),),
+    ),
+    Scenario(name="delete", fleet=fleet(deployment(via="front")), acts=(Act(lambda stage: stage.delete("anchor")),)),
+    Scenario(
+        name="quota change",
+        fleet=fleet(deployment(), search=TIGHT),
+        acts=(
+            Act(lambda stage: stage.scale("anchor", 3)),
+            Act(lambda stage: stage.limit(search=Quota(cpu=Cpus(3_000)))),
+            Act(lambda stage: stage.limit(search=TIGHT)),
+        ),
+    ),
+    Scenario(
+        name="cluster lost and back",
+        fleet=fleet(deployment(on=BOTH, via="front"), clusters=BOTH),
+        acts=(
+            Act(lambda stage: stage.part("here")),
+            Act(lambda stage: stage.scale("anchor", 3), after=6_000),
+            Act(lambda stage: stage.join("here"), after=10_000),
+        ),
+    ),
+)
