@@ -13,8 +13,9 @@ from pathlib import Path
 
 import attrs
 
+from roadstead.autoscaling import AutoscalingSpec
 from roadstead.config.checks import DEFAULT_OWNER
-from roadstead.config.entries import ClusterEntry, DeploymentEntry, FleetEntry, GatewayEntry
+from roadstead.config.entries import AutoscalingEntry, ClusterEntry, DeploymentEntry, FleetEntry, GatewayEntry
 from roadstead.config.options import anchored
 from roadstead.model import (
     ClusterSpec,
@@ -23,9 +24,11 @@ from roadstead.model import (
     Deployment,
     GatewaySpec,
     ModelSpec,
+    Reach,
     RuntimeSpec,
     Secret,
     Strategy,
+    Target,
     Template,
     Tls,
     Variable,
@@ -74,24 +77,50 @@ def daemon_spec(daemon: DaemonSpec, base: Path) -> DaemonSpec:
 def deployment_of(name: str, written: FleetEntry, runtimes: Mapping[str, RuntimePlugin], base: Path) -> Deployment:
     """Return the deployment ``name``, with a target on each cluster that it may run on."""
     entry = written.deployments[name]
+    chosen = entry.chosen_of(written.clusters)
     reloads = entry.rollout.strategy is Strategy.RELOAD
+    via = entry.via_of(written.gateways)
+    connects = via is not None or reloads
+    made: dict[Template, Target] = {}
+
+    def target_on(cluster: str) -> Target:
+        template = _template(name, entry, cluster, written.clusters[cluster].backend, runtimes, base)
+        if template not in made:
+            made[template] = target(cluster, template, reloads=reloads)
+        return attrs.evolve(made[template], cluster=cluster, weight=entry.weight_of(cluster))
+
     return Deployment(
         name=name,
         owner=entry.owner or DEFAULT_OWNER,
-        targets=tuple(
-            target(
-                cluster,
-                _template(name, entry, cluster, written.clusters[cluster].backend, runtimes, base),
-                reloads=reloads,
-            )
-            for cluster in entry.chosen_of(written.clusters)
+        targets=tuple(map(target_on, chosen)),
+        elsewhere=tuple(
+            target_on(cluster)
+            for cluster, spec in written.clusters.items()
+            if cluster not in chosen and _is_said_for(entry, cluster) and (spec.reach is Reach.DIRECT or not connects)
         ),
-        replicas=entry.replicas,
+        fail_over_after=entry.unreachable.fail_over_after,
+        replicas=entry.autoscaling.min if entry.autoscaling is not None else entry.replicas,
+        autoscaling=_autoscaling(entry.autoscaling) if entry.autoscaling is not None else None,
         priority=entry.priority,
         place=entry.place,
         rollout=entry.rollout,
-        via=entry.via_of(written.gateways),
+        via=via,
     )
+
+
+def _autoscaling(entry: AutoscalingEntry) -> AutoscalingSpec:
+    return AutoscalingSpec(
+        min=entry.min,
+        max=entry.max,
+        policy=entry.policy,
+        metrics=tuple(metric for metric in entry.metrics if metric is not None),
+        windows=entry.window,
+    )
+
+
+def _is_said_for(entry: DeploymentEntry, cluster: str) -> bool:
+    """Return whether the template can be resolved for a cluster, whether the deployment names that or not."""
+    return isinstance(entry.model.source, str) or cluster in entry.model.source
 
 
 def _template(

@@ -11,6 +11,7 @@ from itertools import chain
 
 import attrs
 
+from roadstead.config.autoscaling_checks import autoscaling_findings
 from roadstead.config.entries import DeploymentEntry, FleetEntry
 from roadstead.config.finding import Finding
 from roadstead.config.gateway_checks import gateway_findings
@@ -19,8 +20,9 @@ from roadstead.config.problems import Path, ProblemCode
 from roadstead.config.source import shown
 from roadstead.config.texts import alternatives, nearest
 from roadstead.model import Reach, Strategy
-from roadstead.spi.host import PluginError, PluginHost
+from roadstead.spi.host import PluginError, PluginHost, resolve
 from roadstead.spi.records import PluginRecord, PolicyPlugin, RuntimePlugin
+from roadstead.spi.runtime import MeasuresLoad
 
 __all__ = ["DEFAULT_OWNER", "findings"]
 
@@ -43,6 +45,7 @@ def findings(fleet: FleetEntry, places: Places, host: PluginHost) -> Iterator[Fi
             _reload(fleet, deployment, here, runtimes),
             _environment(deployment, here),
             _health(deployment, here),
+            autoscaling_findings(fleet, name, places, lambda one: _counts_requests(one, runtimes)),
         )
 
 
@@ -87,6 +90,10 @@ def _clusters(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Ite
         hint = f"add `clusters:`: {alternatives(list(fleet.clusters)[:10])}, or a list of them in order of preference"
         yield Finding(code=ProblemCode.MISSING_KEY, path=path, what=what, hint=hint, involving=(("clusters",),))
     for index, cluster in enumerate(chosen):
+        if isinstance(deployment.clusters, Mapping):
+            for finding in _declared(fleet, cluster, (*path, cluster)):
+                yield attrs.evolve(finding, about_key=True)
+            continue
         at = path if isinstance(deployment.clusters, str) else (*path, index)
         yield from _declared(fleet, cluster, at)
         if cluster in chosen[:index]:
@@ -115,6 +122,7 @@ def _plugins(deployment: DeploymentEntry, here: Path, host: PluginHost) -> Itera
     named: tuple[tuple[type[PluginRecord], str, Path], ...] = (
         (RuntimePlugin, deployment.runtime.name, (*here, "runtime", "name")),
         (PolicyPlugin, deployment.place, (*here, "place")),
+        *((PolicyPlugin, one.policy, (*here, "autoscaling", "policy")) for one in (deployment.autoscaling,) if one),
     )
     for kind, name, path in named:
         try:
@@ -179,6 +187,16 @@ def _reload(
             hint = f"use strategy auto, or a cluster that has not `reach: {Reach.NONE.value}`"
             involving = (("clusters", cluster, "reach"), (*here, "clusters"))
             yield Finding(code=ProblemCode.COMBINATION, path=path, what=what, hint=hint, involving=involving)
+
+
+def _counts_requests(name: str, runtimes: Mapping[str, RuntimePlugin]) -> bool:
+    """Return whether servers of a runtime count their own requests; of one that is not there, nobody can say no."""
+    if name not in runtimes:
+        return True
+    try:
+        return isinstance(resolve(runtimes[name].factory, f"runtime {name!r}")(), MeasuresLoad)
+    except PluginError:
+        return True  # what is wrong with it is told where it is asked about templates
 
 
 def _environment(deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:

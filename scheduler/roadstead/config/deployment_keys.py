@@ -7,7 +7,8 @@ from typing import Final
 import attrs
 
 from roadstead.config.amounts import DURATION, duration
-from roadstead.config.entries import DeploymentEntry
+from roadstead.config.autoscaling_keys import autoscaling
+from roadstead.config.entries import DeploymentEntry, UnreachableEntry
 from roadstead.config.gateway_keys import VIA
 from roadstead.config.plugins import Backends
 from roadstead.config.shapes import (
@@ -18,6 +19,7 @@ from roadstead.config.shapes import (
     Later,
     ListOf,
     Maybe,
+    Named,
     PluginName,
     Table,
     Text,
@@ -100,12 +102,10 @@ _UNREACHABLE: Final = Table(
         Key(
             name="fail_over_after",
             shape=DURATION,
-            doc="how long a cluster may be silent before what is missing is made up elsewhere",
-            default=Duration(300_000),
-            unbuilt="failing over to another cluster is not in this version",
+            doc="how long a cluster must be silent before what clients miss is made up on the others that are named",
         ),
     ),
-    builds=_nothing,
+    builds=UnreachableEntry,
 )
 
 _DRIFT: Final = Choice(
@@ -116,14 +116,20 @@ _DRIFT: Final = Choice(
 )
 
 _CLUSTERS: Final = ByKind(
-    noun="the name of a cluster (or a list of them)",
+    noun="the name of a cluster (or a list of them, or a weight for each)",
     text=Text(noun="the name of a cluster"),
     items=ListOf(item=Text(noun="the name of a cluster"), noun="clusters", least=1, most=100),
-    entries=Later("sharing replicas out by weight is not in this version", "list the clusters in order of preference"),
+    entries=Named(
+        item=Whole(noun="a weight", least=1, most=10_000),
+        names=Text(noun="the name of a cluster"),
+        label="CLUSTER",
+        least=1,
+        most=100,
+    ),
 )
 
 
-def deployment_table(backends: Backends, runtime: PluginName, place: PluginName) -> Table:
+def deployment_table(backends: Backends, runtime: PluginName, place: PluginName, scaling: PluginName) -> Table:
     """Return the keys of a deployment: first what a running replica embodies, then what stands around it."""
     keys = table(
         DeploymentEntry,
@@ -140,15 +146,17 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName)
         Key(
             name="clusters",
             shape=_CLUSTERS,
-            doc="where it may run: one cluster, or several in order of preference",
+            doc="where it may run: one cluster, several in order of preference, or by weight, as in {here: 70, there: 30}",
             default_doc="the only cluster declared",
         ),
         Key(name="replicas", shape=Whole(most=MAX_REPLICAS), doc="how many replicas, over all clusters"),
         Key(name="rollout", shape=_ROLLOUT, doc="how revisions replace each other"),
         Key(
-            name="autoscaling", shape=Later("autoscaling is not in this version", "give `replicas`"), doc="", field=None
+            name="autoscaling",
+            shape=autoscaling(scaling),
+            doc="instead of `replicas`: as many as measured load makes, within bounds",
         ),
-        Key(name="unreachable", shape=_UNREACHABLE, doc="what happens when a cluster does not answer", field=None),
+        Key(name="unreachable", shape=_UNREACHABLE, doc="what happens when a cluster does not answer"),
         Key(name="on_excess", shape=_ON_EXCESS, doc="what happens to a replica that uses more than it may", field=None),
         Key(
             name="drift",

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.autoscaling import MetricTarget, Windows
 from roadstead.model import (
     BatchingSpec,
     ClusterState,
@@ -28,8 +29,10 @@ from roadstead.model import (
     Tls,
     Via,
 )
+from roadstead.units import Duration
 
 __all__ = [
+    "AutoscalingEntry",
     "ClusterEntry",
     "DeploymentEntry",
     "FleetEntry",
@@ -38,6 +41,7 @@ __all__ = [
     "PortRange",
     "RuntimeEntry",
     "SecretEntry",
+    "UnreachableEntry",
     "Unsaid",
     "ViaEntry",
 ]
@@ -48,6 +52,7 @@ _RUNTIME = RuntimeSpec()
 _TEMPLATE = Template(model=_MODEL)
 _DEPLOYMENT = Deployment(name="", owner="", targets=(Target(cluster="", template=_TEMPLATE, revision=""),))
 _DAEMON = DaemonSpec()
+_WINDOWS = Windows()
 _NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 _NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 
@@ -125,6 +130,13 @@ class ViaEntry:
     port: int | None = None
 
 
+@attrs.frozen
+class UnreachableEntry:
+    """``unreachable``: what happens when a cluster does not answer."""
+
+    fail_over_after: Duration = _DEPLOYMENT.fail_over_after
+
+
 @enum.unique
 class Unsaid(enum.Enum):
     """What stands for a key that was left out, where that is something else than null."""
@@ -133,6 +145,17 @@ class Unsaid(enum.Enum):
 
 
 _NO_GATEWAYS: Mapping[str, GatewayEntry] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class AutoscalingEntry:
+    """``autoscaling``; of ``metrics``, one that this version knows and does not have is ``None``."""
+
+    min: int = 1
+    max: int
+    policy: str = "concurrency"
+    metrics: tuple[MetricTarget | None, ...]
+    window: Windows = _WINDOWS
 
 
 @attrs.frozen(kw_only=True)
@@ -151,8 +174,10 @@ class DeploymentEntry:
     owner: str | None = None
     priority: int = _DEPLOYMENT.priority
     place: str = _DEPLOYMENT.place
-    clusters: str | tuple[str, ...] | None = None
+    clusters: str | tuple[str, ...] | Mapping[str, int] | None = None
+    unreachable: UnreachableEntry = UnreachableEntry()
     replicas: int = _DEPLOYMENT.replicas
+    autoscaling: AutoscalingEntry | None = None
     rollout: RolloutSpec = _DEPLOYMENT.rollout
     gateway: str | ViaEntry | Unsaid | None = Unsaid.UNSAID
 
@@ -161,7 +186,11 @@ class DeploymentEntry:
         """The clusters that it names, in order."""
         if isinstance(self.clusters, str):
             return (self.clusters,)
-        return self.clusters or ()
+        return tuple(self.clusters or ())
+
+    def weight_of(self, cluster: str) -> int | None:
+        """The weight of a cluster that it names; ``None`` where the order decides."""
+        return self.clusters.get(cluster) if isinstance(self.clusters, Mapping) else None
 
     def chosen_of(self, declared: Mapping[str, ClusterEntry]) -> tuple[str, ...]:
         """The clusters that it may run on: those that it names, or the only one declared."""

@@ -31,6 +31,7 @@ __all__ = ["MAX_BYTES", "read_fleet"]
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 _START: Final = Spot(1, 1)
+_HOW_MANY: Final = frozenset({"replicas", "autoscaling"})
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -122,9 +123,18 @@ def _with_defaults(section: Section) -> Section:
     defaults, deployments = section.values.get("defaults"), section.values.get("deployments")
     if not isinstance(defaults, Section) or not isinstance(deployments, NamedSection):
         return section
-    filled = {name: merged(defaults, own) for name, own in deployments.values.items()}
+    filled = {name: merged(_without_rivals(defaults, own), own) for name, own in deployments.values.items()}
     values = {name: value for name, value in section.values.items() if name != "defaults"}
     return attrs.evolve(section, values={**values, "deployments": NamedSection(values=filled)})
+
+
+def _without_rivals(defaults: Section, own: object) -> Section:
+    """Return ``defaults`` without the other way to say how many replicas there are than a deployment's own."""
+    said = _HOW_MANY & own.values.keys() if isinstance(own, Section) else frozenset()
+    if len(said) != 1:
+        return defaults
+    values = {key: value for key, value in defaults.values.items() if key not in _HOW_MANY - said}
+    return attrs.evolve(defaults, values=values)
 
 
 def _check(written: FleetEntry, places: Places, host: PluginHost, problems: Problems) -> None:

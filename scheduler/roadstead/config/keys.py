@@ -2,7 +2,7 @@
 
 This is the one description that the reader, the JSON Schema and the reference page are made from. Defaults stand in
 the values of :mod:`roadstead.model`, because they are part of a revision's identity, and are taken from there. What is
-installed (backends, runtimes, placement policies) comes from the plugin host.
+installed (backends, runtimes, policies) comes from the plugin host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from roadstead.config.amounts import CPU, GPUS, MEMORY, duration
 from roadstead.config.deployment_keys import deployment_table
 from roadstead.config.entries import ClusterEntry, FleetEntry
 from roadstead.config.gateway_keys import gateway_table
-from roadstead.config.plugins import Backends, backends, gateways, placement_policies, runtimes
+from roadstead.config.plugins import Backends, backends, gateways, placement_policies, runtimes, scaling_policies
 from roadstead.config.shapes import ByKind, Choice, Key, Later, Maybe, Named, Options, Table, Value, Whole, table
 from roadstead.config.texts import (
     ADDRESS,
@@ -148,7 +148,7 @@ def _cluster_table(known: Backends) -> Table:
 def fleet_table(host: PluginHost) -> Table:
     """Return the keys of a whole fleet file, with the plugins that ``host`` has."""
     known = backends(host)
-    deployment = deployment_table(known, runtimes(host), placement_policies(host))
+    deployment = deployment_table(known, runtimes(host), placement_policies(host), scaling_policies(host))
     return table(
         FleetEntry,
         "a fleet file",

@@ -13,7 +13,16 @@ from roadstead.config.shapes import PluginName, Table
 from roadstead.spi.host import PluginError, PluginHost
 from roadstead.spi.records import BackendPlugin, GatewayPlugin, PluginRecord, PolicyKind, PolicyPlugin, RuntimePlugin
 
-__all__ = ["PLANNED_BACKENDS", "Backends", "Gateways", "backends", "gateways", "placement_policies", "runtimes"]
+__all__ = [
+    "PLANNED_BACKENDS",
+    "Backends",
+    "Gateways",
+    "backends",
+    "gateways",
+    "placement_policies",
+    "runtimes",
+    "scaling_policies",
+]
 
 D = TypeVar("D")
 P = TypeVar("P", bound=PluginRecord)
@@ -97,14 +106,23 @@ def runtimes(host: PluginHost) -> PluginName:
 
 def placement_policies(host: PluginHost) -> PluginName:
     """Return the name of a placement policy; a policy that decides something else is none."""
-    names = tuple(one.record.name for one in host.all(PolicyPlugin) if one.record.decides is PolicyKind.PLACEMENT)
+    return _policies(host, PolicyKind.PLACEMENT)
+
+
+def scaling_policies(host: PluginHost) -> PluginName:
+    """Return the name of a scaling policy; a policy that decides something else is none."""
+    return _policies(host, PolicyKind.SCALING)
+
+
+def _policies(host: PluginHost, kind: PolicyKind) -> PluginName:
+    names = tuple(one.record.name for one in host.all(PolicyPlugin) if one.record.decides is kind)
 
     def find(name: str) -> PolicyPlugin:
         record = host.get(PolicyPlugin, name)
-        if record.decides is not PolicyKind.PLACEMENT:
+        if record.decides is not kind:
             raise PluginError(
-                f"policy {name!r} does not decide placement", hint=f"installed: {', '.join(names) or 'none'}"
+                f"policy {name!r} does not decide {kind.value}", hint=f"installed: {', '.join(names) or 'none'}"
             )
         return record
 
-    return PluginName(kind="placement policy", names=names, find=find)
+    return PluginName(kind=f"{kind.value} policy", names=names, find=find)
