@@ -29,6 +29,7 @@ from roadstead.shim.state import (
     state_to_json,
     with_exit,
 )
+from roadstead.spi.expansion import expand
 from roadstead.spi.runtime import Launch, Program
 from roadstead.units import Cpus, GpuShare, Memory
 from roadstead.wire import from_wire, to_wire
@@ -38,7 +39,7 @@ from roadstead_backends.local.cgroups import CgroupPlace, folder_of, parse_membe
 from roadstead_backends.local.machine import Machine, foreign_memory, grantable_memory
 from roadstead_backends.local.records import GroupRecord, ReplicaRecord
 from roadstead_backends.local.room import Bound, lacks
-from roadstead_backends.local.translate import Place, Programs, choose_cpus, expand, shim_spec
+from roadstead_backends.local.translate import Place, Programs, choose_cpus, shim_spec
 from roadstead_backends.local.view import Seen, replica_view
 
 TEXTS = st.text(max_size=20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from roadstead.model import GpuPart, Template
 from roadstead.shim.backoff import Backoff
 from roadstead.shim.cgroup import ReplicaCgroup
 from roadstead.shim.spec import Address, Limits, ShimSpec
+from roadstead.spi.expansion import expand
 from roadstead.spi.runtime import ConfigFile, Launch
 from roadstead_backends.local.devices import GpuDevice
 
-__all__ = ["CONFIG_FOLDER", "Place", "Programs", "choose_cpus", "config_files", "environment", "expand", "shim_spec"]
+__all__ = ["CONFIG_FOLDER", "Place", "Programs", "choose_cpus", "config_files", "environment", "shim_spec"]
 
-_VARIABLE = re.compile(r"\$\(([A-Z_]+)\)")
 _LEAST_GOOD_RUN_S = 10.0
 CONFIG_FOLDER = "config"
 
@@ -106,15 +105,6 @@ def environment(
         **{name: expand(value, meanings) for name, value in launch.env},
         **{variable.name: variable.value for variable in template.env},
     }
-
-
-def expand(text: str, meanings: Mapping[str, str]) -> str:
-    """Return a text with ``$(NAME)`` replaced; a name without a meaning is left as it is.
-
-    >>> expand("--host=$(HOST) $(OTHER)", {"HOST": "127.16.0.1"})
-    '--host=127.16.0.1 $(OTHER)'
-    """
-    return _VARIABLE.sub(lambda match: meanings.get(match[1], match[0]), text)
 
 
 def choose_cpus(available: Iterable[int], taken: Iterable[tuple[int, ...]], milli: int) -> tuple[int, ...]:

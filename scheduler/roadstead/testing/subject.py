@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
 
+from roadstead.errors import BackendError
 from roadstead.model import ModelSpec, Resources, RuntimeSpec, Scheduling, Template
 from roadstead.spi.backend import ABSENT, Backend, Binds, Expect, GroupOrder
 from roadstead.spi.runtime import Launch, Program
@@ -12,19 +14,125 @@ from roadstead.template import revision
 from roadstead.units import Cpus, Memory
 from roadstead.world import Group, GroupKey, Phase, Replica, Snapshot
 
-__all__ = ["OWNER_ID", "Subject", "bind_all", "expectation", "found", "group_order", "small_template", "started"]
+__all__ = [
+    "OWNER_ID",
+    "SERVER",
+    "STRANGER",
+    "Crashes",
+    "CutsOff",
+    "LendsToOthers",
+    "LosesReplicas",
+    "LosesReplies",
+    "Provokes",
+    "Reopens",
+    "Subject",
+    "bind_all",
+    "expectation",
+    "found",
+    "group_order",
+    "small_template",
+    "started",
+]
 
 OWNER_ID = "owner-of-the-tests"
+STRANGER = "owner-of-others"
+SERVER = Launch(program=Program(module="roadstead.testing.server"), args=("$(HOST)", "8501"), rest_port=8501)
+"""How to start a server that does nothing but answer, and takes a moment to stop."""
 
 
 class Subject(Protocol):
-    """One cluster with nothing on it yet; ``until`` lets time pass, or waits, and fails with a deadline."""
+    """One cluster with nothing on it yet, and a way to wait for what it does by itself."""
 
-    backend: Backend
-    runtime: str
+    @property
+    def backend(self) -> Backend:
+        """The backend of now, made for the owner id :data:`OWNER_ID`."""
+
+    @property
+    def cluster(self) -> str:
+        """The name that the backend knows its cluster by."""
+
+    @property
+    def runtime(self) -> str:
+        """The name of the runtime that templates are to have."""
+
+    @property
+    def launch(self) -> Launch:
+        """How to start a server there: :data:`SERVER`, where replicas are processes of this machine."""
 
     def until(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
-        """Return the first observation of which ``holds`` is true."""
+        """Return the first observation of which ``holds`` is true.
+
+        Lets time pass between two looks, and gives up in the end with an :class:`AssertionError`.
+        """
+
+
+# ---- what a subject may be able to do to its cluster, each for tests that no other subject can be asked ----
+
+
+@runtime_checkable
+class Reopens(Protocol):
+    """Can put another backend in the place of the one of now."""
+
+    def reopen(self) -> None:
+        """Close the backend as a daemon that ends does, and make the next daemon's."""
+
+
+@runtime_checkable
+class LendsToOthers(Protocol):
+    """Can let a fleet with another owner id use the same cluster."""
+
+    def as_owner(self, owner_id: str) -> AbstractContextManager[Backend]:
+        """Give a backend for that owner id; ours is out of use meanwhile, and may be another object afterwards."""
+
+
+@runtime_checkable
+class Crashes(Protocol):
+    """Can end a server's process against its will."""
+
+    def crash(self, replica: str) -> None:
+        """Kill the process of a running replica's server."""
+
+
+@runtime_checkable
+class LosesReplicas(Protocol):
+    """Can make a replica vanish for good, as the loss of its node does."""
+
+    def lose(self, replica: str) -> None:
+        """Take the replica away."""
+
+
+@runtime_checkable
+class CutsOff(Protocol):
+    """Can keep the cluster from answering."""
+
+    def cut_off(self) -> AbstractContextManager[None]:
+        """Let no call through for as long as the context lasts; what runs goes on."""
+
+
+@runtime_checkable
+class LosesReplies(Protocol):
+    """Can lose what is said between the backend and its cluster."""
+
+    def lose_reply(self) -> None:
+        """Let the next changing call be carried out, and its reply not arrive."""
+
+    def lose_request(self) -> None:
+        """Let the next changing call not arrive, so that nobody knows whether it did."""
+
+
+@runtime_checkable
+class Provokes(Protocol):
+    """Can have the cluster refuse a call."""
+
+    @property
+    def provokes(self) -> frozenset[type[BackendError]]:
+        """The errors that the backend can be made to raise."""
+
+    def provoke(self, error: type[BackendError]) -> None:
+        """Let the cluster answer the next changing call so that the backend must raise ``error``, changing nothing."""
+
+
+# ---- ordering and finding ----
 
 
 def small_template(subject: Subject, *, source: str = "/models/minilm", cpu: int = 100) -> Template:
@@ -36,16 +144,23 @@ def small_template(subject: Subject, *, source: str = "/models/minilm", cpu: int
     )
 
 
-def group_order(template: Template, deployment: str = "minilm", *, generation: int = 1) -> GroupOrder:
+def group_order(
+    template: Template,
+    deployment: str = "minilm",
+    *,
+    generation: int = 1,
+    launch: Launch = SERVER,
+    owner_id: str = OWNER_ID,
+) -> GroupOrder:
     """Return the order for a group of that template."""
     return GroupOrder(
         key=GroupKey(deployment, revision(template)),
         fleet="tests",
         owner="search",
-        owner_id=OWNER_ID,
+        owner_id=owner_id,
         generation=generation,
         template=template,
-        launch=Launch(program=Program(executable="server"), args=()),
+        launch=launch,
     )
 
 
