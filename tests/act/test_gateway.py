@@ -101,7 +101,29 @@ def settled(state: GatewayState) -> bool:
     return isinstance(state, Seen) and state.view.settled
 
 
+def listed(state: GatewayState) -> set[Endpoint]:
+    """Return who gets requests."""
+    assert isinstance(state, Seen)
+    return {one for one, passage in state.view.routes["minilm"].passages.items() if passage.listed}
+
+
 # ---- what is seen ----
+
+
+def test_a_table_in_the_place_of_which_another_is_in_force_is_offered_again(
+    told: Told, driven: DrivenGateway, process: TinyProcess, clock: Ahead
+) -> None:
+    """A gateway that settled on what somebody else offered it is told again what is to be."""
+    ours = table(HERE)
+    driven.offer(ours)
+    told.until(settled)
+    process.offered = table(THERE)
+    told.until(lambda state: settled(state) and listed(state) == {THERE})
+    clock.by += AGAIN.seconds
+
+    driven.offer(ours)
+
+    assert {HERE} == listed(told.until(lambda state: settled(state) and THERE not in listed(state)))
 
 
 def test_a_table_is_seen_to_be_in_force_without_anybody_asking(told: Told, driven: DrivenGateway) -> None:

@@ -15,8 +15,8 @@ from roadstead.act.clock import Clock
 from roadstead.act.worker import Hire, hire
 from roadstead.errors import BackendError, RoadsteadError
 from roadstead.model import GatewaySpec
-from roadstead.spi.gateway import Gateway, RouteTable, WatchesTraffic
-from roadstead.traffic import GatewayState, GatewayView, Passage, Seen, Unseen
+from roadstead.spi.gateway import Gateway, Route, RouteTable, WatchesTraffic
+from roadstead.traffic import GatewayState, GatewayView, Passage, RouteView, Seen, Unseen
 from roadstead.units import Duration
 
 __all__ = ["AGAIN", "HANGS", "DrivenGateway", "is_news", "steadied"]
@@ -47,6 +47,31 @@ class _Call:
     at: int
 
 
+class _Compared:
+    """Compares what a gateway shows with a table, looking only at routes of which one side is another object."""
+
+    def __init__(self) -> None:
+        self._alike: dict[str, tuple[RouteView | None, Route]] = {}
+
+    def holds(self, view: GatewayView, table: RouteTable) -> bool:
+        """Return whether ``view`` lists what ``table`` says, and nothing else for the deployments in it."""
+        if self._alike.keys() - table.routes.keys():
+            self._alike = {name: known for name, known in self._alike.items() if name in table.routes}
+        for name, route in table.routes.items():
+            shown, known = view.routes.get(name), self._alike.get(name)
+            if known is None or known[0] is not shown or known[1] is not route:
+                if not _lists(shown, route):
+                    return False
+                self._alike[name] = shown, route
+        return True
+
+
+def _lists(shown: RouteView | None, route: Route) -> bool:
+    passages = shown.passages if shown is not None else {}
+    listed = {endpoint for endpoint, passage in passages.items() if passage.listed}
+    return listed == {one.endpoint for one in route.destinations if not one.draining}
+
+
 class DrivenGateway:
     """Calls one gateway from one thread, as its contract says, and never has anybody wait for it.
 
@@ -75,6 +100,7 @@ class DrivenGateway:
         self._more_to_come = False
         self._answered = threading.Event()
         self._said: set[str] = set()
+        self._compared = _Compared()
         self._worker = hiring(f"gateway-{spec.name}", chore=self._look, pause=self._pause)
         self._worker.submit(self._watch)
         self._nudge()
@@ -116,7 +142,7 @@ class DrivenGateway:
     def offer(self, table: RouteTable) -> None:
         """Have the gateway follow ``table``, and return at once; what is in force already is not offered again."""
         now = self._clock.monotonic()
-        if table == self._offered and (self._is_in_force() or now - self._offered_at < AGAIN.seconds):
+        if table == self._offered and (self._is_in_force(table) or now - self._offered_at < AGAIN.seconds):
             return
         with self._lock:
             self._offered, self._offered_at = table, now
@@ -164,9 +190,10 @@ class DrivenGateway:
         call = self._under_way
         return call if call is not None and self._clock.monotonic() - call.began > HANGS.seconds else None
 
-    def _is_in_force(self) -> bool:
+    def _is_in_force(self, table: RouteTable) -> bool:
+        """Return whether the gateway follows ``table``: one that is settled may have settled on somebody else's."""
         newest = self._newest
-        return isinstance(newest, Seen) and newest.view.settled
+        return isinstance(newest, Seen) and newest.view.settled and self._compared.holds(newest.view, table)
 
     def _unseen(self, error: str, since: int) -> Unseen:
         """Return that there is no answer, since the first time that there was none."""
