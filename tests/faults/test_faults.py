@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from roadstead.model import Fleet
-from roadstead.testing.faults.calls import EFFECTS, Call, Fault, Kind, What, kinds_of
 from roadstead.testing.faults.plans import singles
 from roadstead.testing.faults.stage import Props
 from roadstead.testing.faults.telling import Scenario

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from roadstead.testing.faults.calls import Call, Fault, Kind, kinds_of
 from roadstead.testing.faults.telling import Telling
 
-__all__ = ["WINDOW", "Swarm", "pairs", "singles"]
+__all__ = ["WINDOW", "Swarm", "singles", "window"]
 
 WINDOW = 8
 """How many calls after the first fault the second one may be."""
@@ -24,12 +24,10 @@ def singles(reference: Telling) -> Iterator[tuple[Fault, ...]]:
             yield (Fault(call.number, kind),)
 
 
-def pairs(single: Telling) -> Iterator[tuple[Fault, ...]]:
-    """Yield the fault of a run that had one, with each that can go wrong within the window of calls after it."""
-    (first,) = single.faults
-    for call in single.calls[first.number + 1 : first.number + 1 + WINDOW]:
-        for kind in kinds_of(call):
-            yield first, Fault(call.number, kind)
+def window(told: Telling) -> tuple[Call, ...]:
+    """Return the calls after the last fault of a run at which another one is to be tried."""
+    last = told.faults[-1].number
+    return tuple(told.calls[last + 1 : last + 1 + WINDOW])
 
 
 class Swarm:

@@ -7,13 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
 from roadstead.model import Fleet
 from roadstead.testing.faults.calls import Fault
 from roadstead.testing.faults.injector import Chooser
-from roadstead.testing.faults.plans import Swarm, pairs, singles
+from roadstead.testing.faults.plans import Swarm
 from roadstead.testing.faults.stage import Props
 from roadstead.testing.faults.telling import Scenario, Telling, tell
 from roadstead.testing.faults.verdicts import Verdict, verdict
@@ -21,6 +22,7 @@ from roadstead.testing.faults.verdicts import Verdict, verdict
 __all__ = ["Count", "Trial", "counted", "sample"]
 
 Plan = tuple[Fault, ...]
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -50,18 +52,13 @@ class Trial:
         """Yield what came of each plan."""
         return (verdict(self.told(plan), reference) for plan in plans)
 
-    def pairs(self, reference: Telling) -> Iterator[Plan]:
-        """Yield every pair of faults that lie close together, as a run with the first one shows them."""
-        for single in singles(reference):
-            yield from pairs(self.told(single))
-
     def swarmed(self, reference: Telling, seeds: Iterable[int]) -> Iterator[Verdict]:
         """Yield what came of each swarm."""
         return (verdict(self.told(choose=Swarm(seed)), reference) for seed in seeds)
 
 
-def sample(plans: Sequence[Plan], most: int, seed: int) -> Sequence[Plan]:
-    """Return all plans, or ``most`` of them by chance that follows from ``seed``, in their order."""
+def sample(plans: Sequence[T], most: int, seed: int) -> Sequence[T]:
+    """Return all of them, or ``most`` of them by chance that follows from ``seed``, in their order."""
     if len(plans) <= most:
         return plans
     chosen = random.Random(seed).sample(range(len(plans)), most)  # noqa: S311  # repeatable on purpose
