@@ -219,8 +219,9 @@ _NO_LOADS: Mapping[str, RouteLoad] = MappingProxyType({})
 class GatewayView:
     """One gateway at one moment; mappings are keyed by deployment.
 
-    ``settled``: the newest table that it was offered is in force. ``problem`` says why not, in the gateway's own words,
-    or what else is wrong with it. A route that did not change since the last view is the same object.
+    ``settled``: the newest table that it was offered is in force. ``problem`` is in the gateway's own words. While it
+    is not settled it says why not. While it is settled it is a warning: requests pass as they should, and something
+    else is not as the fleet file has it. A route that did not change since the last view is the same object.
     """
 
     settled: bool

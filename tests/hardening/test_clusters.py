@@ -18,6 +18,7 @@ def _clusters(daemon: Daemon) -> list[str]:
     return sorted(one.name for one in daemon.status().clusters)
 
 
+@pytest.mark.nightly
 def test_a_cluster_that_was_renamed_while_no_daemon_ran_is_moved_away_from_and_counts(daemon: Daemon) -> None:
     """What runs there serves until its replacement does, and no server is left over that nobody knows of."""
     daemon.write(LOCAL)

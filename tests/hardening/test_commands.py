@@ -10,11 +10,34 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from roadstead.act.events import EventKind
+from roadstead.cli.client import Client
+from roadstead.cli.errors import Silent
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL, SIMULATED
 from tests.hardening.conftest import first, pid_of, run_cli
 
 TWO = SIMULATED.replace("deployments:\n", "deployments:\n  other: {model: {source: models/minilm}, replicas: 1}\n")
+
+
+def test_a_stopped_daemon_is_told_from_one_that_is_gone(daemon: Daemon) -> None:
+    """Whoever asks it is told which process that is and what lets it go on; then it answers as if nothing had been."""
+    daemon.write(SIMULATED)
+    daemon.start()
+    daemon.until_listed(2)
+    assert daemon.process is not None
+    pid = daemon.process.pid
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Silent) as raised:
+            Client(daemon.state.socket, timeout=0.2).status()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert f"the daemon (process {pid}) does not answer within 0.2 seconds" == str(raised.value)
+    assert f"its process is stopped: `kill -CONT {pid}` lets it go on" == raised.value.hint
+    daemon.until_listed(2)
+    assert [] == daemon.events(EventKind.TURN_FAILED, EventKind.LOST, EventKind.RESTARTED)
 
 
 @pytest.mark.nightly

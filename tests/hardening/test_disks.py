@@ -62,6 +62,19 @@ def test_a_first_start_on_a_full_disk_says_what_cannot_be_written(small: Daemon)
 
 
 @needs_mounts
+def test_a_state_that_cannot_be_written_to_at_all_is_said_at_the_start(daemon: Daemon) -> None:
+    """Its disk is mounted read-only: there is no daemon, and `daemon start` has the folder and the way out."""
+    mount = shutil.which("mount") or "mount"
+    daemon.write(ONE)
+    with mounted(daemon.state.path, "4m"):
+        subprocess.run([mount, "-o", "remount,ro", daemon.state.path], check=True)
+        started = run_cli(daemon, "daemon", "start", "--background")
+
+    words = f"{daemon.state.path} is read-only for this user hint: set daemon.state to a directory of yours code: RS010"
+    assert (1, True) == (started.code, words in started.all)
+
+
+@needs_mounts
 def test_a_disk_that_fills_up_stops_nothing_that_serves_and_what_was_asked_is_done_later(small: Daemon) -> None:
     """Nothing new is begun, which `status`, `why`, `/healthz` and the log say; with room again, it is made up for."""
     small.write(ONE)

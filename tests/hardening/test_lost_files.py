@@ -17,6 +17,7 @@ from tests.hardening.conftest import first, folder_of, pid_of, run_cli, shim_of
 ONE = LOCAL.replace("replicas: 2", "replicas: 1")
 
 
+@pytest.mark.nightly
 def test_a_damaged_state_file_of_a_shim_is_written_anew_for_the_next_daemon(daemon: Daemon) -> None:
     """Neither a second shim nor a second server is started: the one that runs says again what it knows."""
     daemon.write(ONE)

@@ -7,10 +7,12 @@ import json
 import psutil
 import pytest
 
+from roadstead.act.events import EventKind
 from tests.daemon.conftest import Daemon, until
 from tests.hardening.conftest import run_cli
 
 COUNT = 1_000
+REPLICA = [kind for kind in EventKind if kind.value.startswith("replica-")]
 HEAD = """
 version: 1
 fleet: shop
@@ -54,10 +56,11 @@ def test_a_thousand_deployments_are_validated_planned_served_and_shown(daemon: D
     planned = run_cli(daemon, "plan", "--detailed-exitcode")
     assert (0, True) == (planned.code, "nothing to do" in planned.all)
 
+    told = max(event.seq for event in daemon.events(*REPLICA))
     daemon.write(_fleet(first_has=3))
-    applied = run_cli(daemon, "apply", "--yes")
-    assert (0, True) == (applied.code, "1 scale" in applied.all)
     daemon.until_listed(3, "model-0")
+    assert 0 == run_cli(daemon, "apply", "--yes").code
+    assert {"model-0"} == {event.deployment for event in daemon.events(*REPLICA) if event.seq > told}
     assert daemon.process is not None
     assert psutil.Process(daemon.process.pid).memory_info().rss <= 120_000_000
     daemon.kill()  # what is simulated ends with it

@@ -62,6 +62,7 @@ def test_an_identity_of_a_newer_version_is_refused_and_left_as_it_is(daemon: Dae
     daemon.start()
 
 
+@pytest.mark.nightly
 def test_a_journal_of_a_newer_version_is_left_alone_and_the_daemon_does_without(daemon: Daemon) -> None:
     """Nothing depends on it: the fleet is driven, and `status` says why events are not kept."""
     _ran_once(daemon)
@@ -137,7 +138,7 @@ def test_a_state_directory_that_is_removed_is_written_again_and_nothing_is_lost(
     "name",
     [
         "identity.json",
-        "control.sock",
+        pytest.param("control.sock", marks=pytest.mark.nightly),
         pytest.param("daemon.lock", marks=pytest.mark.nightly),
         pytest.param("memory.sqlite", marks=pytest.mark.nightly),
         pytest.param("journal.sqlite", marks=pytest.mark.nightly),

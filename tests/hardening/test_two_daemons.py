@@ -5,12 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
+import pytest
 
 from tests.daemon.conftest import Daemon
 from tests.daemon.fleets import SIMULATED
 from tests.hardening.conftest import run_cli
 
 
+@pytest.mark.nightly
 def test_of_daemons_that_start_at_the_same_time_one_runs(daemon: Daemon) -> None:
     """Whoever comes second is told who was first, or that it runs; nobody is left half started."""
     daemon.write(SIMULATED)
