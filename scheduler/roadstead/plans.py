@@ -207,8 +207,9 @@ class Plan:
 
     ``wanted`` is the number of replicas of each deployment that the decision was about, ``floor`` how many serving ones
     our own actions leave it. ``unsettled`` are those that were not as they should be; all others were passed over.
-    ``spread`` says of the unsettled how many replicas each cluster should end with; all others are on their first one.
-    ``scaled`` are those of which load made another number than was wanted before.
+    ``spread`` says of the unsettled how many replicas each cluster should end with; all others, and those that no
+    cluster can take, belong on their first one. ``scaled`` are those of which load made another number than was wanted
+    before.
     """
 
     steps: tuple[Step, ...]

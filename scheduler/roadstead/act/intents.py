@@ -11,6 +11,7 @@ from roadstead.model import (
     Deployment,
     Fleet,
     Intents,
+    MigrateIntent,
     OnChange,
     PauseIntent,
     PromoteIntent,
@@ -25,6 +26,8 @@ __all__ = [
     "as_applied",
     "declared_revision",
     "fulfilled",
+    "migrated",
+    "moved_back",
     "orphans",
     "paused",
     "promoted",
@@ -82,8 +85,25 @@ def removed(intents: Intents, fleet: Fleet, names: Iterable[str]) -> Intents:
         pause=_without(intents.pause, going),
         promote=_without(intents.promote, going),
         undo=_without(intents.undo, going),
+        migrate=_without(intents.migrate, going),
         remove=tuple(sorted((*kept, *asked), key=lambda intent: intent.deployment)),
     )
+
+
+def migrated(intents: Intents, deployment: Deployment, to: str) -> Intents:
+    """Return ``intents`` with all of ``deployment`` on cluster ``to``.
+
+    The only cluster that the file names is the file's word, and needs no intent.
+    """
+    if [to] == [target.cluster for target in deployment.targets]:
+        return moved_back(intents, deployment.name)
+    asked = MigrateIntent(deployment=deployment.name, to=to, declared=deployment.said_clusters)
+    return attrs.evolve(intents, migrate=_with(intents.migrate, asked))
+
+
+def moved_back(intents: Intents, name: str) -> Intents:
+    """Return ``intents`` with deployment ``name`` where the file says."""
+    return attrs.evolve(intents, migrate=_without(intents.migrate, {name}))
 
 
 def paused(intents: Intents, deployment: Deployment) -> Intents:
@@ -140,10 +160,17 @@ def still_held(intents: Intents, fleet: Fleet) -> Intents:
         pause=_of_same_template(intents.pause, fleet),
         promote=_of_same_template(intents.promote, fleet),
         undo=_of_same_template(intents.undo, fleet),
+        migrate=tuple(
+            intent
+            for intent in intents.migrate
+            if (declared := fleet.deployments.get(intent.deployment)) is None
+            or declared.said_clusters == intent.declared
+        ),
         scale=tuple(
             intent
             for intent in intents.scale
-            if (declared := fleet.deployments.get(intent.deployment)) is None or declared.replicas == intent.declared
+            if (declared := fleet.deployments.get(intent.deployment)) is None
+            or (declared.replicas == intent.declared and declared.autoscaling is None)
         ),
         remove=tuple(
             attrs.evolve(intent, declared=None) if intent.deployment not in fleet.deployments else intent

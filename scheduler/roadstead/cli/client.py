@@ -17,7 +17,7 @@ import attrs
 from roadstead.act.events import Event
 from roadstead.cli.errors import NoDaemon, Refused, Silent
 from roadstead.cli.exits import Exit
-from roadstead.decide.report import Explanation, FleetStatus, PlanView
+from roadstead.decide.report import Explanation, FleetStatus, PlanView, Replay
 from roadstead.errors import Denied
 from roadstead.shim.identity import is_stopped
 from roadstead.wire import from_wire
@@ -114,6 +114,10 @@ class Client:
         """Return why a deployment is as it is."""
         return _read(self._get(f"/v1/why/{quote(deployment, safe='')}"), Explanation)
 
+    def scaling(self, deployment: str, at: int) -> Replay:
+        """Return the last change that load made of a deployment until ``at`` (ms since the epoch), asked again."""
+        return _read(self._get(f"/v1/scaling/{quote(deployment, safe='')}", at=str(at)), Replay)
+
     def events(self, *, since: int, follow: bool, deployment: str | None) -> Iterator[Event]:
         """Yield what happened after the event numbered ``since``, and with ``follow`` what happens from now on."""
         query = {"since": str(since), **({"follow": "1"} if follow else {})}
@@ -145,6 +149,10 @@ class Client:
     def delete(self, deployment: str) -> int:
         """Ask for the deployment to go, and return the turn that first knows it."""
         return _turn(self._post("/v1/delete", {"deployment": deployment}))
+
+    def migrate(self, deployment: str, to: str | None) -> int:
+        """Send all of a deployment to cluster ``to``, or back to where the file says; return the turn that knows it."""
+        return _turn(self._post("/v1/migrate", {"deployment": deployment, "to": to}))
 
     def rollout(self, deployment: str, asked: str, to: str | None = None) -> int:
         """Ask a rollout to ``pause``, ``resume``, ``promote``, ``undo`` or ``clear``.

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
         "plan": Lazy("plan", "Show what would be done, and change nothing."),
         "apply": Lazy("apply", "Make the fleet what its file says, and follow it."),
         "scale": Lazy("scale", "Set how many replicas a deployment has."),
+        "migrate": Lazy("migrate", "Move a deployment to another cluster."),
         "rollout": Lazy("rollout", "Follow, pause, resume, promote or undo a rollout."),
         "delete": Lazy("delete", "Remove a deployment and its replicas."),
     },

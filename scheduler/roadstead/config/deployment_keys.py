@@ -120,7 +120,7 @@ _CLUSTERS: Final = ByKind(
     text=Text(noun="the name of a cluster"),
     items=ListOf(item=Text(noun="the name of a cluster"), noun="clusters", least=1, most=100),
     entries=Named(
-        item=Whole(noun="a weight", least=1, most=10_000),
+        item=Whole(least=1, most=10_000),
         names=Text(noun="the name of a cluster"),
         label="CLUSTER",
         least=1,
@@ -146,7 +146,8 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName,
         Key(
             name="clusters",
             shape=_CLUSTERS,
-            doc="where it may run: one cluster, several in order of preference, or by weight, as in {here: 70, there: 30}",
+            doc="where it may run: one cluster, several in order of preference, or several with a weight each, as in "
+            "`{here: 70, there: 30}`",
             default_doc="the only cluster declared",
         ),
         Key(name="replicas", shape=Whole(most=MAX_REPLICAS), doc="how many replicas, over all clusters"),

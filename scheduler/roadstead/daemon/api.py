@@ -44,7 +44,8 @@ from roadstead.daemon.service import Service
 from roadstead.daemon.steering import Steer
 from roadstead.daemon.streams import Streams
 from roadstead.daemon.view import View
-from roadstead.decide.report import explanation, fleet_status, intents_of, plan_view
+from roadstead.decide.report import Replay, explanation, fleet_status, intents_of, plan_view
+from roadstead.decide.scaling import replayed
 from roadstead.errors import BackendError, Conflict, Denied, Forbidden, RoadsteadError, StateError, Unreachable
 from roadstead.spi.backend import KeepsLogs
 from roadstead.wire import from_wire, to_wire
@@ -100,6 +101,14 @@ class _Delete:
     deployment: str
 
 
+@attrs.frozen
+class _Migrate:
+    """The body of ``POST /v1/migrate``; without ``to``, back to where the file says."""
+
+    deployment: str
+    to: str | None = None
+
+
 @attrs.frozen(kw_only=True)
 class _Rollout:
     """The body of ``POST /v1/rollout``; ``to`` is a revision or version, for ``undo`` only."""
@@ -131,12 +140,14 @@ class Api:
             Route("/v1/status", self._status),
             Route("/v1/plan", self._plan),
             Route("/v1/why/{deployment}", self._why),
+            Route("/v1/scaling/{deployment}", self._scaling),
             Route("/v1/endpoints", self._endpoints),
             Route("/v1/events", self._events),
             Route("/v1/logs/{replica}", self._logs),
             Route("/v1/apply", self._apply, methods=["POST"]),
             Route("/v1/scale", self._scale, methods=["POST"]),
             Route("/v1/delete", self._delete, methods=["POST"]),
+            Route("/v1/migrate", self._migrate, methods=["POST"]),
             Route("/v1/rollout", self._rollout, methods=["POST"]),
             Route("/v1/stop", self._stop, methods=["POST"]),
             *self._monitoring_routes(),
@@ -184,6 +195,20 @@ class Api:
             raise Unknown(f"there is no deployment {name!r}", hint=nearest(name, view.turn.fleet.deployments))
         orders = intents_of(view.turn.fleet, name)
         return _answer(to_wire(explanation(status, view.turn.world, view.turn.plan, self._clock.now(), orders)))
+
+    async def _scaling(self, request: Request) -> Response:
+        """Answer with the last change by load until ``at``, asked again."""
+        view, name = self._seen(), request.path_params["deployment"]
+        at = _number(request.query_params.get("at", str(self._clock.now())), "at")
+        session = self._service.session
+        kept = await asyncio.to_thread(session.journal.scaling, name, at)
+        if kept is None:
+            assert view.turn is not None
+            known = name in view.turn.fleet.deployments
+            hint = "`roadstead events` has what did" if known else nearest(name, view.turn.fleet.deployments)
+            raise Unknown(f"load changed nothing of {name!r} until then", hint=hint)
+        differences = replayed(kept.decided, session.reconciler.scalers)
+        return _answer(to_wire(Replay(at=kept.at, turn=kept.turn, decided=kept.decided, differences=differences)))
 
     async def _endpoints(self, _: Request) -> Response:
         return _answer(to_wire(self._seen().table))
@@ -259,6 +284,10 @@ class Api:
     async def _delete(self, request: Request) -> Response:
         body = await _body(request, _Delete)
         return _answer({"turn": await asyncio.wrap_future(self._service.delete(body.deployment))})
+
+    async def _migrate(self, request: Request) -> Response:
+        body = await _body(request, _Migrate)
+        return _answer({"turn": await asyncio.wrap_future(self._service.migrate(body.deployment, body.to))})
 
     async def _rollout(self, request: Request) -> Response:
         body = await _body(request, _Rollout)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from roadstead.errors import RoadsteadError
 
 __all__ = [
+    "AlreadyThere",
     "BadRequest",
     "CannotListen",
+    "CannotRunThere",
+    "ClusterNotActive",
     "DidNotStart",
     "NoRollout",
     "NotNow",
@@ -15,6 +18,7 @@ __all__ = [
     "OtherFleet",
     "StartFailed",
     "Unknown",
+    "UnknownCluster",
     "UnknownRevision",
 ]
 
@@ -74,6 +78,30 @@ class UnknownRevision(RoadsteadError):
     """A revision or version is named that is in no history."""
 
     code = "RS063"
+
+
+class UnknownCluster(RoadsteadError):
+    """A deployment is to move to a cluster that the fleet has not."""
+
+    code = "RS070"
+
+
+class ClusterNotActive(RoadsteadError):
+    """A deployment is to move to a cluster that is moved away from, or not touched."""
+
+    code = "RS071"
+
+
+class CannotRunThere(RoadsteadError):
+    """A deployment is to move to a cluster that cannot run it, or of which that is not known."""
+
+    code = "RS072"
+
+
+class AlreadyThere(RoadsteadError):
+    """A deployment is to move to where it is to run anyway, or back from where no command sent it."""
+
+    code = "RS073"
 
 
 class DidNotStart(RoadsteadError):

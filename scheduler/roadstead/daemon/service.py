@@ -32,6 +32,7 @@ from roadstead.daemon.changes import (
 )
 from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
 from roadstead.daemon.following import Settling, stamp
+from roadstead.daemon.migrating import back, migrate
 from roadstead.daemon.steering import Steer, carry_out
 from roadstead.daemon.view import View
 from roadstead.errors import RoadsteadError
@@ -99,6 +100,10 @@ class Service:
     def scale(self, deployment: str, replicas: int) -> Future[int]:
         """Ask for that many replicas, until the file's own number changes."""
         return self.ask(lambda: self._scale(deployment, replicas))
+
+    def migrate(self, deployment: str, to: str | None) -> Future[int]:
+        """Send all of a deployment to cluster ``to``; with ``None``, back to where the file says."""
+        return self.ask(lambda: self._migrate(deployment, to))
 
     def delete(self, deployment: str) -> Future[int]:
         """Have a deployment go, whether the file still has it or not."""
@@ -411,8 +416,23 @@ class Service:
         declared = self._declared_to_stay(name)
         if not 0 <= replicas <= MAX_REPLICAS:
             raise BadRequest(f"{replicas} is no number of replicas", hint=f"0 to {MAX_REPLICAS}")
+        if (spec := declared.autoscaling) is not None:
+            raise BadRequest(
+                f"load decides how many replicas {name!r} has, from {spec.min} to {spec.max}",
+                hint="change autoscaling.min and autoscaling.max in the fleet file, or replace it by replicas",
+            )
         self.session.intend(scaled(fleet.intents, declared, replicas))
         self._told(EventKind.INTENT, f"{name} was scaled to {replicas} by command", deployment=name)
+        self._publish(self.view)
+        return self._next_turn()
+
+    def _migrate(self, name: str, to: str | None) -> int:
+        last = self._last()
+        declared = self._declared_to_stay(name)
+        fleet = self.session.fleet
+        moved = back(fleet, declared) if to is None else migrate(fleet, declared, last.world, to)
+        self.session.intend(moved.intents)
+        self._told(EventKind.INTENT, moved.text, deployment=name)
         self._publish(self.view)
         return self._next_turn()
 

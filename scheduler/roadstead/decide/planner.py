@@ -116,7 +116,7 @@ class _Turn:
             declared = steered(self.fleet, declared)
         if self.has_gateways:
             self.held.extend(passing.of_route(self.world, name))
-        count = 0 if going or declared is None else self.numbers.of(declared, shard)
+        count = 0 if going or declared is None else self.numbers.of(declared, shard, self.held)
         self.wanted[name] = count
         spec = _GOING if going or declared is None else declared.rollout
         self.floor[name] = floor_of(count, spec)
@@ -206,7 +206,8 @@ class _Turn:
         self.held.extend(taken.held)
         if taken.listed or taken.draining or declared is not None:
             self._list(name, taken.listed, taken.draining)
-        self.spread[name] = taken.spread
+        if taken.spread:
+            self.spread[name] = taken.spread
         self.claims.pop(name, None)
         if taken.claims:
             self.claims[name] = taken.claims
@@ -243,7 +244,7 @@ class _Turn:
             deployments = MappingProxyType(merged)
         return Plan(
             steps=tuple(self.steps),
-            held=(*self.held, *self.numbers.held),
+            held=tuple(self.held),
             table=Table(MappingProxyType(self.endpoints), MappingProxyType(self.draining)),
             memory=attrs.evolve(
                 self.memory,

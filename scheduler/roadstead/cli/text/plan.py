@@ -22,6 +22,7 @@ _SIGNS: Mapping[Action, tuple[str, str]] = MappingProxyType(
         Action.REPLACE: ("~", "yellow"),
         Action.RELOAD: ("~", "yellow"),
         Action.SCALE: ("~", "yellow"),
+        Action.MOVE: ("~", "yellow"),
         Action.REPAIR: ("~", "yellow"),
         Action.ROUTE: ("~", "yellow"),
         Action.DELETE: ("-", "red"),
@@ -55,7 +56,7 @@ def totals(plan: PlanView) -> str:
     counted = [f"{plan.count(action)} {action.value}" for action in (Action.CREATE, Action.REPLACE, Action.SCALE)]
     counted += [
         f"{count} {one.value}"
-        for one in (Action.RELOAD, Action.REPAIR, Action.ROUTE)
+        for one in (Action.MOVE, Action.RELOAD, Action.REPAIR, Action.ROUTE)
         for count in [plan.count(one)]
         if count
     ]
@@ -75,6 +76,10 @@ def _deployment(one: DeploymentPlan, *, verbose: bool) -> Iterator[RenderableTyp
 
 
 def _rows(one: DeploymentPlan, *, verbose: bool) -> Iterator[tuple[RenderableType, RenderableType]]:
+    if one.moved:
+        yield "move", ", ".join(f"{moved.cluster} {moved.was} -> {moved.wanted}" for moved in one.moved)
+    if one.scaling is not None and one.scaling.because:
+        yield "load", one.scaling.because
     if one.address is not None:
         yield "address", _address(one.address)
     for placed in one.placed:
@@ -103,6 +108,8 @@ def _headline(one: DeploymentPlan) -> str:
         case Action.SCALE:
             floor = f", never below {one.floor} serving" if one.was > one.wanted else ""
             return f"scale {'down' if one.was > one.wanted else 'up'} {one.was} -> {one.wanted}{floor}"
+        case Action.MOVE:
+            return f"move, never below {one.floor} of {one.wanted} serving"
         case Action.REPAIR:
             return f"repair, {one.wanted} wanted, {one.pending} without a node"
         case Action.ROUTE:

@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from roadstead.cli.text.scaling import scaling_cell
 from roadstead.cli.text.server_loads import server_load_table
 from roadstead.cli.text.traffic import gateway_state, gateway_table, load_cells, traffic_table, way_note
 from roadstead.cli.text.words import (
@@ -130,13 +131,25 @@ def progress_table(deployments: Collection[DeploymentStatus]) -> Table:
         made.add_row(
             one.name,
             f"{one.model}:{one.version}",
-            f"{counted(one.serving)}/{one.wanted}",
+            f"{counted(one.serving)}/{scaling_cell(one.wanted, one.scaling)}",
             Text(one.state.value, style=STATE_STYLES[one.state]),
             " ".join(dict.fromkeys(group.revision for group in current)) or "-",
-            " ".join(dict.fromkeys(group.cluster for group in one.groups if group.target)) or "-",
+            _where(one),
             one.owner,
         )
     return made
+
+
+def _moves(one: DeploymentStatus) -> bool:
+    """Return whether replicas are on one cluster that should be on another."""
+    return len(one.places) > 1 and any(place.there > place.wanted for place in one.places)
+
+
+def _where(one: DeploymentStatus) -> str:
+    """Return the clusters with replicas; with how many get requests of how many should, where these are to move."""
+    if not _moves(one):
+        return " ".join(place.cluster for place in one.places if place.there) or "-"
+    return " ".join(f"{place.cluster} {place.listed}/{place.wanted}" for place in one.places)
 
 
 @attrs.frozen
@@ -277,6 +290,8 @@ def changes(before: FleetStatus | None, after: FleetStatus, names: Collection[st
         lines += _replica_changes(old, one) if old is not None else ()
         if old is None or (old.state, old.serving, old.wanted) != (one.state, one.serving, one.wanted):
             lines.append(f"{one.name}: {one.state.value}, {counted(one.serving)}/{one.wanted} serving")
+        if old is not None and _moves(one) and _where(old) != _where(one):
+            lines.append(f"{one.name}: serving on {_where(one)}")
         # A reason whose numbers and times change is no new reason.
         known = {cause.code for cause in old.causes} if old is not None else set()
         lines += [f"{one.name}: {cause}" for cause in one.causes if cause.code not in known]

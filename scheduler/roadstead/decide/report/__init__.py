@@ -9,10 +9,12 @@ written as 0.
 from roadstead.decide.report.causes import Cause
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import grown
+from roadstead.decide.report.movements import PlaceStatus
 from roadstead.decide.report.orders import IntentStatus, intents_of
 from roadstead.decide.report.planview import (
     Action,
     DeploymentPlan,
+    Moved,
     Placed,
     PlanView,
     StepKind,
@@ -22,6 +24,7 @@ from roadstead.decide.report.planview import (
 from roadstead.decide.report.quotas import QuotaChange
 from roadstead.decide.report.rerouting import AddressChange
 from roadstead.decide.report.routes import AddressStatus, GatewayStatus, LoadStatus, Way, authority
+from roadstead.decide.report.scaling import MetricStatus, Replay, ScalingStatus, scaling_of
 from roadstead.decide.report.scene import fleet_status
 from roadstead.decide.report.server_loads import ServerLoadStatus
 from roadstead.decide.report.status import (
@@ -69,16 +72,21 @@ __all__ = [
     "LastExit",
     "Life",
     "LoadStatus",
+    "MetricStatus",
+    "Moved",
     "NodeStatus",
     "Orphan",
     "Overdue",
     "Passing",
+    "PlaceStatus",
     "Placed",
     "PlanView",
     "QuotaChange",
     "QuotaStatus",
+    "Replay",
     "ReplicaStatus",
     "RolloutState",
+    "ScalingStatus",
     "ServerLoadStatus",
     "Service",
     "StepKind",
@@ -94,5 +102,6 @@ __all__ = [
     "grown",
     "intents_of",
     "plan_view",
+    "scaling_of",
     "verdict",
 ]

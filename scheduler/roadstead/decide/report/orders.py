@@ -40,6 +40,10 @@ def _intents(fleet: Fleet) -> Iterator[IntentStatus]:
         yield IntentStatus(verb="scale", deployment=scale.deployment, replicas=scale.replicas, subject="")
     for remove in intents.remove:
         yield IntentStatus(verb="delete", deployment=remove.deployment, replicas=None, subject="")
+    for migrate in intents.migrate:
+        yield IntentStatus(
+            verb="migrate", deployment=migrate.deployment, replicas=None, subject=f"to cluster {migrate.to}"
+        )
     for pause in intents.pause:
         yield IntentStatus(verb="rollout pause", deployment=pause.deployment, replicas=None, subject="")
     for promote in intents.promote:

@@ -11,9 +11,11 @@ import attrs
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, notices
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import FORESEEN
+from roadstead.decide.report.movements import should_be_on
 from roadstead.decide.report.orders import IntentStatus, intents_of
 from roadstead.decide.report.quotas import QuotaChange, quota_changes
 from roadstead.decide.report.rerouting import AddressChange, Rerouting, address_change, rerouting
+from roadstead.decide.report.scaling import ScalingStatus, scaling_of
 from roadstead.decide.scaling import is_removed
 from roadstead.decide.steering import steered
 from roadstead.model import Deployment, Fleet
@@ -21,7 +23,7 @@ from roadstead.plans import Bind, Delete, Grow, Plan, Reload, Restart, Shrink, S
 from roadstead.reasons import ReasonCode
 from roadstead.world import Group, Phase, Shard, World
 
-__all__ = ["Action", "DeploymentPlan", "Placed", "PlanView", "StepKind", "StepView", "plan_view"]
+__all__ = ["Action", "DeploymentPlan", "Moved", "Placed", "PlanView", "StepKind", "StepView", "plan_view"]
 
 
 @enum.unique
@@ -32,6 +34,7 @@ class Action(enum.Enum):
     REPLACE = "replace"
     RELOAD = "reload"
     SCALE = "scale"
+    MOVE = "move"
     REPAIR = "repair"
     ROUTE = "route"
     DELETE = "delete"
@@ -79,12 +82,22 @@ class Placed:
 
 
 @attrs.frozen(kw_only=True)
+class Moved:
+    """How many replicas a cluster was asked for, and how many it should end with."""
+
+    cluster: str
+    was: int
+    wanted: int
+
+
+@attrs.frozen(kw_only=True)
 class DeploymentPlan:
     """One deployment that is not as the file asks, and the way there.
 
-    ``was`` and ``wanted`` count replicas; ``floor`` is how many serving ones our own actions leave it during the
-    change; ``pending`` counts replicas that are wanted, have no node, and will get none next. ``address`` is ``None``
-    where clients go on connecting as they do. ``held`` is what is not done, and why.
+    ``was`` and ``wanted`` count replicas, and ``scaling`` is how load decides that, ``None`` where it does not;
+    ``floor`` is how many serving ones our own actions leave it during the change; ``pending`` counts replicas that are
+    wanted, have no node, and will get none next. ``address`` is ``None`` where clients go on connecting as they do. ``moved`` are clusters of which some come to have more and some less, and
+    empty where none are both. ``held`` is what is not done, and why.
     """
 
     name: str
@@ -95,10 +108,12 @@ class DeploymentPlan:
     strategy: str
     was: int
     wanted: int
+    scaling: ScalingStatus | None
     floor: int
     pending: int
     changes: tuple[FieldChange, ...]
     address: AddressChange | None
+    moved: tuple[Moved, ...]
     placed: tuple[Placed, ...]
     steps: tuple[StepView, ...]
     held: tuple[Cause, ...]
@@ -217,21 +232,24 @@ def _deployment(  # one deployment's part of each
         ),
         *foreseen.placed,
     )
+    moved = tuple(_moved(fleet, plan, shard, declared)) if declared is not None and not tally.gone else ()
     address = address_change(fleet, world, name) if declared is not None and not tally.gone else None
     route = rerouting(world, plan, name)
     return DeploymentPlan(
         name=name,
-        action=_action(tally, steps, held, routes=address is not None or route is not None),
+        action=_action(tally, steps, held, moves=bool(moved), routes=address is not None or route is not None),
         clusters=tuple(dict.fromkeys([*(step.cluster for step in steps), *_places(declared, shard)])),
         revision=_revision(declared, shard),
         version=declared.targets[0].template.model.version if declared is not None else 0,
         strategy=declared.rollout.strategy.value if declared is not None else "",
         was=tally.was,
         wanted=tally.wanted,
+        scaling=scaling_of(declared, plan) if declared is not None and not tally.gone else None,
         floor=plan.floor.get(name, 0),
         pending=max(0, tally.wanted - _with_a_node(declared, shard) - len(placed)),
         changes=_changes(declared, tally) if declared is not None and not tally.gone else (),
         address=address,
+        moved=moved,
         placed=placed,
         steps=tuple(_views(steps, route)),
         held=held,
@@ -267,6 +285,17 @@ def _tally(fleet: Fleet, plan: Plan, shard: Shard, declared: Deployment | None) 
         halfway=old is not None and any(_current(declared, cluster, group) for cluster, group in shard.groups),
         reloaded=None if gone else _reloaded(shard, declared),
     )
+
+
+def _moved(fleet: Fleet, plan: Plan, shard: Shard, declared: Deployment) -> Iterator[Moved]:
+    should = should_be_on(fleet, plan, declared)
+    was = {cluster: sum(one.target for where, one in shard.groups if where == cluster) for cluster, _ in shard.groups}
+    changes = {cluster: should.get(cluster, 0) - was.get(cluster, 0) for cluster in {**should, **was}}
+    if min(changes.values(), default=0) < 0 < max(changes.values(), default=0):
+        for cluster, change in changes.items():
+            if change:
+                before = was.get(cluster, 0)
+                yield Moved(cluster=cluster, was=before, wanted=before + change)
 
 
 def _revision(declared: Deployment | None, shard: Shard) -> str:
@@ -326,7 +355,7 @@ def _reloaded(shard: Shard, declared: Deployment | None) -> Group | None:
     return None
 
 
-def _action(tally: _Tally, steps: list[Step], held: tuple[Cause, ...], *, routes: bool) -> Action:
+def _action(tally: _Tally, steps: list[Step], held: tuple[Cause, ...], *, moves: bool, routes: bool) -> Action:
     if tally.gone:
         return Action.DELETE if tally.exists and (steps or tally.was) else Action.NONE
     if tally.replaced is not None:
@@ -337,6 +366,8 @@ def _action(tally: _Tally, steps: list[Step], held: tuple[Cause, ...], *, routes
         return Action.RELOAD
     if not tally.exists:
         return Action.CREATE if steps else Action.NONE
+    if moves:
+        return Action.MOVE
     if tally.was != tally.wanted:
         return Action.SCALE
     return Action.REPAIR if steps else Action.ROUTE if routes else Action.NONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import attrs
@@ -16,6 +17,7 @@ from roadstead.decide.report.causes import (
     member_reason,
     notices,
 )
+from roadstead.decide.report.movements import places_for, should_be_on
 from roadstead.decide.report.orders import intents_of
 from roadstead.decide.report.places import clusters_of, quotas_of
 from roadstead.decide.report.routes import (
@@ -27,6 +29,7 @@ from roadstead.decide.report.routes import (
     shunned,
     way_of,
 )
+from roadstead.decide.report.scaling import scaling_of
 from roadstead.decide.report.server_loads import server_load_of
 from roadstead.decide.report.status import (
     Amounts,
@@ -116,14 +119,16 @@ class _Scene:
     def deployment(self, declared: Deployment) -> DeploymentStatus:
         shard = self.world.shards.get(declared.name, Shard(deployment=declared.name))
         replicas = tuple(self.replica(member) for member in shard.members)
-        groups = tuple(self.group(declared, cluster, group, shard) for cluster, group in shard.groups)
+        should = should_be_on(self.fleet, self.plan, declared)
+        groups = tuple(self.group(declared, cluster, group, shard, should) for cluster, group in shard.groups)
         wanted = self.plan.wanted.get(declared.name, declared.replicas)
         why = causes(self.world, self.plan, declared.name)
         address = address_of(self.fleet, self.world, declared.name)
         listed = sum(1 for one in replicas if one.life is Life.LISTED)
         ready = sum(1 for one in replicas if one.life in (Life.READY, Life.LISTED))
         serving = self.serving(declared.name, ready=ready, listed=listed)
-        state = self.state(declared, groups, shard, wanted)
+        state = self.state(declared, groups, shard, wanted, should)
+        reached = {(one.cluster, one.id) for one in replicas if one.life is Life.LISTED}
         floor = self.plan.floor.get(declared.name, 0)
         first = declared.targets[0].template
         return DeploymentStatus(
@@ -133,6 +138,7 @@ class _Scene:
             version=first.model.version,
             declared=declared.replicas,
             wanted=wanted,
+            scaling=scaling_of(declared, self.plan),
             floor=floor,
             ready=ready,
             listed=listed,
@@ -148,13 +154,16 @@ class _Scene:
                 _routed(declared, address),
             ),
             causes=why,
+            places=places_for(should, shard, reached),
             groups=groups,
             replicas=replicas,
         )
 
-    def group(self, declared: Deployment, cluster: str, group: Group, shard: Shard) -> GroupStatus:
+    def group(
+        self, declared: Deployment, cluster: str, group: Group, shard: Shard, should: Mapping[str, int]
+    ) -> GroupStatus:
         target = declared.target_on(cluster)
-        current = target is not None and target.revision == group.key.revision
+        current = target is not None and target.revision == group.key.revision and _is_wanted(cluster, should)
         learnt = self.memory(declared.name).groups.get(place(cluster, group.key), GroupMemory())
         members = [one for one in shard.members if one.cluster == cluster and one.group.key == group.key]
         version = group.template.model.version
@@ -175,7 +184,14 @@ class _Scene:
             served=tuple(one.version for one in learnt.served),
         )
 
-    def state(self, declared: Deployment, groups: tuple[GroupStatus, ...], shard: Shard, wanted: int) -> RolloutState:
+    def state(
+        self,
+        declared: Deployment,
+        groups: tuple[GroupStatus, ...],
+        shard: Shard,
+        wanted: int,
+        should: Mapping[str, int],
+    ) -> RolloutState:
         current = [one for one in groups if one.current]
         others = [one for one in groups if not one.current]
         if is_removed(self.fleet, declared.name):
@@ -187,6 +203,9 @@ class _Scene:
             return RolloutState.ROLLED_BACK if older else RolloutState.FAILED
         present = [one for one in shard.members if one.replica.phase is not Phase.LOST]
         complete = sum(one.target for one in current) == wanted == sum(min(one.updated, one.target) for one in current)
+        complete = complete and all(
+            count == sum(one.target for one in current if one.cluster == cluster) for cluster, count in should.items()
+        )
         if complete and len(present) == wanted and not any(one.target for one in others):
             return self.when_complete(declared.name, shard)
         moving = any(
@@ -265,6 +284,11 @@ class _Scene:
         key = place(member.cluster, member.replica.id)
         out = self.memory(member.group.key.deployment).leaving.get(key)
         return Duration(max(0, member.group.template.stop.drain_within.ms - out)) if out is not None else None
+
+
+def _is_wanted(cluster: str, should: Mapping[str, int]) -> bool:
+    """Return whether replicas should be on a cluster, or should be if any should be anywhere."""
+    return bool(should.get(cluster)) or (cluster in should and not any(should.values()))
 
 
 def _versions(member: Member) -> tuple[int, ...] | None:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import attrs
 
 from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause
+from roadstead.decide.report.movements import PlaceStatus
 from roadstead.decide.report.orders import IntentStatus
 from roadstead.decide.report.routes import AddressStatus, GatewayStatus, LoadStatus, Way
+from roadstead.decide.report.scaling import ScalingStatus
 from roadstead.decide.report.server_loads import ServerLoadStatus
 from roadstead.model import ClusterState
 from roadstead.units import Cpus, Duration, Memory
@@ -174,7 +176,9 @@ class GroupStatus:
 
 @attrs.frozen(kw_only=True)
 class DeploymentStatus:
-    """One deployment: what was declared, what is wanted after intents, and what there is.
+    """One deployment: what was declared, what is wanted after intents or by load, and what there is.
+
+    ``scaling`` is how load decides that, ``None`` where it does not.
 
     ``ready`` counts replicas whose model is available and that do not leave, ``listed`` those that clients may use, and
     ``serving`` those to which requests get: with a gateway these are the listed ones, and ``None`` while it does not
@@ -189,6 +193,7 @@ class DeploymentStatus:
     version: int
     declared: int
     wanted: int
+    scaling: ScalingStatus | None
     floor: int
     ready: int
     listed: int
@@ -201,6 +206,7 @@ class DeploymentStatus:
     state: RolloutState
     conditions: tuple[Condition, ...]
     causes: tuple[Cause, ...]
+    places: tuple[PlaceStatus, ...]
     groups: tuple[GroupStatus, ...]
     replicas: tuple[ReplicaStatus, ...]
 
