@@ -10,6 +10,7 @@ from hypothesis.stateful import invariant, rule
 
 from roadstead.decide.merging import in_question, merged
 from roadstead.decide.planner import plan
+from roadstead.decide.scaling import due
 from roadstead.model import Fleet
 from roadstead.plans import Plan
 from roadstead.testing.driving import Drive
@@ -49,11 +50,13 @@ class Beside:
         last, self._last = self._last, (drive.fleet, world, whole)
         if last is None or last[0] is not drive.fleet or last[2].memory is not drive.saved:
             return
-        only = in_question(last[1], last[2], world)
+        only = in_question(last[1], last[2], world, due(drive.saved, drive.fleet.daemon.turn, drive.now()))
         if only is None:
             return
         self.asked.append(only)
-        scoped = plan(drive.fleet, world, drive.saved, drive.now(), drive.policies, only=only)
+        scoped = plan(
+            drive.fleet, world, drive.saved, drive.now(), drive.policies, scalers=drive.scalers, only=only
+        )
         together = merged(drive.fleet, last[2], only, scoped)
         if together != whole:
             self.wrong.append(f"for {sorted(only)} only: {together} instead of {whole}")

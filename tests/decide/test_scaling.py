@@ -15,6 +15,7 @@ from roadstead.autoscaling import (
     AutoscalingSpec,
     Metric,
     MetricTarget,
+    Peak,
     ScalingAnswer,
     ScalingQuestion,
     Windows,
@@ -26,6 +27,7 @@ from roadstead.memory import Bucket, PlanMemory
 from roadstead.model import Fleet
 from roadstead.plans import Plan
 from roadstead.reasons import ReasonCode
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.traffic import (
     DataPath,
     Endpoint,
@@ -57,8 +59,8 @@ from roadstead_plugins.placement.plugin import BinPack, Spread
 from roadstead_plugins.scaling.concurrency import Concurrency
 from tests.decide.scene import NATIVE, deployment, fleet, nodes
 
-POLICIES = {"spread": Spread(), "binpack": BinPack()}
-SCALERS = {"concurrency": Concurrency()}
+POLICIES: Mapping[str, PlacementPolicy] = {"spread": Spread(), "binpack": BinPack()}
+SCALERS: Mapping[str, ScalingPolicy] = {"concurrency": Concurrency()}
 TURN_MS = 2_000
 START = 1_700_000_000_000
 CONCURRENCY = MetricTarget(Metric.CONCURRENCY, 4_000)
@@ -110,7 +112,7 @@ class Story:
     def fleet(self) -> Fleet:
         """The fleet of that deployment."""
         declared = attrs.evolve(deployment(replicas=self.by.min, via="edge"), autoscaling=self.by)
-        return fleet(declared, through=("edge",))
+        return fleet(declared)
 
     def world(self, measured: RouteLoad | None) -> World:
         """Return what there is, with that word of the gateway; ``None``: it does not answer."""
@@ -207,7 +209,7 @@ def test_a_load_that_does_not_change_is_its_own_average(value: int, elapsed: lis
 )
 def test_the_highest_need_of_the_time_to_wait_is_never_missed(counts: list[tuple[int, int]], windows: Windows) -> None:
     """Once the time has passed, what was needed within it is remembered; before, nothing is said."""
-    peaks = ()
+    peaks: tuple[Peak, ...] = ()
     for count, elapsed in counts:
         peaks = peaked(peaks, count, elapsed, windows)
     found, passed, needed = highest(peaks, windows), 0, 0
@@ -223,12 +225,26 @@ def test_the_highest_need_of_the_time_to_wait_is_never_missed(counts: list[tuple
 # ---- the policy ----
 
 
-def question(stable: int | None, panic: int | None, **more: int | tuple[int, ...]) -> ScalingQuestion:
+def question(
+    stable: int | None,
+    panic: int | None,
+    *,
+    ready: int = 1,
+    wanted: int = 1,
+    elapsed_ms: int = 2_000,
+    memory: tuple[int, ...] = (),
+) -> ScalingQuestion:
     """Return a question about concurrency, 4 for each."""
-    plain = ScalingQuestion(
-        spec=spec(), target=CONCURRENCY, stable=stable, panic=panic, ready=1, wanted=1, elapsed_ms=2_000
+    return ScalingQuestion(
+        spec=spec(),
+        target=CONCURRENCY,
+        stable=stable,
+        panic=panic,
+        ready=ready,
+        wanted=wanted,
+        elapsed_ms=elapsed_ms,
+        memory=memory,
     )
-    return attrs.evolve(plain, **more)
 
 
 @pytest.mark.parametrize(

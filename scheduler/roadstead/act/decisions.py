@@ -18,12 +18,22 @@ from cattrs import Converter
 from roadstead import traffic
 from roadstead.act.events import Turn
 from roadstead.assembly import assemble
+from roadstead.autoscaling import Scaling
 from roadstead.memory import PlanMemory
 from roadstead.traffic import DataPath, GatewayState, GatewayView, Passage, RouteView, Unseen
 from roadstead.wire import converter
 from roadstead.world import ClusterView, Endpoint, ModelState, Outcome, Reachable, Snapshot, Unreachable, Usage, World
 
-__all__ = ["Arguments", "Decision", "decision", "packed", "unpacked"]
+__all__ = [
+    "Arguments",
+    "Decision",
+    "KeptScaling",
+    "decision",
+    "packed",
+    "packed_scaling",
+    "unpacked",
+    "unpacked_scaling",
+]
 
 _REPLICAS_KEPT = 2000
 """The largest world whose arguments are kept whole: writing one down costs a millisecond for about fifty replicas."""
@@ -102,6 +112,15 @@ class Decision:
     arguments: Arguments | None = None
 
 
+@attrs.frozen(kw_only=True)
+class KeptScaling:
+    """What load made of a deployment in turn ``turn``, at ``at`` (ms since the epoch), with all that it came from."""
+
+    turn: int
+    at: int
+    decided: Scaling
+
+
 def decision(turn: Turn, memory: PlanMemory) -> Decision:
     """Return what is kept of ``turn``, whose plan was made with ``memory``."""
     small = sum(len(shard.members) for shard in turn.world.shards.values()) <= _REPLICAS_KEPT
@@ -125,6 +144,16 @@ def packed(one: Decision) -> bytes:
 def unpacked(content: bytes) -> Decision:
     """Return the decision that ``content`` is."""
     return _CONVERTER.structure(json.loads(zlib.decompress(content)), Decision)
+
+
+def packed_scaling(one: KeptScaling) -> bytes:
+    """Return ``one`` as compressed JSON; the inverse of :func:`unpacked_scaling`."""
+    return zlib.compress(json.dumps(_CONVERTER.unstructure(one), separators=(",", ":")).encode("ascii"), 6)
+
+
+def unpacked_scaling(content: bytes) -> KeptScaling:
+    """Return what ``content`` is."""
+    return _CONVERTER.structure(json.loads(zlib.decompress(content)), KeptScaling)
 
 
 def _arguments(world: World, memory: PlanMemory) -> Arguments:

@@ -71,6 +71,7 @@ class EventKind(enum.Enum):
     STOPPING = "replica-stopping"
     STOPPED = "replica-stopped"
     OVERDUE = "replica-overdue"
+    SCALED = "scaled-by-load"
     LOST = "replica-lost"
     STEP_DONE = "step-done"
     STEP_FAILED = "step-failed"
@@ -137,6 +138,7 @@ def happened(before: Turn | None, after: Turn) -> tuple[Event, ...]:
     return (
         *_clusters(before, after),
         *_deployments(before, after),
+        *_scalings(after),
         *_steps(after),
         *_holds(before, after),
     )
@@ -323,6 +325,13 @@ def _because(member: Member) -> str:
 
 
 # ---- what we did ----
+
+
+def _scalings(turn: Turn) -> Iterator[Event]:
+    """Yield what load made other than before; not where nothing came of the plan: it decides anew."""
+    for one in turn.plan.scaled if not turn.undone else ():
+        text = f"{one.wanted} replicas of {one.deployment} are wanted instead of {one.was}: {one.because}"
+        yield Event(at=turn.at, kind=EventKind.SCALED, text=text, deployment=one.deployment, subject=one.deployment)
 
 
 def _steps(turn: Turn) -> Iterator[Event]:

@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 
 import attrs
 
-from roadstead.act.decisions import Decision, packed, unpacked
+from roadstead.act.decisions import Decision, KeptScaling, packed, packed_scaling, unpacked, unpacked_scaling
 from roadstead.act.events import Event, EventKind
 
 __all__ = ["EVENTS_KEPT", "JOURNAL_VERSION", "Journal", "Selection"]
@@ -33,6 +33,7 @@ TEXT_KEPT = 1000
 _KINDS = frozenset(kind.value for kind in EventKind)
 DECISIONS_KEPT = 500
 DECISION_BYTES_KEPT = 8 * 1024**2
+SCALINGS_KEPT = 5_000
 _PAGES_KEPT = 8192  # of 4096 bytes: the file never grows beyond 32 MiB, whatever the numbers above allow
 
 _SCHEMA = """
@@ -47,6 +48,11 @@ CREATE TABLE IF NOT EXISTS decision (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     turn INTEGER NOT NULL, at INTEGER NOT NULL, content BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS scaling (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    deployment TEXT NOT NULL, at INTEGER NOT NULL, content BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS scaling_of ON scaling (deployment, at);
 """
 
 
@@ -95,14 +101,16 @@ class Journal:
             journal._start_again(error)
         return journal
 
-    def record(self, events: tuple[Event, ...], decision: Decision | None = None) -> bool:
-        """Keep these events and, where there is one, the decision behind them; return whether that worked."""
+    def record(
+        self, events: tuple[Event, ...], decision: Decision | None = None, scalings: tuple[KeptScaling, ...] = ()
+    ) -> bool:
+        """Keep these events and, where there are any, the decisions behind them; return whether that worked."""
         self.counts.update(event.kind for event in events)
-        if not events and decision is None:
+        if not events and decision is None and not scalings:
             return self.problem is None
         # More would be deleted again, and would not even fit: a large fleet that is adopted is that many at once.
         newest = events[-EVENTS_KEPT:]
-        kept = self._do(lambda connection: _insert(connection, newest, decision), writes=True)
+        kept = self._do(lambda connection: _insert(connection, newest, decision, scalings), writes=True)
         if kept:
             for listener in tuple(self._listeners):
                 listener()
@@ -116,6 +124,10 @@ class Journal:
     def decision(self, turn: int) -> Decision | None:
         """Return the newest decision that was kept of turn ``turn``."""
         return self._do(lambda connection: _decision(connection, turn))
+
+    def scaling(self, deployment: str, at: int) -> KeptScaling | None:
+        """Return the last change that load made of a deployment at ``at`` or before (ms since the epoch)."""
+        return self._do(lambda connection: _scaling(connection, deployment, at))
 
     @contextlib.contextmanager
     def listening(self, heard: Callable[[], None]) -> Iterator[None]:
@@ -237,7 +249,12 @@ def _check_version(connection: sqlite3.Connection) -> None:
         raise _NewerError(f"it has format version {found}, this program knows {JOURNAL_VERSION}")
 
 
-def _insert(connection: sqlite3.Connection, events: tuple[Event, ...], decision: Decision | None) -> bool:
+def _insert(
+    connection: sqlite3.Connection,
+    events: tuple[Event, ...],
+    decision: Decision | None,
+    scalings: tuple[KeptScaling, ...],
+) -> bool:
     connection.executemany(
         "INSERT OR IGNORE INTO event (at, kind, text, cluster, deployment, subject, reason)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -249,6 +266,12 @@ def _insert(connection: sqlite3.Connection, events: tuple[Event, ...], decision:
             "INSERT INTO decision (turn, at, content) VALUES (?, ?, ?)", (decision.turn, decision.at, packed(decision))
         )
         _forget_decisions(connection)
+    if scalings:
+        connection.executemany(
+            "INSERT INTO scaling (deployment, at, content) VALUES (?, ?, ?)",
+            [(one.decided.deployment, one.at, packed_scaling(one)) for one in scalings[-SCALINGS_KEPT:]],
+        )
+        connection.execute("DELETE FROM scaling WHERE id <= (SELECT max(id) FROM scaling) - ?", (SCALINGS_KEPT,))
     return True
 
 
@@ -284,6 +307,14 @@ def _event(row: tuple[int, int, str, str, str, str, str, str]) -> Event:
         subject=subject,
         reason=reason,
     )
+
+
+def _scaling(connection: sqlite3.Connection, deployment: str, at: int) -> KeptScaling | None:
+    row = connection.execute(
+        "SELECT content FROM scaling WHERE deployment = ? AND at <= ? ORDER BY at DESC, id DESC LIMIT 1",
+        (deployment, at),
+    ).fetchone()
+    return unpacked_scaling(row[0]) if row is not None else None
 
 
 def _decision(connection: sqlite3.Connection, turn: int) -> Decision | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import attrs
 
 from roadstead.act.clock import Clock
-from roadstead.act.decisions import decision
+from roadstead.act.decisions import KeptScaling, decision
 from roadstead.act.events import Event, Timing, Turn, happened
 from roadstead.act.executor import Executor
 from roadstead.act.intents import with_removals
@@ -23,16 +24,18 @@ from roadstead.act.traffic_events import passed
 from roadstead.decide.merging import in_question, merged
 from roadstead.decide.planner import plan
 from roadstead.decide.report import grown
+from roadstead.decide.scaling import due
 from roadstead.errors import StateError
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
 from roadstead.plans import Plan
-from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.world import Outcome, World
 
 __all__ = ["Look", "Reconciler", "Watcher"]
 
 _LOG = logging.getLogger(__name__)
+_NO_SCALERS: Mapping[str, ScalingPolicy] = MappingProxyType({})
 
 
 class Watcher(Protocol):
@@ -58,13 +61,14 @@ class Look:
 class Reconciler:
     """Runs turns, one at a time, and carries from one to the next what must not be forgotten in between."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its parts, each by its name
         self,
         *,
         executor: Executor,
         store: MemoryStore,
         journal: Journal,
         policies: Mapping[str, PlacementPolicy],
+        scalers: Mapping[str, ScalingPolicy] = _NO_SCALERS,
         watcher: Watcher,
         clock: Clock,
     ) -> None:
@@ -73,6 +77,7 @@ class Reconciler:
         self._store = store
         self._journal = journal
         self._policies = policies
+        self._scalers = scalers
         self._watcher = watcher
         self._clock = clock
         self._memory = PlanMemory()
@@ -90,6 +95,11 @@ class Reconciler:
         """What the next plan is made with."""
         return self._memory
 
+    @property
+    def scalers(self) -> Mapping[str, ScalingPolicy]:
+        """The scaling policies, by name."""
+        return self._scalers
+
     def remember(self, memory: PlanMemory) -> None:
         """Go on from ``memory``; for the start."""
         self._memory = memory
@@ -98,7 +108,7 @@ class Reconciler:
         """Observe and plan, with no effect on anything but what was seen last."""
         at, world = self._clock.now(), self._observer.look(self._outcomes)
         fleet = with_removals(fleet, world.shards)
-        return Look(at=at, fleet=fleet, world=world, plan=plan(fleet, world, self._memory, at, self._policies))
+        return Look(at=at, fleet=fleet, world=world, plan=self._planned(fleet, world, at))
 
     def foresee(self, fleet: Fleet) -> Look | None:
         """Plan for ``fleet`` on what the last turn saw, without observing; ``None`` before the first turn."""
@@ -106,12 +116,12 @@ class Reconciler:
             return None
         at, world = self._clock.now(), attrs.evolve(self._last.world, outcomes=self._outcomes)
         fleet = with_removals(fleet, world.shards)
-        return Look(at=at, fleet=fleet, world=world, plan=plan(fleet, world, self._memory, at, self._policies))
+        return Look(at=at, fleet=fleet, world=world, plan=self._planned(fleet, world, at))
 
     def beyond(self, look: Look) -> Plan:
         """Plan on as if what ``look`` lets grow had its slots: where they would go, and what would hold them."""
         world = grown(look.world, look.plan, look.fleet.owner_id)
-        return plan(look.fleet, world, look.plan.memory, look.at, self._policies)
+        return plan(look.fleet, world, look.plan.memory, look.at, self._policies, scalers=self._scalers)
 
     def turn(self, fleet: Fleet, *, news: bool = False) -> Turn:
         """Run one turn for ``fleet`` and return it.
@@ -161,12 +171,15 @@ class Reconciler:
         only = None
         if news and last is not None and last.fleet is fleet and last.plan.memory is self._memory:
             recent = started - self._whole_at <= fleet.daemon.turn.seconds
-            only = in_question(last.world, last.plan, world) if recent else None
+            measured = due(self._memory, fleet.daemon.turn, at)
+            only = in_question(last.world, last.plan, world, measured) if recent else None
         if only is None or last is None:
             self._whole_at = started
-            return plan(fleet, world, self._memory, at, self._policies)
-        scoped = plan(fleet, world, self._memory, at, self._policies, only=only)
-        return merged(fleet, last.plan, only, scoped)
+            return self._planned(fleet, world, at)
+        return merged(fleet, last.plan, only, self._planned(fleet, world, at, only))
+
+    def _planned(self, fleet: Fleet, world: World, at: int, only: frozenset[str] | None = None) -> Plan:
+        return plan(fleet, world, self._memory, at, self._policies, scalers=self._scalers, only=only)
 
     def _remembered(self, made: Plan) -> str:
         """Make the memory of a plan durable, and return why that did not work."""
@@ -182,7 +195,10 @@ class Reconciler:
         decided = not turn.undone and (
             bool(turn.plan.steps) or self._last is None or _held(self._last.plan) != _held(turn.plan)
         )
-        self._journal.record(events, decision(turn, memory) if decided else None)
+        scalings = tuple(
+            KeptScaling(turn=turn.number, at=turn.at, decided=one) for one in turn.plan.scaled if not turn.undone
+        )
+        self._journal.record(events, decision(turn, memory) if decided else None, scalings)
         for event in events:
             _LOG.info("%s", event.text)
         if turn.outcomes:

@@ -143,6 +143,7 @@ class Session:
             store=store,
             journal=self.journal,
             policies=self._host.placement_policies(),
+            scalers=self._host.scaling_policies(),
             watcher=self._host,
             clock=self._clock,
         )

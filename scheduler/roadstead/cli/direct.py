@@ -21,12 +21,14 @@ from roadstead.decide.report import (
     Explanation,
     FleetStatus,
     PlanView,
+    Replay,
     Service,
     explanation,
     fleet_status,
     intents_of,
     plan_view,
 )
+from roadstead.decide.scaling import replayed
 from roadstead.errors import StateError
 from roadstead.model import Fleet
 from roadstead.spi.backend import KeepsLogs
@@ -171,6 +173,27 @@ def events(located: Located, *, since: int, deployment: str | None) -> tuple[Eve
     finally:
         journal.close()
     return found
+
+
+def scaling(located: Located, deployment: str, at: int) -> Replay:
+    """Return the last change that load made of a deployment until ``at``, asked again.
+
+    Raises :class:`NotFound` where the journal has none, and :class:`StateError` where it cannot be read.
+    """
+    kept = None
+    if located.state.journal.exists():
+        journal = Journal.open(located.state.journal)
+        try:
+            kept = journal.scaling(deployment, at)
+            if journal.problem is not None:
+                raise StateError(journal.problem, hint="make it readable and its folder writable for this user")
+        finally:
+            journal.close()
+    if kept is None:
+        must_be_declared(located, deployment)
+        raise NotFound(f"load changed nothing of {deployment!r} until then", hint="`roadstead events` has what did")
+    differences = replayed(kept.decided, PluginHost.installed().scaling_policies())
+    return Replay(at=kept.at, turn=kept.turn, decided=kept.decided, differences=differences)
 
 
 def must_be_declared(located: Located, deployment: str) -> None:

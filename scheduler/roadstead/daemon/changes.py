@@ -103,7 +103,7 @@ def difference(before: Fleet, after: Fleet) -> str:
 
 def nothing_wanted(fleet: Fleet) -> Fleet:
     """Return ``fleet`` with all that it declares at zero replicas."""
-    none = {name: attrs.evolve(one, replicas=0) for name, one in fleet.deployments.items()}
+    none = {name: attrs.evolve(one, replicas=0, autoscaling=None) for name, one in fleet.deployments.items()}
     return attrs.evolve(fleet, deployments=none, intents=attrs.evolve(fleet.intents, scale=()))
 
 

@@ -21,6 +21,7 @@ from roadstead.act.events import EventKind, Turn
 from roadstead.act.traffic_events import overdue
 from roadstead.daemon.traffic_metrics import of_gateways, of_servers, of_traffic
 from roadstead.daemon.view import View
+from roadstead.decide.report import scaling_of
 from roadstead.traffic import DataPath
 from roadstead.world import Reachable, World
 
@@ -131,6 +132,7 @@ def _of_deployments(turn: Turn) -> Iterator[Metric]:
         for name, number in sorted(numbers.items()):
             family.add_metric([name], number)
         yield family
+    yield from _of_scaling(turn)
     listed = GaugeMetricFamily("roadstead_endpoints", "Endpoints that clients may use.", labels=["deployment"])
     for name, endpoints in sorted(turn.plan.table.endpoints.items()):
         listed.add_metric([name], len(endpoints))
@@ -142,6 +144,35 @@ def _of_deployments(turn: Turn) -> Iterator[Metric]:
     for labels, number in sorted(tally.items()):
         held.add_metric(list(labels), number)
     yield held
+
+
+def _of_scaling(turn: Turn) -> Iterator[Metric]:
+    """Yield what is measured of the deployments whose load decides, in whole requests, seconds and cores."""
+    average = GaugeMetricFamily(
+        "roadstead_scaling_average",
+        "What all replicas together had to do on average; absent where it is not known.",
+        labels=["deployment", "metric", "window"],
+    )
+    target = GaugeMetricFamily(
+        "roadstead_scaling_target", "What one replica should have to do.", labels=["deployment", "metric"]
+    )
+    bound = GaugeMetricFamily(
+        "roadstead_scaling_bound", "Between how many replicas load decides.", labels=["deployment", "bound"]
+    )
+    for name, declared in sorted(turn.fleet.deployments.items()):
+        scaling = scaling_of(declared, turn.plan)
+        if scaling is None:
+            continue
+        bound.add_metric([name, "min"], scaling.min)
+        bound.add_metric([name, "max"], scaling.max)
+        for one in scaling.metrics:
+            target.add_metric([name, one.metric], one.target / 1000)
+            for window, amount in (("stable", one.stable), ("panic", one.panic)):
+                if amount is not None:
+                    average.add_metric([name, one.metric, window], amount / 1000)
+    yield bound
+    yield target
+    yield average
 
 
 def _of_replicas(world: World) -> Iterator[Metric]:

@@ -41,14 +41,15 @@ def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> frozenset[str]:
     return frozenset((*changed, *gone))
 
 
-def in_question(before: World, last: Plan, after: World) -> frozenset[str] | None:
+def in_question(before: World, last: Plan, after: World, due: frozenset[str] = frozenset()) -> frozenset[str] | None:
     """Return the deployments to plan for in ``after``, or ``None`` where that is all of them.
 
-    ``last`` was planned for ``before`` and for the same fleet, and its memory is the one to go on with.
+    ``last`` was planned for ``before`` and for the same fleet, and its memory is the one to go on with. ``due`` are
+    those whose load is to be looked at (:func:`roadstead.decide.scaling.due`).
     """
     if _answering(before) != _answering(after):
         return None
-    return last.unsettled | changed_shards(before, after) | _changed_problems(before, after)
+    return last.unsettled | changed_shards(before, after) | _changed_problems(before, after) | due
 
 
 def _changed_problems(before: World, after: World) -> frozenset[str]:

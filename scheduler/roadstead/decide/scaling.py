@@ -64,11 +64,10 @@ class Numbers:
         self._unseen = frozenset(name for name, view in world.clusters.items() if view.snapshot is None)
         self._scaler = Scaler(world, policies, fleet.daemon.turn, now)
         self._changed: dict[str, ScalingMemory | None] = {}
-        self.held: list[Held] = []
         self.decisions: list[Scaling] = []
 
-    def of(self, declared: Deployment, shard: Shard) -> int:
-        """Return how many replicas ``declared`` should have."""
+    def of(self, declared: Deployment, shard: Shard, held: list[Held]) -> int:
+        """Return how many replicas ``declared`` should have; what stands against knowing it is added to ``held``."""
         spec = declared.autoscaling
         if spec is None:
             self.forget(declared.name)
@@ -79,7 +78,7 @@ class Numbers:
         if scaled.memory is not known:
             self._changed[declared.name] = scaled.memory
         if scaled.held is not None:
-            self.held.append(scaled.held)
+            held.append(scaled.held)
         if scaled.decision is not None:
             self.decisions.append(scaled.decision)
         return scaled.wanted

@@ -24,7 +24,7 @@ from roadstead.model import Fleet
 from roadstead.plans import Bind, Grow, Plan, Step
 from roadstead.spi.backend import Backend
 from roadstead.spi.gateway import Gateway, RouteTable
-from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime, Server
 from roadstead.traffic import DataPath, GatewayState, Seen, Unseen
 from roadstead.units import Duration
@@ -68,6 +68,7 @@ class Drive:
     runtimes: Mapping[str, Runtime]
     policies: Mapping[str, PlacementPolicy]
     now: Callable[[], int]
+    scalers: Mapping[str, ScalingPolicy] = MappingProxyType({})
     gateways: Mapping[str, Gateway] = MappingProxyType({})
     usage: Callable[[], Mapping[str, Usage]] = lambda: NO_USAGE
     watch: Callable[[Step], AbstractContextManager[None]] = _unwatched
@@ -112,7 +113,7 @@ class Drive:
 
     def decide(self, world: World) -> Plan:
         """Return the plan for ``world``, with the memory that was saved last."""
-        return plan(self.fleet, world, self.saved, self.now(), self.policies)
+        return plan(self.fleet, world, self.saved, self.now(), self.policies, scalers=self.scalers)
 
     def start_again(self, *, forget: bool = False) -> None:
         """Go on as a new process: with what was saved, or without where that was lost too."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from roadstead.cli.text.scaling import scaling_rows
 from roadstead.cli.text.traffic import address_text, load_text, passing_text
 from roadstead.cli.text.words import MANY_LINES, STATE_STYLES, age, cause_text, counted, labelled, plural
 from roadstead.decide.report import AtLimit, Explanation, LastExit, Overdue, Waiting
@@ -25,6 +26,7 @@ def explanation_view(why: Explanation) -> RenderableType:
         ("counts", f"{counts}, never below {why.floor} by our own action")
     ]
     rows += [("command", str(one)) for one in why.orders]
+    rows += scaling_rows(why.scaling) if why.scaling is not None else ()
     if why.address is not None:
         rows += [("address", address_text(why.address)), ("load", load_text(why.load))]
     rows += [("route", passing_text(one)) for one in why.passing]

@@ -96,8 +96,9 @@ class DeploymentPlan:
 
     ``was`` and ``wanted`` count replicas, and ``scaling`` is how load decides that, ``None`` where it does not;
     ``floor`` is how many serving ones our own actions leave it during the change; ``pending`` counts replicas that are
-    wanted, have no node, and will get none next. ``address`` is ``None`` where clients go on connecting as they do. ``moved`` are clusters of which some come to have more and some less, and
-    empty where none are both. ``held`` is what is not done, and why.
+    wanted, have no node, and will get none next. ``address`` is ``None`` where clients go on connecting as they do.
+    ``moved`` are clusters of which some come to have more and some less, and empty where none are both. ``held`` is
+    what is not done, and why.
     """
 
     name: str

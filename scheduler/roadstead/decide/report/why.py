@@ -9,6 +9,7 @@ import attrs
 from roadstead.decide.report.causes import Cause, causes, smallest
 from roadstead.decide.report.orders import IntentStatus
 from roadstead.decide.report.routes import AddressStatus, LoadStatus, Way
+from roadstead.decide.report.scaling import ScalingStatus
 from roadstead.decide.report.status import DeploymentStatus, Life, ReplicaStatus, RolloutState
 from roadstead.plans import Plan
 from roadstead.units import Duration, Memory
@@ -88,6 +89,7 @@ class Explanation:
 
     ``passing`` says where requests to ``address`` go, and is empty where there is no gateway. ``overdue`` is past: it
     is filled in by whoever has the event log.
+    ``scaling`` is how load decides how many are wanted, ``None`` where it does not.
     ``orders`` is what commands asked for on top of the file. ``change`` is the cheapest change that would be enough by
     itself, empty where none is known.
     """
@@ -96,6 +98,7 @@ class Explanation:
     state: RolloutState
     summary: str
     wanted: int
+    scaling: ScalingStatus | None
     floor: int
     ready: int
     listed: int
@@ -124,6 +127,7 @@ def explanation(
         state=status.state,
         summary=_summary(status),
         wanted=status.wanted,
+        scaling=status.scaling,
         floor=status.floor,
         ready=status.ready,
         listed=status.listed,
