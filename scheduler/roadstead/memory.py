@@ -27,6 +27,7 @@ __all__ = [
     "PlanMemory",
     "ScalingMemory",
     "Series",
+    "SlotMemory",
     "cluster_of",
     "place",
     "process_place",
@@ -152,6 +153,21 @@ class ClusterMemory:
     lost: int = 0
 
 
+@attrs.frozen(kw_only=True)
+class SlotMemory:
+    """What was learnt of a group's slots on a cluster whose own scheduler picks the nodes.
+
+    ``waiting_ms`` is for how long it has placed none of them, since it had placed ``placed`` of the group. ``free`` is
+    what others left free there when that had lasted for too long while revisions change: as long as it is no more, no
+    replica is asked for in excess of those that are wanted.
+    """
+
+    waiting_ms: int | None = None
+    placed: int = 0
+    free: Use | None = None
+
+
+_NO_SLOTS: Mapping[str, SlotMemory] = MappingProxyType({})
 _NO_CLUSTERS: Mapping[str, ClusterMemory] = MappingProxyType({})
 _NO_TIMES: Mapping[str, int | None] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, GroupMemory] = MappingProxyType({})
@@ -165,7 +181,7 @@ class DeploymentMemory:
     none. ``leaving`` holds, for every replica that was taken out of the table, for how many milliseconds it has been
     out, and ``None`` as long as the gateway has not been seen to follow. ``unready`` holds the same for every server
     process that runs and is not ready, keyed by :func:`process_place`. ``clusters``, by name, are places that are not
-    as good as they should be.
+    as good as they should be, and ``slots`` are of groups whose slots wait for a cluster's own scheduler.
     """
 
     at: int
@@ -173,6 +189,7 @@ class DeploymentMemory:
     leaving: Mapping[str, int | None] = _NO_TIMES
     unready: Mapping[str, int | None] = _NO_TIMES
     clusters: Mapping[str, ClusterMemory] = _NO_CLUSTERS
+    slots: Mapping[str, SlotMemory] = _NO_SLOTS
 
 
 @attrs.frozen

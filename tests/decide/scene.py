@@ -201,6 +201,7 @@ class Scene:
         self.decided: Plan | None = None
         self.use: dict[str, Usage] = {}
         self._seen = World(clusters={})
+        self._waiting_for_a_place: set[str] = set()
         self._network = network = Network()
         self.clusters = {
             name: SimulatedCluster(
@@ -378,6 +379,7 @@ class Scene:
         said = {held.deployment for held in decided.held}
         waiting = {held.deployment for held in decided.held if held.reason.code is ReasonCode.REFUSED}
         waiting |= {name for name, known in decided.memory.deployments.items() if known.leaving or known.unready}
+        waiting |= self._waiting_for_a_place
         return [
             name
             for name in decided.wanted
@@ -466,6 +468,12 @@ class Scene:
             )
         )
         self._graces.see(world, decided, self.clock.now())
+        before = self.drive.saved.deployments
+        self._waiting_for_a_place = {
+            name
+            for name, known in decided.memory.deployments.items()
+            if known.slots and (name not in before or known.slots != before[name].slots)
+        }
         self.decided, self._seen = decided, world
         if self.thorough:
             self.wrong.extend(self._told_otherwise(world, decided))

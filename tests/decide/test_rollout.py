@@ -7,10 +7,12 @@ from collections import Counter
 import attrs
 import pytest
 
+from roadstead.assembly import assemble
 from roadstead.model import GpuPart, Quota, RolloutSpec, Strategy
 from roadstead.plans import Delete, Grow, Plan, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.units import Cpus, Duration, GpuShare
+from roadstead.world import Phase, Reachable
 from roadstead_backends.simulated.faults import ModelFault
 from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template, with_source
 
@@ -316,4 +318,89 @@ def test_a_daemon_that_dies_at_every_effect_gets_there(forget: bool) -> None:
         scene.start_again(forget=forget and len(scene.serving()) < 2)
     scene.settle()
     assert {("here", "/m/2"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+# ---- where the cluster's own scheduler decides, and does not say beforehand ----
+
+
+def tried(spec: RolloutSpec) -> Scene:
+    """Return a scene on a full native cluster in which a change was just written to the file."""
+    scene = Scene(fleet(deployment(of=OLD, rollout=spec)), {"here": nodes(1, 2_000)}, {"here": NATIVE}, thorough=True)
+    scene.settle()
+    scene.declare(deployment(of=NEW, rollout=spec))
+    return scene
+
+
+def slots(scene: Scene) -> int:
+    """Return how many replicas wait for a node."""
+    return sum(replica.phase is Phase.SLOT for replica in scene.replicas())
+
+
+def test_a_surge_that_a_native_cluster_does_not_place_in_time_is_taken_back_and_the_rollout_held() -> None:
+    """One more is asked for, and given up again; then it is said what would be enough, and nothing more is written."""
+    scene = tried(rollout(max_surge=1, max_unavailable=0))
+    scene.turns(3)
+    assert 1 == slots(scene)
+    decided = scene.settle()
+    assert (0, {("here", "/m/1"): 2}) == (slots(scene), scene.serving())
+    (held,) = decided.held
+    assert ReasonCode.ROLLOUT_HELD is held.reason.code
+    assert held.reason.change is not None
+    assert ChangeKind.RAISE_MAX_UNAVAILABLE is held.reason.change.kind
+    assert [] == scene.wrong
+
+
+def test_a_surge_that_was_taken_back_is_tried_again_when_there_is_more_room() -> None:
+    """A node that joins ends the hold, with nobody asking."""
+    scene = tried(rollout(max_surge=1, max_unavailable=0))
+    scene.settle()
+    scene.clusters["here"].set_node(attrs.evolve(nodes(1)[0], name="n9"))
+    scene.settle()
+    assert {("here", "/m/2"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+def test_a_native_cluster_that_is_full_dips_after_one_try_and_not_after_each() -> None:
+    """What it frees itself is no sign of more room: the time to be placed is waited for once."""
+    scene = tried(rollout(max_surge=1, max_unavailable=1))
+    story = rolling_over(scene, rollout(max_surge=1, max_unavailable=1))
+    within = OLD.health.start_within.ms // TURN_MS
+    assert (1, 2) == (fewest(story), most(story))
+    assert within <= len(story) < 2 * within
+    assert [] == scene.wrong
+
+
+def test_a_slot_that_waits_for_long_is_never_without_a_reason() -> None:
+    """A cluster that says nothing about it is spoken for."""
+    scene = Scene(fleet(deployment(replicas=3)), {"here": nodes(1, 2_000)}, {"here": NATIVE})
+    scene.settle()
+    snapshot = scene.clusters["here"].truth()
+    mute = attrs.evolve(
+        snapshot,
+        groups=tuple(
+            attrs.evolve(group, replicas=tuple(attrs.evolve(one, reason=None) for one in group.replicas))
+            for group in snapshot.groups
+        ),
+    )
+    world = assemble(None, {"here": Reachable(mute)}, scene.clusters["here"].model_states())
+    held = scene.drive.decide(world).held
+    assert ["the scheduler of here found no place for one more within 30s"] == [one.reason.detail for one in held]
+
+
+def test_a_second_change_takes_over_from_wherever_the_first_one_stands() -> None:
+    """Three revisions at once: what is unproven and in nobody's aim goes first, and the floor holds all along."""
+    scene = settled(cpu=4_000, replicas=3)
+    spec = rollout(max_surge=1, max_unavailable=0)
+    scene.declare(deployment(of=NEW, replicas=3, rollout=spec))
+    while not scene.serving()["here", "/m/2"]:
+        scene.turn()
+    scene.declare(deployment(of=template("/m/3"), replicas=3, rollout=spec))
+    story = []
+    while scene.serving() != {("here", "/m/3"): 3}:
+        scene.turn()
+        story.append(scene.serving().total())
+        assert len(story) < 60
+    assert 3 <= min(story)
+    assert max(story) <= 4
     assert [] == scene.wrong

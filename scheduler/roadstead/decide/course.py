@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import passing, progress, steering
+from roadstead.decide import passing, progress, slots, steering
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
@@ -22,7 +22,16 @@ from roadstead.decide.rows import Row
 from roadstead.decide.seating import seating
 from roadstead.decide.shaping import shape
 from roadstead.decide.stepping import Drained, Order, steps_of
-from roadstead.memory import Claim, ClusterMemory, DeploymentMemory, GroupMemory, cluster_of, place, process_place
+from roadstead.memory import (
+    Claim,
+    ClusterMemory,
+    DeploymentMemory,
+    GroupMemory,
+    SlotMemory,
+    cluster_of,
+    place,
+    process_place,
+)
 from roadstead.plans import Held, Step
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
@@ -61,13 +70,14 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     rows = shaped.rows
     if case.paused:
         rows = steering.standing_still(rows, case.wanted, case.spec.max_surge)
+    waits = slots.learnt(case, rows, known.slots, ledger, elapsed)
     moves = advance(
         rows,
         wanted=case.wanted,
         spec=case.spec,
         leaving=known.leaving,
         claims=claimed,
-        room=lambda question: _room(question, case, ledger, shaped.clusters),
+        room=lambda question: _room(question, case, ledger, shaped.clusters, waits),
     )
     leaving = _leaving(moves, known.leaving, elapsed)
     drained = _drained(moves, leaving)
@@ -103,9 +113,12 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         *_rollout_held(case, rows, shaped.rows, moves),
         *stepped.held,
         *seated.held,
+        *slots.unexplained(waits, rows),
         *passing.held(case, groups, moves.victims, serving),
     )
-    made = DeploymentMemory(at=known.at, groups=groups, leaving=leaving, unready=unready, clusters=shaped.clusters)
+    made = DeploymentMemory(
+        at=known.at, groups=groups, leaving=leaving, unready=unready, clusters=shaped.clusters, slots=waits
+    )
     return Taken(
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),
         held=held,
@@ -216,8 +229,8 @@ def _claims(rows: Sequence[Row], moves: Moves, before: tuple[Claim, ...]) -> tup
     claims = (*before, *moves.claims)
     going = [claim for claim in claims if claim.replica in victims or there.get(claim.replica) is Phase.STOPPING]
     gone = [claim for claim in claims if claim.replica not in there]
-    slots = sum(phase is Phase.SLOT and replica not in victims for replica, phase in there.items())
-    return (*gone[: slots + sum(row.need for row in rows)], *going)
+    waiting = sum(phase is Phase.SLOT and replica not in victims for replica, phase in there.items())
+    return (*gone[: waiting + sum(row.need for row in rows)], *going)
 
 
 def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> DeploymentMemory:
@@ -233,7 +246,13 @@ def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> Deploy
 # ---- room ----
 
 
-def _room(question: Question, case: Case, ledger: Ledger, clusters: Mapping[str, ClusterMemory]) -> Fit:
+def _room(
+    question: Question,
+    case: Case,
+    ledger: Ledger,
+    clusters: Mapping[str, ClusterMemory],
+    waits: Mapping[str, SlotMemory],
+) -> Fit:
     """Return whether it fits: on the cluster's nodes, and in the owner's quota."""
     row = question.row
     view = case.world.clusters[row.key.cluster]
@@ -260,7 +279,8 @@ def _room(question: Question, case: Case, ledger: Ledger, clusters: Mapping[str,
     answer = fit(view.snapshot, ledger, wish, allowed, freed)
     if not isinstance(answer, Yes):
         known = clusters.get(row.key.cluster) if question.without is None else None
-        return answered(known, answer, row.key.cluster, row.template)
+        answer = answered(known, answer, row.key.cluster, row.template)
+        return slots.answered(waits, row, answer) if question.without is None else answer
     return Yes(min(answer.count, allowed), by_quota=answer.count >= allowed < question.count)
 
 

@@ -16,6 +16,7 @@ import attrs
 
 from roadstead.decide.fit import Fit, No, Unknown, Yes
 from roadstead.decide.rows import Row, RowKey
+from roadstead.holdings import use_of
 from roadstead.memory import Claim, place
 from roadstead.model import RolloutSpec, Strategy
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
@@ -243,6 +244,21 @@ class _Retirement:
                     chosen.append(member)
             if chosen:
                 self.victims[row.key] = tuple(chosen)
+        if order and not self.victims and not self.growth.grow:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Give up what was asked for in excess and finds no room, where nothing else can be done: it waits in vain."""
+        if any(row.count > row.alive for row in self.rows):
+            return
+        excess = sum(row.alive for row in self.rows) - self.wanted
+        for row in self.rows:
+            slots = [member for member in row.standing if member.replica.phase is Phase.SLOT]
+            if excess <= 0 or not slots or row.surplus or not row.writable:
+                continue
+            if isinstance(self.room(Question(row=row, count=1, granted=-1)), No):
+                self.victims[row.key] = tuple(sorted(slots, key=self._preference)[:excess])
+                excess -= len(self.victims[row.key])
 
     def _preference(self, member: Member) -> tuple[bool, int, bool, int, str]:
         """Order victims: those leaving already, longest first, then what does not serve, then the youngest."""
@@ -347,10 +363,24 @@ def _more_surge() -> Change:
 def _enough(rows: Sequence[Row], needy: Row, room: Room) -> Change | None:
     """Return the one-step change to the rollout itself that would let it go on, if there is one."""
     for row in rows:
-        for member in row.serving:
-            if row.surplus and isinstance(room(Question(row=needy, count=1, without=member)), Yes):
+        for member in row.serving if row.surplus else ():
+            answer = room(Question(row=needy, count=1, without=member))
+            if isinstance(answer, Yes) or (isinstance(answer, Unknown) and _fits_instead(needy, member)):
                 return Change(ChangeKind.RAISE_MAX_UNAVAILABLE, "raise rollout.max_unavailable by 1")
     return None
+
+
+def _fits_instead(needy: Row, member: Member) -> bool:
+    """Return whether a replica of ``needy`` fits wherever ``member`` does: it asks for no more, in the same places."""
+    new, old = needy.template, member.group.template
+    asked, held = use_of(new.resources), use_of(old.resources)
+    return (
+        needy.key.cluster == member.cluster
+        and new.placement == old.placement
+        and new.resources.gpu == old.resources.gpu
+        and (asked.cpu, asked.memory, asked.disk)
+        == (min(asked.cpu, held.cpu), min(asked.memory, held.memory), min(asked.disk, held.disk))
+    )
 
 
 def may_stop_at_once(member: Member) -> bool:
