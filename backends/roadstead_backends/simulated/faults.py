@@ -17,6 +17,7 @@ from roadstead.errors import (
     Retryable,
     Unreachable,
 )
+from roadstead.spi.simulation import ModelFault
 from roadstead.world import GroupKey
 
 __all__ = ["CallFault", "Faults", "ModelFault"]
@@ -47,17 +48,6 @@ _ERRORS: dict[CallFault, type[BackendError]] = {
     CallFault.FORBIDDEN: Forbidden,
     CallFault.UNREACHABLE: Unreachable,
 }
-
-
-@enum.unique
-class ModelFault(enum.Enum):
-    """What a model does to every server that is to serve it; one that ``FLAPS`` is well and unwell by turns."""
-
-    NEVER_LOADS = "never-loads"
-    FAILS = "fails"
-    CRASHES = "crashes"
-    EATS_MEMORY = "eats-memory"
-    FLAPS = "flaps"
 
 
 @attrs.define(kw_only=True)

@@ -18,6 +18,7 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         name="simulated",
         factory="roadstead_backends.simulated.connect:connect",
         options=SimulatedOptions,
+        simulation="roadstead_backends.simulated.simulation:Pretended",
         summary="a cluster in memory, for trying things out and for tests",
     )
 

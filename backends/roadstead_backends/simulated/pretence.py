@@ -129,13 +129,34 @@ class Pretence:
                     self._states = MappingProxyType(states)
             return self._states
 
+    def running(self, deployment: str) -> tuple[str, ...]:
+        """Return the replicas of a deployment whose servers run, the oldest first."""
+        with self._lock:
+            self._catch_up()
+            running = (one for one in self._store.servers() if one.phase is Phase.RUNNING)
+            return tuple(one.id for one in running if one.key.deployment == deployment)
+
     def next_due(self) -> int | None:
         """Return when something happens here next by itself, in milliseconds since the epoch, ``None`` for never."""
         with self._lock:
             self._catch_up()
             return self._life.next_due()
 
+    @property
+    def asks_runtime(self) -> bool:
+        """Whether readiness is the runtime's word; else the cluster reports it by itself."""
+        return not self._reports_ready
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes that there are, shown to anybody or not."""
+        return tuple(self._ground.names)
+
     # ---- what is done to it ----
+
+    def partition(self, *, parted: bool) -> None:
+        """Let the cluster answer nobody, or answer again; its servers go on."""
+        self.faults.partitioned = parted
 
     def reconnect(self) -> None:
         """Be as for a new process: the next observation is a consistent read, and owes nothing to earlier ones."""
@@ -164,7 +185,8 @@ class Pretence:
     def lose_node(self, name: str) -> None:
         """Take a node away for good, with all that runs there."""
         with self._change():
-            room = self._ground.drop(name)
+            room = self._room(name)
+            self._ground.drop(name)
             for server in list(room.servers.values()):
                 self._life.lose(server)
 

@@ -213,11 +213,10 @@ class Ground:
             self.rooms[node.name] = Room(node)
         self.changed()
 
-    def drop(self, name: str) -> Room:
-        """Take a node away and return what it was."""
-        room = self.rooms.pop(name)
+    def drop(self, name: str) -> None:
+        """Take a node away."""
+        del self.rooms[name]
         self.changed()
-        return room
 
     def changed(self) -> None:
         """Note that nodes are others, or look otherwise, than before."""

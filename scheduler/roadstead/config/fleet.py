@@ -27,7 +27,7 @@ from roadstead.spi.host import PluginHost, resolve
 from roadstead.spi.records import RuntimePlugin
 from roadstead.spi.runtime import Runtime
 
-__all__ = ["MAX_BYTES", "read_fleet"]
+__all__ = ["MAX_BYTES", "file_source", "read_fleet"]
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 _START: Final = Spot(1, 1)
@@ -42,7 +42,7 @@ def read_fleet(path: Path, host: PluginHost, *, text: str | None = None) -> Flee
     Relative paths in it are relative to the folder of ``path`` all the same. Raises
     :class:`roadstead.config.problems.FleetFileError` with every problem of the file.
     """
-    source = Source(str(path), text.removeprefix("\ufeff")) if text is not None else _source(path)
+    source = Source(str(path), text.removeprefix("\ufeff")) if text is not None else file_source(path)
     with _uncollected():
         return _read(source, path.parent.resolve(), host)
 
@@ -78,8 +78,11 @@ def _uncollected() -> Iterator[None]:
 # ---- text ----
 
 
-def _source(path: Path) -> Source:
-    """Return the text of the file at ``path``; a UTF-8 byte order mark is passed over."""
+def file_source(path: Path) -> Source:
+    """Return the text of the file at ``path``; a UTF-8 byte order mark is passed over.
+
+    Raises :class:`roadstead.config.problems.FleetFileError` where there is none to be read.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -13,6 +13,7 @@ from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.gateway import Gateway, GatewayContext
 from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
+from roadstead.spi.simulation import Now, Simulation
 
 __all__ = [
     "BackendPlugin",
@@ -58,6 +59,7 @@ class BackendPlugin(PluginRecord):
     fields (a field's ``metadata={"doc": ...}`` is its description; ``pathlib.Path`` fields are resolved against the
     fleet file). ``deployment_options`` is the same for what one deployment can say to this backend only, under its
     ``backend_options``; it reaches the backend as canonical JSON in :attr:`roadstead.model.Template.backend_options`.
+    ``simulation`` makes worlds in virtual time of such clusters, for ``roadstead sim``, where they can be pretended.
     """
 
     kind: ClassVar[str] = "backend"
@@ -65,6 +67,7 @@ class BackendPlugin(PluginRecord):
     factory: Callable[[BackendContext], Backend] | str
     options: type[Any] = NoOptions
     deployment_options: type[Any] = NoOptions
+    simulation: Callable[[Now], Simulation] | str | None = None
 
 
 @attrs.frozen(kw_only=True)
