@@ -4,9 +4,10 @@
     python -m benchmarks.faults --pairs 0 --swarms 0   # single faults only
     python -m benchmarks.faults --only roll            # stories with that in their name; nothing is written
 
-Single faults are always tried exhaustively. Pairs within eight calls are counted first, and then tried exhaustively
-where they are no more than ``--pairs`` for one story on one kind of cluster, or else so many of them, chosen by
-``--seed``. Swarms are as many as asked for, one for each seed from 0 on. Each story is told in a process of its own.
+Single faults are tried exhaustively, unless fewer are asked for. Pairs within eight calls are counted first, and tried
+exhaustively where they are no more than ``--pairs`` for one story on one kind of cluster; else so many of them are,
+chosen by ``--seed``. Swarms are as many as asked for, one for each seed from 0 on. Stories are told in processes of
+their own.
 """
 
 from __future__ import annotations
@@ -154,12 +155,14 @@ def _rows(place: tuple[int, str], points: tuple[Call, ...], tally: Tally, asked:
         count=Count(),
         seeds="",
     )
-    alone = [(Fault(call.number, kind),) for call in points for kind in kinds_of(call)]
+    every = [(Fault(call.number, kind),) for call in points for kind in kinds_of(call)]
+    alone = sample(every, asked.singles or len(every), asked.seed)
     done = list(tally.run(list(_chunks(place, alone))))
-    yield attrs.evolve(row, count=sum((one.count for one in done), Count()))
+    count = sum((one.count for one in done), Count())
+    yield attrs.evolve(row, count=count, seeds=str(asked.seed) if len(alone) < len(every) else "")
     windows = [after for one in done for after in one.after]
-    possible = sum(len(kinds_of(call)) for window in windows for call in window)
     if asked.pairs:
+        possible = sum(len(kinds_of(call)) for window in windows for call in window)
         chosen = _chosen(alone, windows, possible, asked)
         count = sum((one.count for one in tally.run(list(_chunks(place, chosen)))), Count())
         seeds = str(asked.seed) if len(chosen) < possible else ""
@@ -245,6 +248,7 @@ def _words(plan: Plan) -> str:
 def main() -> None:
     """Try, print and write; the exit code says whether anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--singles", type=int, default=0, help="the most single faults; 0: all of them")
     parser.add_argument("--pairs", type=int, default=400, help="the most pairs for one story on one kind of cluster")
     parser.add_argument("--swarms", type=int, default=100, help="how many swarms for one story on one kind of cluster")
     parser.add_argument("--seed", type=int, default=0, help="what the choice of pairs follows from")

@@ -91,7 +91,7 @@ class Daemon:
     """The parts of a daemon over ``outside``, on its ``stores`` as they are.
 
     ``graces`` is what this daemon, and those before it on the same stores, saw of who gets requests. ``woken`` says
-    that something changed that the next turn should see.
+    that something changed that the next turn should see, ``remembered`` is what it found when it began.
     """
 
     def __init__(
@@ -102,13 +102,14 @@ class Daemon:
         self.woken = False
         self.clock = WiredClock(outside.time, outside.wait)
         self.wires = {
-            name: WiredBackend(name, cluster, injector, judge, self) for name, cluster in outside.clusters.items()
+            name: WiredBackend(name, cluster, injector, judge, self, outside.time)
+            for name, cluster in outside.clusters.items()
         }
         self._judge = judge
         self._workers = InlineWorkers()
         self.store = WiredMemory(stores.memory, injector, judge)
         remembered = self.store.load()
-        self.lost = remembered.lost
+        self.remembered = remembered
         self.journal = WiredJournal.open(stores.journal)
         self.journal.wire(injector, judge)
         runtimes = {name: WiredRuntime(one, injector, judge) for name, one in outside.runtimes.items()}

@@ -15,7 +15,9 @@ import attrs
 from roadstead.act.addresses import assigned, spent
 from roadstead.act.events import Turn
 from roadstead.act.intents import fulfilled, removed, scaled
+from roadstead.act.journal import Selection
 from roadstead.assembly import assemble
+from roadstead.memory import PlanMemory
 from roadstead.model import Deployment, Fleet, Quota
 from roadstead.plans import Plan, Step
 from roadstead.spi.policies import PlacementPolicy
@@ -112,6 +114,7 @@ class Stage:
         self._truth: World | None = None
         self._looks: dict[str, tuple[Group, ...]] = {}
         self._late: set[str] = set()
+        self._damage: Kind | None = None
         self._second: Daemon | None = None
         self._second_left = 0
         self._outside = Outside(
@@ -195,9 +198,25 @@ class Stage:
     def restart(self) -> None:
         """End the daemon and start another on the stores as they are."""
         self.daemon.graces.fall_silent(self.truth(), self.props.time.now())
-        self.daemon.end()
+        before, damage = self.daemon, self._damage
+        events = len(before.journal.events(_ALL)) if damage is None else 0
+        before.end()
+        self._damage = None
         self.daemon = self._open("first")
+        self._judge_stores(before, damage, events)
         self._begin()
+
+    def _judge_stores(self, before: Daemon, damage: Kind | None, events: int) -> None:
+        """Judge what a new daemon found of what the one before it had saved."""
+        found, saved = self.daemon.remembered, before.store.saved
+        if damage is Kind.MEMORY_CORRUPTED and not found.lost:
+            self.wrong.append("nobody noticed that the memory is corrupted")
+        if damage is not None:
+            return
+        if saved is not None and _content(found.memory) != _content(saved):
+            self.wrong.append(f"{found.memory} was found where {saved} was saved")
+        if len(self.daemon.journal.events(_ALL)) != events:
+            self.wrong.append(f"not all of {events} events are found again")
 
     def close(self) -> None:
         """End every daemon."""
@@ -223,6 +242,9 @@ class Stage:
             self.last = None
             return
         self.writes += self.daemon.store.wrote - before
+        for wire in self.daemon.wires.values():
+            self.wrong += wire.hasty
+            wire.hasty.clear()
         self.last = turn
         self._tidy_up(turn)
 
@@ -290,6 +312,7 @@ class Stage:
         if kind in _STORE_FAULTS:
             if kind in _WITH_A_CRASH:
                 self.daemon.end()
+                self._damage = kind
             _STORE_FAULTS[kind](self._stores)
         elif kind in _AGES:
             self.daemon.wires[call.where].age = _AGES[kind]
@@ -374,7 +397,10 @@ class Stage:
         """Judge a call by what it did."""
         self.writes += 1
         before, plan = self.truth(), daemon.decided
-        assert plan is not None, "whoever calls has decided"
+        if plan is None or daemon.store.saved is not plan.memory:
+            self.wrong.append(f"{subject} is changed by a plan whose memory was not saved")
+            call()
+            return
         try:
             call()
         finally:
@@ -398,7 +424,14 @@ _STORE_FAULTS: Mapping[Kind, Callable[[Stores], None]] = {
 }
 _WITH_A_CRASH = _STORE_FAULTS.keys() - {Kind.MEMORY_REMOVED, Kind.JOURNAL_OVERWRITTEN}
 _JUMPS = {Kind.CLOCK_FORTH: _JUMP_MS, Kind.CLOCK_BACK: -_JUMP_MS}
+_NUMBERS = {"turn", "counted"}
+_ALL = Selection(limit=10_000)
 _AGES = {Kind.STALE_1: 1, Kind.STALE_2: 2, Kind.STALE_3: 3}
+
+
+def _content(memory: PlanMemory) -> tuple[object, ...]:
+    """Return what of a memory must be found again; the numbers of turns in which nothing was done need not."""
+    return tuple(getattr(memory, field.name) for field in attrs.fields(PlanMemory) if field.name not in _NUMBERS)
 
 
 def _driver(name: str, proxy: Proxy) -> Callable[[], SimulatedGateway]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from roadstead.act.decisions import Decision
-from roadstead.act.events import Event
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
 from roadstead.capabilities import Capabilities
@@ -44,19 +42,31 @@ class Watch(Protocol):
 class WiredBackend:
     """One daemon's connection to one cluster.
 
-    ``away``: the cluster cannot be reached. ``age``: how many versions old the next list is, as far as there are such:
-    none from before what this connection has returned, or from before a change that it was told of.
+    ``away``: the cluster cannot be reached. ``hasty`` is what was asked for again too soon. ``age``: how many versions
+    old the next list is, as far as there are such: none from before what this connection has returned, or from before a
+    change that it was told of.
     """
 
-    def __init__(self, name: str, cluster: Drivable, injector: Injector, powers: Powers, watch: Watch) -> None:
+    def __init__(
+        self,
+        name: str,
+        cluster: Drivable,
+        injector: Injector,
+        powers: Powers,
+        watch: Watch,
+        time: Callable[[], int],
+    ) -> None:
         self.away: Callable[[], bool] = lambda: False
         self.age = 0
+        self.hasty: list[str] = []
+        self._time = time
         self._name = name
         self._cluster = cluster
         self._injector = injector
         self._powers = powers
         self._watch = watch
         self._looks: deque[Snapshot] = deque(maxlen=MOST_STALE + 1)
+        self._not_before: dict[str, int] = {}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -116,7 +126,14 @@ class WiredBackend:
         return shown
 
     def _change(self, what: What, subject: str, call: Callable[[], None]) -> None:
-        self._through(what, lambda: self._watch.around(self._name, subject, call))
+        if self._time() < self._not_before.pop(subject, 0):
+            self.hasty.append(f"{what.value} of {subject} is asked for again before Retry-After")
+        try:
+            self._through(what, lambda: self._watch.around(self._name, subject, call))
+        except Retryable as error:
+            if error.after_ms is not None:
+                self._not_before[subject] = self._time() + error.after_ms
+            raise
         self._looks.clear()
         self._looks.append(self._cluster.observe())
 
@@ -218,13 +235,14 @@ class WiredRuntime:
 
 
 class WiredMemory(MemoryStore):
-    """One daemon's memory on disk; ``wrote`` counts what was really written."""
+    """One daemon's memory on disk: what was ``saved`` last, and how often something really was written (``wrote``)."""
 
     def __init__(self, path: Path, injector: Injector, powers: Powers) -> None:
         super().__init__(path)
         self._injector = injector
         self._powers = powers
         self.wrote = 0
+        self.saved: PlanMemory | None = None
 
     def save(self, memory: PlanMemory, *, acts: bool) -> bool:
         """Save, or be killed before or after."""
@@ -232,6 +250,7 @@ class WiredMemory(MemoryStore):
         def work() -> bool:
             written = super(WiredMemory, self).save(memory, acts=acts)
             self.wrote += written
+            self.saved = memory
             return written
 
         return self._injector.through(What.MEMORY, "", work, lambda kind: StateError(kind.value), self._powers)
@@ -249,11 +268,11 @@ class WiredJournal(Journal):
         self._injector = injector
         self._powers = powers
 
-    def record(self, events: tuple[Event, ...], decision: Decision | None = None) -> bool:
+    def record(self, *kept: Any, **more: Any) -> bool:
         """Record, or be killed before or after; a full disk is nobody's business but the reader's."""
 
         def work() -> bool:
-            return super(WiredJournal, self).record(events, decision)
+            return super(WiredJournal, self).record(*kept, **more)
 
         try:
             return self._injector.through(What.JOURNAL, "", work, lambda _: _FullDiskError(), self._powers)
