@@ -19,7 +19,7 @@ from roadstead_backends.simulated.faults import CallFault
 from roadstead_backends.simulated.network import Network
 from roadstead_backends.simulated.tempers import DIRECTED, KUBERNETES, MARATHON, NATIVE, Temper
 
-__all__ = ["TEMPERS", "SimulatedSubject", "simulated"]
+__all__ = ["TEMPERS", "SimulatedSubject", "change_owner", "simulated"]
 
 INEXACT = attrs.evolve(NATIVE, able=attrs.evolve(NATIVE.able, exact_retire=False))
 
@@ -75,9 +75,9 @@ class SimulatedSubject:
     def as_owner(self, owner_id: str) -> Iterator[Backend]:
         """Give the same cluster to another fleet."""
         self.reopen()
-        _change_owner(self.world, owner_id)
+        change_owner(self.world, owner_id)
         yield self.world
-        _change_owner(self.world, OWNER_ID)
+        change_owner(self.world, OWNER_ID)
 
     def crash(self, replica: str) -> None:
         """Kill a server."""
@@ -112,7 +112,8 @@ class SimulatedSubject:
         self.world.faults.calls.append(_REFUSALS[error])
 
 
-def _change_owner(world: SimulatedCluster, owner_id: str) -> None:
+def change_owner(world: SimulatedCluster, owner_id: str) -> None:
+    """Hand a cluster over to another fleet, in between two calls."""
     world._owner_id = world._controller._owner_id = owner_id
     for key in world._store.by_key:
         world._look_at(key)

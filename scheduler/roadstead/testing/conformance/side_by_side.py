@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import attrs
 from hypothesis import HealthCheck, settings
+from hypothesis import Phase as Phases
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -36,19 +37,22 @@ _picks = st.integers(0, _MOST - 1)
 class SideBySide:
     """The backend under test does what the simulated one does.
 
-    ``examples`` stories of ``steps`` steps each; whoever has slow servers asks for fewer.
+    ``examples`` stories of ``steps`` steps each; whoever has slow servers asks for fewer. Where it ``shrinks``, a story
+    that ends badly is told again and again to find a shorter one: that takes the cluster's patience each time.
     """
 
     examples: ClassVar[int] = 20
     steps: ClassVar[int] = 12
+    shrinks: ClassVar[bool] = False
 
     def test_it_does_what_the_simulated_cluster_does(self, subject: Subject) -> None:
         """The same calls are taken or refused, for the same reason, and lead to the same groups and replicas."""
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             lambda: _Beside(subject),  # type: ignore[arg-type]  # whatever returns a machine will do
             settings=settings(
                 max_examples=self.examples,
                 stateful_step_count=self.steps,
+                phases=tuple(phase for phase in Phases if self.shrinks or phase is not Phases.shrink),
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
