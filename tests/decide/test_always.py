@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import attrs
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from roadstead.daemon.errors import NothingToUndo
 from roadstead.model import Quota, Scheduling, Via
 from roadstead.testing.proxy import Traffic
 from roadstead.testing.strategies import deployments, fleets, nodes, quotas
@@ -106,6 +108,13 @@ class Fleeting(RuleBasedStateMachine):
         """Order another count."""
         if name in self.scene.fleet.deployments:
             self.scene.scale(name, replicas)
+
+    @rule(name=A_NAME, asked=st.sampled_from(["pause", "resume", "promote", "undo", "undo", "clear"]))
+    def steer(self, name: str, asked: str) -> None:
+        """Pause a rollout, resume or promote it, or take it back, whether or not the daemon would refuse that now."""
+        if name in self.scene.fleet.deployments:
+            with suppress(NothingToUndo):
+                getattr(self.scene, asked)(name)
 
     @rule(limits=quotas())
     def limit(self, limits: Mapping[str, Quota]) -> None:
