@@ -12,13 +12,17 @@ import attrs
 
 from roadstead.act import intents
 from roadstead.act.addresses import assigned, spent
+from roadstead.act.intents import migrated, moved_back
 from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
 from roadstead.daemon import steering
+from roadstead.decide.destinations import destinations
 from roadstead.decide.planner import plan
 from roadstead.decide.steering import steered
+from roadstead.memory import ClusterMemory
 from roadstead.model import (
     ClusterSpec,
+    ClusterState,
     DaemonSpec,
     Deployment,
     Fleet,
@@ -34,6 +38,7 @@ from roadstead.model import (
     Scheduling,
     StopSpec,
     Strategy,
+    Target,
     Template,
     Via,
 )
@@ -99,19 +104,24 @@ def deployment(
     name: str = "anchor",
     *,
     of: Template | None = None,
-    on: Iterable[str] = ("here",),
+    on: Iterable[str] | Mapping[str, int] = ("here",),
+    elsewhere: Iterable[str] = (),
+    fail_over_after: int = 300_000,
     replicas: int = 2,
     owner: str = "search",
     rollout: RolloutSpec | None = None,
     priority: int = 0,
     via: str | None = None,
 ) -> Deployment:
-    """Return a deployment of one template on these clusters."""
+    """Return a deployment of one template on these clusters, in order or by weight; ``elsewhere`` it can run, too."""
     made = of if of is not None else template()
+    weights = on if isinstance(on, Mapping) else {}
     return Deployment(
         name=name,
         owner=owner,
-        targets=tuple(target(cluster, made) for cluster in on),
+        targets=tuple(attrs.evolve(target(cluster, made), weight=weights.get(cluster)) for cluster in on),
+        elsewhere=tuple(target(cluster, made) for cluster in elsewhere),
+        fail_over_after=Duration(fail_over_after),
         replicas=replicas,
         priority=priority,
         rollout=rollout if rollout is not None else RolloutSpec(progress_deadline=Duration(60_000)),
@@ -131,12 +141,15 @@ def with_version(declared: Deployment, version: int) -> Deployment:
 
 def _with_model(declared: Deployment, changed: Callable[[ModelSpec], ModelSpec]) -> Deployment:
     reloads = declared.rollout.strategy is Strategy.RELOAD
+
+    def remade(one: Target) -> Target:
+        made = target(one.cluster, attrs.evolve(one.template, model=changed(one.template.model)), reloads=reloads)
+        return attrs.evolve(made, weight=one.weight)
+
     return attrs.evolve(
         declared,
-        targets=tuple(
-            target(one.cluster, attrs.evolve(one.template, model=changed(one.template.model)), reloads=reloads)
-            for one in declared.targets
-        ),
+        targets=tuple(map(remade, declared.targets)),
+        elsewhere=tuple(map(remade, declared.elsewhere)),
     )
 
 
@@ -273,6 +286,17 @@ class Scene:
         intent = RemoveIntent(deployment=name, declared=declared.targets[0].revision if declared else None)
         self._intend(attrs.evolve(self.fleet.intents, remove=(*self.fleet.intents.remove, intent)))
 
+    def migrate(self, name: str, to: str | None) -> None:
+        """Order by command that all of a deployment goes to a cluster, or back to where the file says."""
+        declared = self.fleet.deployments[name]
+        intents = self.fleet.intents
+        self._intend(moved_back(intents, name) if to is None else migrated(intents, declared, to))
+
+    def set_state(self, cluster: str, state: ClusterState) -> None:
+        """Use a cluster, move away from it, or leave it alone."""
+        spec = attrs.evolve(self.fleet.clusters[cluster], state=state)
+        self.drive.fleet = attrs.evolve(self.fleet, clusters={**self.fleet.clusters, cluster: spec})
+
     def scale(self, name: str, replicas: int) -> None:
         """Order by command that a deployment has so many replicas."""
         intent = ScaleIntent(deployment=name, replicas=replicas, declared=self.fleet.deployments[name].replicas)
@@ -379,6 +403,11 @@ class Scene:
         said = {held.deployment for held in decided.held}
         waiting = {held.deployment for held in decided.held if held.reason.code is ReasonCode.REFUSED}
         waiting |= {name for name, known in decided.memory.deployments.items() if known.leaving or known.unready}
+        waiting |= {
+            name
+            for name, known in decided.memory.deployments.items()
+            if any(map(_is_counting, known.clusters.values()))
+        }
         waiting |= self._waiting_for_a_place
         return [
             name
@@ -393,10 +422,14 @@ class Scene:
         if any((one.deployment, one.declared) == (name, revision) for one in self.fleet.intents.remove):
             return shard is None
         declared = steered(self.fleet, declared) if declared is not None else None
-        right = {(one.cluster, one.revision) for one in declared.targets} if declared is not None else set()
+        where = destinations(self.fleet, declared).all if declared is not None else ()
+        right = {(one.cluster, one.revision) for one in where}
         members = shard.members if shard is not None else ()
         current = [one for one in members if (one.cluster, one.group.key.revision) in right]
-        return len(members) == len(current) == sum(one.serving for one in current) == decided.wanted[name]
+        spread = Counter(decided.spread.get(name) or {})
+        return len(members) == len(current) == sum(one.serving for one in current) == decided.wanted[name] and (
+            not spread or Counter(one.cluster for one in current) == +spread
+        )
 
     def misrouted(self) -> list[str]:
         """Return what routes have, or lack, that they should not when all is at rest."""
@@ -416,8 +449,12 @@ class Scene:
     # ---- what is ----
 
     def truth(self) -> World:
-        """Return the world as it really is."""
-        views = {name: Reachable(cluster.truth()) for name, cluster in self.clusters.items()}
+        """Return the world as it really is, less what is written off."""
+        views = {
+            name: Reachable(cluster.truth())
+            for name, cluster in self.clusters.items()
+            if self.fleet.clusters[name].state is not ClusterState.DISABLED
+        }
         models: dict[str, ModelState] = {}
         for cluster in self.clusters.values():
             models.update(cluster.model_states())
@@ -544,6 +581,11 @@ class Scene:
             self.wrong.extend(floor_broken(decided, step, before, after))
             self.wrong.extend(last_proven_deleted(decided, step, before))
             self.wrong.extend(cut_off(step, before, after, self._graces, self.clock.now()))
+
+
+def _is_counting(known: ClusterMemory) -> bool:
+    """Return whether something will happen as time passes: a cluster is trusted again, or counts as full."""
+    return known.waiting_ms is not None or (known.room_ms or 0) > 0
 
 
 def _with_addresses(fleet: Fleet) -> Fleet:

@@ -20,7 +20,7 @@ from roadstead.assembly import assemble
 from roadstead.decide.planner import plan
 from roadstead.errors import BackendError, Conflict, Unreachable
 from roadstead.memory import PlanMemory
-from roadstead.model import Fleet
+from roadstead.model import ClusterState, Fleet
 from roadstead.plans import Bind, Grow, Plan, Step
 from roadstead.spi.backend import Backend
 from roadstead.spi.gateway import Gateway, RouteTable
@@ -100,7 +100,7 @@ class Drive:
 
     def observe(self) -> World:
         """Return what everything looks like now, to this loop."""
-        views = self._look(self.clusters)
+        views = self._look(self._driven())
         self._world = assemble(
             self._world,
             views,
@@ -127,8 +127,18 @@ class Drive:
 
     def _look(self, names: Iterable[str]) -> Mapping[str, ClusterView]:
         views = {name: self._view(name) for name in names}
-        self._views = MappingProxyType({**self._views, **views})
+        driven = self._driven()
+        kept = {name: view for name, view in self._views.items() if name in driven}
+        self._views = MappingProxyType({**kept, **views})
         return self._views
+
+    def _driven(self) -> tuple[str, ...]:
+        """Return the clusters that are not disabled: those are not touched, not even with a look."""
+        return tuple(
+            name
+            for name in self.clusters
+            if name not in self.fleet.clusters or self.fleet.clusters[name].state is not ClusterState.DISABLED
+        )
 
     def _view(self, name: str) -> ClusterView:
         try:
@@ -177,7 +187,7 @@ class Drive:
         self._offer(decided)
         if not taking:
             return
-        views = self._look(self.clusters)
+        views = self._look(self._driven())
         now = Now(views=views, models=self._probe(views), data_path=self._data_path())
         for taken in taking:
             yield from self._take(taken, turn, silent, now)
