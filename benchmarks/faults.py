@@ -261,7 +261,7 @@ def main() -> None:
         (number, temper)
         for temper in ([asked.clusters] if asked.clusters else TEMPERS)
         for number, scenario in enumerate(SCENARIOS)
-        if asked.only in scenario.name
+        if asked.only in scenario.name and (not scenario.tempers or temper in scenario.tempers)
     ]
     with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
         tally = Tally(pool)

@@ -19,6 +19,7 @@ from roadstead.model import (
     RolloutSpec,
     RuntimeSpec,
     StopSpec,
+    Strategy,
     Template,
     Via,
 )
@@ -45,16 +46,28 @@ def template(source: str = "/m/1") -> Template:
     )
 
 
-def deployment(
-    source: str = "/m/1", *, on: Iterable[str] = ("here",), replicas: int = 2, via: str | None = None
+ROLLS = RolloutSpec(progress_deadline=Duration(16_000))
+
+
+def deployment(  # all but the first by name
+    source: str = "/m/1",
+    *,
+    version: int = 1,
+    on: Iterable[str] = ("here",),
+    replicas: int = 2,
+    via: str | None = None,
+    rollout: RolloutSpec = ROLLS,
 ) -> Deployment:
     """Return one deployment, called anchor."""
+    made = template(source)
+    made = attrs.evolve(made, model=attrs.evolve(made.model, version=version))
+    reloads = rollout.strategy is Strategy.RELOAD
     return Deployment(
         name="anchor",
         owner="search",
-        targets=tuple(target(cluster, template(source)) for cluster in on),
+        targets=tuple(target(cluster, made, reloads=reloads) for cluster in on),
         replicas=replicas,
-        rollout=RolloutSpec(progress_deadline=Duration(16_000)),
+        rollout=rollout,
         via=Via(gateway=via) if via is not None else None,
     )
 
@@ -87,6 +100,8 @@ def _drain(stage: Stage, cluster: str) -> None:
 
 BOTH = ("here", "there")
 TIGHT = Quota(cpu=Cpus(2_000))
+DIPS = attrs.evolve(ROLLS, max_unavailable=2)
+RELOADS = attrs.evolve(ROLLS, strategy=Strategy.RELOAD)
 SCENARIOS = (
     Scenario(name="create", fleet=fleet(), acts=(Act(lambda stage: stage.declare(deployment())),)),
     Scenario(
@@ -106,6 +121,17 @@ SCENARIOS = (
             Act(lambda stage: stage.declare(deployment("/m/2"))),
             Act(lambda stage: stage.declare(deployment("/m/3")), after=4_000),
         ),
+    ),
+    Scenario(
+        name="roll without room",
+        fleet=fleet(deployment(replicas=4, rollout=DIPS), search=Quota(cpu=Cpus(4_000))),
+        acts=(Act(lambda stage: stage.declare(deployment("/m/2", replicas=4, rollout=DIPS))),),
+    ),
+    Scenario(
+        name="reload",
+        fleet=fleet(deployment(rollout=RELOADS)),
+        acts=(Act(lambda stage: stage.declare(deployment(version=2, rollout=RELOADS))),),
+        tempers=frozenset({"directed", "native"}),
     ),
     Scenario(
         name="fail and roll back",

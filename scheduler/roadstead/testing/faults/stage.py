@@ -16,6 +16,7 @@ from roadstead.act.addresses import assigned, spent
 from roadstead.act.events import Turn
 from roadstead.act.intents import fulfilled, removed, scaled
 from roadstead.act.journal import Selection
+from roadstead.act.memory import MemoryStore
 from roadstead.assembly import assemble
 from roadstead.memory import PlanMemory
 from roadstead.model import Deployment, Fleet, Quota
@@ -115,6 +116,7 @@ class Stage:
         self._looks: dict[str, tuple[Group, ...]] = {}
         self._late: set[str] = set()
         self._damage: Kind | None = None
+        self._listed: dict[str, frozenset[tuple[str, str]]] = {}
         self._second: Daemon | None = None
         self._second_left = 0
         self._outside = Outside(
@@ -283,6 +285,8 @@ class Stage:
             self.daemon.idle()
         except Killed:
             self.restart()
+        except Exception as error:  # noqa: BLE001  # a thread that ends is what we look for
+            self.wrong.append(f"a thread of the daemon ended: {type(error).__name__}: {error}")
 
     def _events(self) -> int:
         """Return how many watch events arrive now: one for each cluster that looks different, if all goes well."""
@@ -382,6 +386,16 @@ class Stage:
 
     # ---- what must hold ----
 
+    def judge_disk(self) -> None:
+        """Judge what another daemon would find now that all is at rest."""
+        found = MemoryStore(self._stores.memory)
+        kept, known = found.load().memory, self.daemon.reconciler.memory
+        found.close()
+        if _content(kept) != _content(known):
+            self.wrong.append(f"{kept} is on disk and {known} is known")
+        if self.daemon.journal.problem is not None:
+            self.wrong.append(f"the journal is not kept: {self.daemon.journal.problem}")
+
     def planned(self, daemon: Daemon, world: World, plan: Plan) -> None:
         """Judge a plan by what it was made for."""
         self.wrong += (
@@ -391,7 +405,25 @@ class Stage:
             *misplaced(world, plan),
             *unlisted(world, plan),
         )
+        if daemon is self.daemon:
+            self._judge_listed(plan)
         daemon.graces.see(world, plan, self.props.time.now())
+
+    def _as_late_as_may_be(self) -> int:
+        """Return the time, or what a daemon may take it for whose clock was set forth: two turns passed at most."""
+        leap = 2 * self.fleet.daemon.turn.ms if self.daemon.clock.skew_ms > 0 else 0
+        return self.props.time.now() + leap
+
+    def _judge_listed(self, plan: Plan) -> None:
+        """Judge whom a plan lists no more by who really serves, whatever the daemon believes."""
+        shards = self.truth().shards
+        for name, floor in plan.floor.items():
+            listed = {(one.cluster, one.replica) for one in plan.table.endpoints.get(name, ())}
+            was, self._listed[name] = self._listed.get(name, frozenset()), frozenset(listed)
+            ready = {(one.cluster, one.replica.id) for one in shards[name].ready} if name in shards else set()
+            left_out = ready & was - listed
+            if left_out and len(ready & listed) < floor:
+                self.wrong.append(f"{name} unlists {left_out}, which serve; {len(ready & listed)} of {floor} are left")
 
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Judge a call by what it did."""
@@ -410,7 +442,7 @@ class Stage:
                 *quota_broken(self.fleet, before, after),
                 *floor_broken(plan, step, before, after),
                 *last_proven_deleted(plan, step, before),
-                *cut_off(step, before, after, daemon.graces, self.props.time.now()),
+                *cut_off(step, before, after, daemon.graces, self._as_late_as_may_be()),
             )
 
 

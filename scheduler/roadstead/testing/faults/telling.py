@@ -32,13 +32,15 @@ class Act:
 class Scenario:
     """A story: a fleet that is at rest, and what happens to it then.
 
-    ``within`` is the most turns that it may take to come to rest, faults included.
+    ``within`` is the most turns that it may take to come to rest, faults included. ``tempers`` are the kinds of
+    clusters that it can be told on; empty for all.
     """
 
     name: str
     fleet: Fleet
     acts: tuple[Act, ...]
     within: int = 250
+    tempers: frozenset[str] = frozenset()
 
 
 @attrs.frozen(kw_only=True, order=True)
@@ -53,10 +55,15 @@ class Remains:
     unready: int
     version: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is kept for its history only: which of those there are depends on the way."""
+        return not (self.target or self.ready or self.unready)
+
 
 @attrs.frozen(kw_only=True)
 class Ending:
-    """How a story ends: the groups, who is routed to how many, and what is held, by its code."""
+    """How a story ends: the groups that are more than history, who is routed to how many, and what is held, by its code."""
 
     groups: tuple[Remains, ...]
     routes: tuple[tuple[str, str, int], ...]
@@ -159,10 +166,11 @@ def _ended(stage: Stage) -> Ending:
         stage.pass_turn()
     if before != (stage.writes, stage.offers):
         stage.wrong.append(f"{stage.writes - before[0]} writes and {stage.offers - before[1]} offers at rest")
+    stage.judge_disk()
     truth = stage.truth()
-    groups = tuple(
-        sorted(_remains(cluster, shard, group) for shard in truth.shards.values() for cluster, group in shard.groups)
-    )
+    going = {intent.deployment for intent in stage.fleet.intents.remove}
+    staying = stage.fleet.deployments.keys() - going
+    groups = (_remains(cluster, shard, group) for shard in truth.shards.values() for cluster, group in shard.groups)
     routes = tuple(
         sorted(
             (gateway, name, sum(passage.listed for passage in route.passages.values()))
