@@ -63,7 +63,7 @@ class Remains:
 
 @attrs.frozen(kw_only=True)
 class Ending:
-    """How a story ends: the groups that are more than history, who is routed to how many, and what is held, by its code."""
+    """How a story ends: groups that are more than history, to how many each route leads, and what is held, by code."""
 
     groups: tuple[Remains, ...]
     routes: tuple[tuple[str, str, int], ...]
@@ -179,7 +179,11 @@ def _ended(stage: Stage) -> Ending:
         )
     )
     held = stage.last.plan.held if stage.last is not None else ()
-    return Ending(groups=groups, routes=routes, held=frozenset((one.deployment, one.reason.code.value) for one in held))
+    return Ending(
+        groups=tuple(sorted(one for one in groups if not (one.is_empty and one.deployment in staying))),
+        routes=routes,
+        held=frozenset((one.deployment, one.reason.code.value) for one in held),
+    )
 
 
 def _remains(cluster: str, shard: Shard, group: Group) -> Remains:
