@@ -74,13 +74,14 @@ def test_a_leap_of_a_year_expires_no_deadline(shifted: Daemon) -> None:
     """A model that is being loaded is given all of its `start_within` and `progress_deadline`: only turns count."""
     shifted.write(ODD.replace("FLAGS", "--loading"))
     shifted.start()
-    until(lambda: [replica.restarts for replica in shifted.deployment().replicas] == [0])
-    _let_turns_pass(shifted, 3)
+    loading = "starting: the server is loading the model"
+    until(lambda: [loading] == [str(cause) for cause in shifted.deployment().causes])
 
     _set(shifted, YEAR_MS)
     _let_turns_pass(shifted)
 
     found = shifted.deployment()
+    assert [loading] == [str(cause) for cause in found.causes]
     assert (RolloutState.PROGRESSING, [0]) == (found.state, [replica.restarts for replica in found.replicas])
     assert [] == shifted.events(EventKind.STEP_FAILED, EventKind.RESTARTED)
 

@@ -50,7 +50,7 @@ def test_a_model_that_the_server_cannot_read_is_said_in_the_server_s_words(daemo
 @pytest.mark.parametrize(
     ("flag", "cause"),
     [
-        ("--loading", "starting: the server is loading the model"),
+        ("--loading", "was not ready within 3s; revision"),
         pytest.param("--broken", "it said last: model.bin: the file is not a model", marks=pytest.mark.nightly),
     ],
 )
