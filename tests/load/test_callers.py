@@ -188,5 +188,6 @@ def test_an_encrypted_server_is_reached_by_the_name_in_its_certificate(certified
             if reached:
                 assert set() == failures(measure(caller, BRIEF, requests=2, every=1.0))
             else:
-                with pytest.raises(NotConnected):
+                with pytest.raises(NotConnected) as caught:
                     measure(caller, BRIEF, requests=2, every=1.0)
+                assert "--server-name" in (caught.value.hint or "")

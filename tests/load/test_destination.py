@@ -56,6 +56,16 @@ def test_with_a_gateway_requests_go_through_it(status: FleetStatus, tls: bool) -
         assert expected == aim_at_deployment(routed, "minilm", wire, "other")
 
 
+def test_a_gateway_that_listens_everywhere_is_reached_on_a_loopback_address(status: FleetStatus) -> None:
+    """A certificate can name that one; an address of the machine's own is left as it is."""
+    places = {"0.0.0.0": "127.0.0.1:18000", "::": "[::1]:18000", "10.0.0.7": "10.0.0.7:18000"}  # noqa: S104
+    for host, expected in places.items():
+        address = AddressStatus(gateway="edge", host=host, port=18000, tls=True, served=True, problem="")
+        assert (expected,) == aim_at_deployment(
+            with_first(status, address=address), "minilm", Wire.GRPC, None
+        ).addresses
+
+
 def test_where_nothing_is_listed_that_is_said(status: FleetStatus) -> None:
     """With the command that says why."""
     with pytest.raises(NotFound, match="no replica of minilm is listed that serves grpc") as caught:

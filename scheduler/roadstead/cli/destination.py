@@ -45,7 +45,7 @@ def aim_at_deployment(status: FleetStatus, name: str, wire: Wire, model: str | N
     deployment = deployment_in(status, name)
     served = model or deployment.model
     if deployment.address is not None:
-        return Aim(addresses=(deployment.address.authority,), model=served, tls=deployment.address.tls)
+        return Aim(addresses=(deployment.address.from_here.authority,), model=served, tls=deployment.address.tls)
     ports = [(one.host, one.grpc if wire is Wire.GRPC else one.rest) for one in endpoints(status)[name]]
     addresses = tuple(authority(host, port) for host, port in ports if host is not None and port is not None)
     if not addresses:

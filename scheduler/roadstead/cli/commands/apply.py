@@ -131,16 +131,17 @@ def _done(screen: Screen, status: FleetStatus) -> None:
         screen.data(status)
         return
     screen.show(status_view(status))
-    for url in list(_urls(status))[:1]:
-        screen.say(f"it answers: curl {url}")
+    for asked in list(_questions(status))[:1]:
+        screen.say(f"it answers: curl {asked}")
     screen.say("next: roadstead status --watch; roadstead predict NAME; roadstead logs -f NAME; roadstead why NAME")
 
 
-def _urls(status: FleetStatus) -> Iterator[str]:
-    """Yield where a client can ask about a model over REST, a URL each."""
+def _questions(status: FleetStatus) -> Iterator[str]:
+    """Yield how a client on this machine can ask about a model over REST, the arguments of curl each."""
     for one, replicas in ((one, endpoints(status)[one.name]) for one in status.deployments):
         if one.address is not None and replicas:
-            yield f"{one.address.url}/v1/models/{one.model}"
+            trusting = "--cacert CA.pem " if one.address.tls else ""
+            yield f"{trusting}{one.address.from_here.url}/v1/models/{one.model}"
         elif one.address is None:
             for replica in replicas:
                 if replica.rest is not None:

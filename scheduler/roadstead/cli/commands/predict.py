@@ -101,7 +101,7 @@ class _Server:
 def _gateway(deployment: str, address: AddressStatus, trust: Trust) -> _Server:
     return _Server(
         called=f"gateway {address.gateway}",
-        host=address.host,
+        host=address.from_here.host,
         port=address.port,
         hint=f"`roadstead why {deployment}` says how requests get to its replicas",
         trust=trust if address.tls else None,

@@ -62,6 +62,9 @@ class LoadStatus:
     latency: Latency | None
 
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # it is compared with, and nothing listens there
+"""What stands for all addresses of a machine, and where a client on it connects instead."""
+
 _UNKNOWN = LoadStatus(rate=None, error_rate=None, in_flight=None, latency=None)
 
 
@@ -89,6 +92,11 @@ class AddressStatus:
     def url(self) -> str:
         """Its URL for REST."""
         return f"{'https' if self.tls else 'http'}://{self.authority}"
+
+    @property
+    def from_here(self) -> AddressStatus:
+        """It as a client on the gateway's own machine connects to it: to an address that a certificate can name."""
+        return attrs.evolve(self, host=_EVERYWHERE.get(self.host, self.host))
 
 
 @attrs.frozen(kw_only=True)

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from roadstead.spi.load import OK, Destination, Judgement, NotConnected, Reply, Unfit, Work
 from roadstead_plugins.runtimes.tf_serving.load.references import References
+from roadstead_plugins.runtimes.tf_serving.load.refusals import hint_for
 from roadstead_plugins.runtimes.tf_serving.protos import get_model_metadata_pb2, meta_graph_pb2, predict_pb2
 from roadstead_plugins.runtimes.tf_serving.server import json_tensors
 from roadstead_plugins.runtimes.tf_serving.server.predict import DEFAULT_SIGNATURE
@@ -122,7 +123,8 @@ class GrpcCaller:
                 refusals.append(told)
             else:
                 return _signatures_in(body)
-        raise NotConnected("; ".join(refusals), hint="`roadstead endpoints` lists gRPC and REST ports; which is this?")
+        told = "; ".join(refusals)
+        raise NotConnected(told, hint=hint_for(told))
 
 
 async def _connected_or_not(channel: grpc.aio.Channel) -> None:

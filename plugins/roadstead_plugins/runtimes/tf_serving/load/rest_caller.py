@@ -17,6 +17,7 @@ from roadstead.spi.load import OK, Destination, Encryption, Judgement, NotConnec
 from roadstead_plugins.runtimes.tf_serving.load.http1 import Answer, Broken, Connection, Peer
 from roadstead_plugins.runtimes.tf_serving.load.outputs import outputs_of
 from roadstead_plugins.runtimes.tf_serving.load.references import References
+from roadstead_plugins.runtimes.tf_serving.load.refusals import hint_for
 
 __all__ = ["RestCaller"]
 
@@ -81,7 +82,8 @@ class RestCaller:
                 refusals.append(f"{line.address}: {_why(error)}")
             self._free[line.address].put_nowait(line)
         if len(refusals) == len(self._lines):
-            raise NotConnected("; ".join(dict.fromkeys(refusals)), hint="`roadstead endpoints` lists the addresses")
+            told = "; ".join(dict.fromkeys(refusals))
+            raise NotConnected(told, hint=hint_for(told, "`roadstead endpoints` lists the addresses"))
         await self._make_sure(within)
 
     async def call(self, request: int, *, within: float) -> Reply:
@@ -113,7 +115,7 @@ class RestCaller:
                 raise Unfit(f"no model {self._model!r}: {found.detail}", hint="--model names one that the server has")
             refusals.append(f"{found.code}: {found.detail}")
         told = f"asked for the state of model {self._model!r}, no server answered: {'; '.join(refusals)}"
-        raise NotConnected(told, hint="`roadstead endpoints` lists gRPC and REST ports; which is this?")
+        raise NotConnected(told, hint=hint_for(told))
 
     async def _answer(self, within: float, request: _Request) -> Reply:
         free = next(self._turns)
