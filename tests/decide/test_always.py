@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from roadstead.daemon.errors import NothingToUndo
-from roadstead.model import Quota, Scheduling, Via
+from roadstead.model import ClusterState, Quota, Scheduling, Via
 from roadstead.testing.proxy import Traffic
 from roadstead.testing.strategies import deployments, fleets, nodes, quotas
 from roadstead.units import Cpus, Duration
@@ -115,6 +115,17 @@ class Fleeting(RuleBasedStateMachine):
         if name in self.scene.fleet.deployments:
             with suppress(NothingToUndo):
                 getattr(self.scene, asked)(name)
+
+    @rule(name=A_NAME, to=st.none() | A_CLUSTER)
+    def migrate(self, name: str, to: str | None) -> None:
+        """Send a deployment to another cluster, or back to where the file says."""
+        if name in self.scene.fleet.deployments:
+            self.scene.migrate(name, to)
+
+    @rule(cluster=A_CLUSTER, state=st.sampled_from([*ClusterState, ClusterState.ACTIVE]))
+    def set_state(self, cluster: str, state: ClusterState) -> None:
+        """Use a cluster, move away from it, or leave it alone."""
+        self.scene.set_state(cluster, state)
 
     @rule(limits=quotas())
     def limit(self, limits: Mapping[str, Quota]) -> None:

@@ -40,6 +40,5 @@ def destinations(fleet: Fleet, deployment: Deployment) -> Destinations:
     to = deployment.target_on(intent.to) if intent is not None else None
     if to is None:
         return Destinations(deployment.targets)
-    return Destinations(
-        (attrs.evolve(to, weight=None),), tuple(one for one in deployment.targets if one.cluster != to.cluster)
-    )
+    others = (attrs.evolve(one, weight=None) for one in deployment.targets if one.cluster != to.cluster)
+    return Destinations((attrs.evolve(to, weight=None),), tuple(others))

@@ -184,7 +184,8 @@ def learnt(case: Case, prospects: Sequence[Prospect], spread: Spread, ledger: Le
         view = case.world.clusters[one.cluster]
         known = one.known
         if isinstance(view, Reachable) and one.cluster not in spread.lacking:
-            if all(map(_has_a_place, _alive(case, one.cluster))):
+            decides_itself = known.free is not None
+            if not decides_itself or (spread.at_best and all(map(_has_a_place, _alive(case, one.cluster)))):
                 known = attrs.evolve(known, room_ms=None, free=None)
         elif isinstance(view, Reachable) and known.room_ms is None and len(prospects) > 1:
             known = known if _has_room(case, one, view.snapshot, ledger) else attrs.evolve(known, room_ms=0)

@@ -131,12 +131,13 @@ def _aims(case: Case, declared: Deployment, groups: Mapping[str, GroupMemory], h
     """Yield what should run on each cluster that can be used, in the declared order; say why others cannot."""
     refused = []
     found = False
-    for target in case.destinations.all:
+    where = case.destinations
+    for target in where.all:
         reason = _unusable(case.fleet, case.world, target, declared.rollout.strategy)
         if reason is None:
-            found = True
+            found = found or target in where.targets
             yield _aim(declared, target, case.shard, groups, held, paused=case.paused)
-        elif target in case.destinations.targets:
+        elif target in where.targets:
             refused.append(Held(deployment=declared.name, cluster=target.cluster, reason=reason))
     held.extend(one for one in refused if not found or one.reason.code not in _EXPECTED)
 

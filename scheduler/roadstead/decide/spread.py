@@ -47,12 +47,14 @@ class Option:
 class Spread:
     """How many each cluster should end with, and ``left``: so many have room nowhere and no cluster to wait on.
 
-    ``lacking`` are the clusters that should have more than they have room for now.
+    ``lacking`` are the clusters that should have more than they have room for now; ``at_best``: no cluster has less, or
+    more, than if all had room.
     """
 
     counts: Mapping[str, int]
     left: int = 0
     lacking: frozenset[str] = frozenset()
+    at_best: bool = True
 
 
 def shares(wanted: int, weights: Sequence[int]) -> tuple[int, ...]:
@@ -88,12 +90,14 @@ def assign(wanted: int, options: Sequence[Option]) -> Spread:
 class _Filling:
     """The counts as they grow.
 
-    ``line`` are the clusters that count now: the reserve stands in only while one of the others is silent. ``ideal`` is
-    how many each would have if all had room, ``new`` so many of those ``left`` stand nowhere yet.
+    ``line`` are the clusters that count now: the reserve stands in only while one of the others is silent, or none of
+    them can be used. ``ideal`` is how many each would have if all had room, ``new`` so many of those ``left`` stand
+    nowhere yet.
     """
 
     def __init__(self, wanted: int, options: Sequence[Option]) -> None:
-        cut_off = any(not option.open for option in options if not option.reserve)
+        own = [option for option in options if not option.reserve]
+        cut_off = not all(option.open for option in own) or not own
         self.line = [option for option in options if cut_off or not option.reserve]
         self.counts = {option.cluster: 0 for option in options}
         self.left = wanted
@@ -134,11 +138,12 @@ class _Filling:
     def result(self) -> Spread:
         """Return the counts, with what has no room waiting where it would be best."""
         lacking = frozenset(option.cluster for option in self.line if option.open and self._lack(option) > 0)
+        at_best = all(self.counts[option.cluster] == self.ideal[option.cluster] for option in self.line)
         waiting = [option for option in self.line if option.open]
         first = next((option for option in waiting if self._lack(option) > 0), waiting[0] if waiting else None)
         if first is not None:
             self._add(first, self.left)
-        return Spread(counts=self.counts, left=self.left, lacking=lacking)
+        return Spread(counts=self.counts, left=self.left, lacking=lacking, at_best=at_best)
 
     def _place_new(self, option: Option, count: int) -> None:
         given = self._fitting(option, min(self.new, self.left, count))

@@ -10,6 +10,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+import attrs
 from hypothesis import strategies as st
 
 from roadstead.model import (
@@ -231,10 +232,15 @@ def deployments(
     rollout = draw(rollouts())
     reloads = rollout.strategy is Strategy.RELOAD
     where = draw(st.lists(st.sampled_from(clusters), min_size=1, max_size=len(clusters), unique=True))
+    weights = {cluster: draw(st.integers(1, 3)) for cluster in where} if draw(st.sampled_from([False, True])) else {}
     return Deployment(
         name=name,
         owner=draw(st.sampled_from(OWNERS)),
-        targets=tuple(target(cluster, template, reloads=reloads) for cluster in where),
+        targets=tuple(
+            attrs.evolve(target(cluster, template, reloads=reloads), weight=weights.get(cluster)) for cluster in where
+        ),
+        elsewhere=tuple(target(cluster, template, reloads=reloads) for cluster in clusters if cluster not in where),
+        fail_over_after=draw(st.sampled_from([0, 10_000, 300_000]).map(Duration)),
         replicas=draw(st.integers(0, 4)),
         priority=draw(st.integers(0, 1)),
         place=draw(st.sampled_from(["spread", "binpack"])),
