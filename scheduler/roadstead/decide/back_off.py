@@ -44,11 +44,10 @@ def waiting(memory: PlanMemory, cluster: str, subject: str) -> Reason | None:
     wait = memory.back_off.get(place(cluster, subject))
     if wait is None or wait.wait_ms <= 0:
         return None
+    times = "once" if wait.failures == 1 else f"{wait.failures} times"
     return Reason(
         code=ReasonCode.REFUSED,
-        detail=(
-            f"{cluster} refused {subject} {wait.failures} times ({wait.code}); next try in {wait.wait_ms / 1000:.0f}s"
-        ),
+        detail=f"{cluster} refused {subject} {times} ({wait.code}); next try in {wait.wait_ms / 1000:.0f}s",
         count=wait.failures,
         raw=wait.text,
     )

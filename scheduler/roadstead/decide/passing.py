@@ -50,7 +50,8 @@ def held(
     if gateway is None or state is None:
         return
     stuck = [member for chosen in victims.values() for member in chosen if not member.is_out]
-    wrong = wrong_with(gateway, state)
+    # A warning of one that follows the newest table is no reason why anybody still gets requests.
+    wrong = None if isinstance(state, Seen) and state.view.settled else wrong_with(gateway, state)
     if stuck and wrong is not None:
         detail = f"{len(stuck)} to be stopped may still get requests: {wrong.detail}"
         yield _held(case.name, Reason(code=ReasonCode.GATEWAY, detail=detail, raw=wrong.raw, change=wrong.change))
@@ -103,7 +104,9 @@ def _held(deployment: str, reason: Reason) -> Held:
     return Held(deployment=deployment, cluster="", reason=reason)
 
 
-_WAIT = Change(ChangeKind.WAIT, "it is started again by itself; its log says why it ended")
+_WAIT = Change(
+    ChangeKind.WAIT, "one that ended is started again by itself; of one that hangs or is missing, it says why"
+)
 _FIX = Change(ChangeKind.FIX_INPUT, "mend what it names; what it has accepted stays in force until then")
 _PORT = Change(ChangeKind.FIX_INPUT, "free the port, or give the deployment another one with gateway.port")
 _REACH = Change(ChangeKind.FIX_INPUT, "see whether the gateway can connect to the addresses of the replicas")
