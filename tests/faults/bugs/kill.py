@@ -1,0 +1,82 @@
+"""Tells stories until one shows something wrong; exits with 1 and says which plan that was.
+
+    python -m tests.faults.bugs.kill TEMPER KIND,KIND... STORY...
+
+First every story as it is, then with each fault, those of these kinds before others, then with pairs; otherwise in an
+order by chance that is always the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from roadstead.testing.faults.calls import Fault, kinds_of
+from roadstead.testing.faults.plans import singles, window
+from roadstead.testing.faults.telling import Telling
+from roadstead.testing.faults.trials import Plan, Trial
+from roadstead.testing.faults.verdicts import verdict
+from tests.faults.furnishing import furnished
+from tests.faults.scenarios import SCENARIOS
+
+PAIRS = 400
+
+
+def main() -> None:
+    """Look for a plan that shows something wrong."""
+    logging.disable(logging.CRITICAL)
+    temper, kinds, *names = sys.argv[1:]
+    first = frozenset(kinds.split(","))
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        trials = [
+            Trial(scenario=one, furnish=lambda fleet: furnished(fleet, temper), scratch=Path(folder))
+            for one in SCENARIOS
+            if one.name in names
+        ]
+        for found in _found(trials, first):
+            click.echo(found)
+            sys.exit(1)
+
+
+def _found(trials: list[Trial], first: frozenset[str]) -> Iterator[str]:
+    references: list[tuple[Trial, Telling]] = []
+    for trial in trials:
+        told = trial.told()
+        if told.wrong or told.ending is None:
+            yield f"{trial.scenario.name}: without any fault: {_short(told.wrong)}"
+            return
+        references.append((trial, told))
+    chance = random.Random(0)  # noqa: S311  # repeatable on purpose
+    alone = [(trial, told, plan) for trial, told in references for plan in singles(told)]
+    chance.shuffle(alone)
+    alone.sort(key=lambda one: one[2][0].kind.name not in first)
+    after: list[tuple[Trial, Telling, Plan]] = []
+    for trial, reference, plan in alone:
+        told = trial.told(plan)
+        if wrong := verdict(told, reference).violations:
+            yield f"{trial.scenario.name}: {_words(plan, reference)}: {_short(wrong)}"
+        pair = chance.choice([(*plan, Fault(call.number, kind)) for call in window(told) for kind in kinds_of(call)])
+        after.append((trial, reference, pair))
+    for trial, reference, plan in after[:PAIRS]:
+        if wrong := verdict(trial.told(plan), reference).violations:
+            yield f"{trial.scenario.name}: {_words(plan, reference)}: {_short(wrong)}"
+
+
+def _words(plan: Plan, reference: Telling) -> str:
+    what = reference.calls[plan[0].number].what.value
+    return f"{what}, " + " and then ".join(f"{fault.kind.value} at {fault.number}" for fault in plan)
+
+
+def _short(wrong: tuple[str, ...]) -> str:
+    return wrong[0][:100].replace("\n", " ") if wrong else "it does not end"
+
+
+if __name__ == "__main__":
+    main()

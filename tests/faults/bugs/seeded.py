@@ -1,0 +1,367 @@
+"""Bugs, one wrong line each, as somebody might make them: the fault machine is worth what it finds of them.
+
+The classes are those of Sieve (stale, intermediate and unobserved states) and of Acto (operations that the owner gets
+wrong), and time. ``was`` occurs in its file exactly once.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from roadstead.testing.faults.calls import Kind
+
+__all__ = ["BUGS", "Bug", "Class"]
+
+
+@enum.unique
+class Class(enum.Enum):
+    """What a bug trusts that it must not."""
+
+    STALE = "stale state"
+    INTERMEDIATE = "intermediate state"
+    UNOBSERVED = "unobserved state"
+    OPERATION = "misoperation"
+    TIME = "time"
+
+
+@attrs.frozen(kw_only=True)
+class Bug:
+    """One line of ``path`` that ``was`` right.
+
+    ``stories`` are those that it should show in, and ``first`` are the faults that are tried on them before others.
+    """
+
+    name: str
+    kind: Class
+    path: str
+    was: str
+    now: str
+    stories: tuple[str, ...] = ("scale by hand", "roll")
+    first: tuple[Kind, ...] = ()
+    temper: str = "directed"
+
+
+ACT = "scheduler/roadstead/act"
+DECIDE = "scheduler/roadstead/decide"
+
+BUGS = (
+    # ---- stale ----
+    Bug(
+        name="rows of what is gone stay on disk",
+        kind=Class.STALE,
+        path=f"{ACT}/memory.py",
+        was="for name in before.keys() - after.keys()]",
+        now="for name in ()]",
+        stories=("roll without room",),
+    ),
+    Bug(
+        name="what was learnt without acting is not saved",
+        kind=Class.STALE,
+        path=f"{ACT}/memory.py",
+        was="for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)",
+        now="for kind in (_CLAIMS, _BACK_OFF, _SCALING)",
+        first=(Kind.CRASH_BEFORE,),
+    ),
+    Bug(
+        name="claims that ended without acting stay on disk",
+        kind=Class.STALE,
+        path=f"{ACT}/memory.py",
+        was="for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)",
+        now="for kind in (_DEPLOYMENTS, _BACK_OFF, _SCALING)",
+        stories=("roll without room",),
+    ),
+    Bug(
+        name="waits that ended without acting stay on disk",
+        kind=Class.STALE,
+        path=f"{ACT}/memory.py",
+        was="for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)",
+        now="for kind in (_DEPLOYMENTS, _CLAIMS, _SCALING)",
+        first=(Kind.FAILS,),
+    ),
+    Bug(
+        name="the memory of the last turn is saved",
+        kind=Class.STALE,
+        path=f"{ACT}/reconciler.py",
+        was="self._store.save(made.memory, ",
+        now="self._store.save(self._memory, ",
+        stories=("create",),
+    ),
+    Bug(
+        name="a silent cluster is forgotten",
+        kind=Class.STALE,
+        path=f"{ACT}/cluster.py",
+        was="error=error, snapshot=before.snapshot)",
+        now="error=error, snapshot=None)",
+        stories=("cluster lost and back", "scale by hand"),
+        first=(Kind.LOST_BEFORE,),
+    ),
+    Bug(
+        name="servers of a silent cluster are not asked",
+        kind=Class.STALE,
+        path=f"{ACT}/observer.py",
+        was="silent = view.snapshot is None or",
+        now='silent = hasattr(view, "error") or',
+        stories=("cluster lost and back", "scale by hand"),
+        first=(Kind.LOST_BEFORE,),
+    ),
+    Bug(
+        name="a table is not offered again when the gateway settled on another",
+        kind=Class.STALE,
+        path=f"{ACT}/gateway.py",
+        was="newest.view.settled and self._compared.holds(newest.view, table)",
+        now="newest.view.settled",
+        stories=("roll",),
+        first=(Kind.SECOND_DAEMON,),
+    ),
+    Bug(
+        name="a cluster that stops answering touches nothing",
+        kind=Class.STALE,
+        path="scheduler/roadstead/assembly.py",
+        was="turned = isinstance(old, Reachable) != isinstance(new, Reachable)",
+        now="turned = False",
+        stories=("cluster lost and back", "migrate"),
+    ),
+    Bug(
+        name="endpoints on a cluster that a new daemon never saw leave the table",
+        kind=Class.STALE,
+        path=f"{ACT}/routing.py",
+        was="keeping = frozenset(inherited) if unsure else frozenset()",
+        now="keeping = frozenset[str]()",
+        stories=("cluster lost and back",),
+        first=(Kind.CRASH_BEFORE,),
+    ),
+    Bug(
+        name="servers count as unready until a new daemon has asked them",
+        kind=Class.STALE,
+        path=f"{ACT}/observer.py",
+        was="if self._world is None:",
+        now="if self._world is not None:",
+        first=(Kind.CRASH_BEFORE,),
+    ),
+    # ---- intermediate ----
+    Bug(
+        name="what became of steps is forgotten",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/reconciler.py",
+        was="self._outcomes = outcomes = self._executor",
+        now="outcomes = self._executor",
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="steps are taken whose memory could not be saved",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/reconciler.py",
+        was="attrs.evolve(made, steps=()))",
+        now="made)",
+        stories=("create",),
+        first=(Kind.DISK_FULL,),
+    ),
+    Bug(
+        name="Retry-After is not handed on",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/calls.py",
+        was="retry_after=error.after_ms if isinstance(error, Retryable) else None",
+        now="retry_after=None",
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="Retry-After is cut short within a turn",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/executor.py",
+        was="return max(own, error.after_ms / 1000)",
+        now="return min(own, error.after_ms / 1000)",
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="Retry-After does not lengthen a wait",
+        kind=Class.INTERMEDIATE,
+        path=f"{DECIDE}/back_off.py",
+        was="wait_ms=max(wait_ms, outcome.retry_after or 0)",
+        now="wait_ms=wait_ms",
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="a refused step is taken again at once",
+        kind=Class.INTERMEDIATE,
+        path=f"{DECIDE}/back_off.py",
+        was="if wait is None or wait.wait_ms <= 0:",
+        now="if wait is None or wait.wait_ms <= 1_500:",
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="a failed call counts for nothing",
+        kind=Class.INTERMEDIATE,
+        path=f"{DECIDE}/back_off.py",
+        was="{OutcomeKind.FAILED, OutcomeKind.REJECTED, OutcomeKind.NO_CAPACITY}",
+        now="{OutcomeKind.REJECTED, OutcomeKind.NO_CAPACITY}",
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="the refusal of a step is told to nobody",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/executor.py",
+        was="or run.fresh_until is not None:\n                    return failed(step, self._turn, error)",
+        now="or run.fresh_until is not None:\n                    return None",
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="a reload that was asked for is never asked for again",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/reloads.py",
+        was="if known is not None and not known.done():",
+        now="if known is not None:",
+        stories=("reload",),
+        first=(Kind.LOST_BEFORE,),
+    ),
+    Bug(
+        name="a call that failed is numbered by the wrong turn",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/calls.py",
+        was="    return Outcome(\n        turn=turn,",
+        now="    return Outcome(\n        turn=turn - 1,",
+        first=(Kind.THROTTLED,),
+    ),
+    # ---- unobserved ----
+    Bug(
+        name="a table whose offer was lost is not offered again",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/gateway.py",
+        was="if table == self._offered and (self._is_in_force(table) or now - self._offered_at < AGAIN.seconds):",
+        now="if table == self._offered:",
+        stories=("roll",),
+        first=(Kind.LOST_BEFORE,),
+    ),
+    Bug(
+        name="one lost answer makes a server unready",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/probing.py",
+        was="believed = entry.state.status is ModelStatus.AVAILABLE and patient",
+        now="believed = False",
+        first=(Kind.LOST_BEFORE,),
+    ),
+    Bug(
+        name="a probe that fails ends the thread that asks",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/prober.py",
+        was="except Exception as error:",
+        now="except TimeoutError as error:",
+        first=(Kind.FAILS,),
+    ),
+    Bug(
+        name="what is written to a removed memory is seen by nobody",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/memory.py",
+        was="if self._connection is not None and not self._path.exists():",
+        now="if self._connection is not None and not self._path.parent.exists():",
+        first=(Kind.MEMORY_REMOVED,),
+    ),
+    Bug(
+        name="a journal that was damaged while it ran stays so",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/journal.py",
+        was="            if not _is_damage(error):\n                raise",
+        now="            raise",
+        first=(Kind.JOURNAL_OVERWRITTEN,),
+    ),
+    Bug(
+        name="a removal counts as done while a cluster is silent",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/intents.py",
+        was="if unseen or not fleet.intents.remove:",
+        now="if not fleet.intents.remove:",
+        stories=("delete",),
+        first=(Kind.PARTITION,),
+    ),
+    Bug(
+        name="what the gateway shows just before is not looked at",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/executor.py",
+        was="models=self.observer.models(), data_path=data_path)",
+        now="models=self.observer.models())",
+        stories=("roll", "migrate", "delete"),
+        first=(Kind.GATEWAY_DIES,),
+    ),
+    Bug(
+        name="destructive steps are taken whatever became of what they rest on",
+        kind=Class.UNOBSERVED,
+        path=f"{ACT}/preconditions.py",
+        was="        if missing is not None:\n            return missing",
+        now="        if missing is not None:\n            continue",
+        stories=("roll", "scale by hand", "drain", "migrate"),
+        first=(Kind.NODE_AWAY,),
+    ),
+    Bug(
+        name="a conflict is not seen: the group may be another by now",
+        kind=Class.UNOBSERVED,
+        path="scheduler/roadstead/decide/merging.py",
+        was="    if _answering(before) != _answering(after):\n        return None\n",
+        now="",
+        stories=("cluster lost and back", "migrate"),
+        first=(Kind.PARTITION,),
+    ),
+    # ---- time ----
+    Bug(
+        name="a clock that jumps forth ends every grace",
+        kind=Class.TIME,
+        path=f"{DECIDE}/course.py",
+        was="min(max(0, case.now - known.at), longest)",
+        now="max(0, case.now - known.at)",
+        stories=("scale by hand", "drain"),
+        first=(Kind.CLOCK_FORTH,),
+    ),
+    Bug(
+        name="a clock that jumps back takes away what was waited",
+        kind=Class.TIME,
+        path=f"{DECIDE}/course.py",
+        was="min(max(0, case.now - known.at), longest)",
+        now="min(case.now - known.at, longest)",
+        stories=("scale by hand", "drain"),
+        first=(Kind.CLOCK_BACK,),
+    ),
+    Bug(
+        name="a clock that jumps back counts as time that passed",
+        kind=Class.TIME,
+        path=f"{DECIDE}/course.py",
+        was="min(max(0, case.now - known.at), longest)",
+        now="min(abs(case.now - known.at), longest)",
+        stories=("scale by hand", "drain", "roll, and change one's mind"),
+        first=(Kind.CLOCK_BACK,),
+    ),
+    Bug(
+        name="a clock that jumps back makes a wait an hour longer",
+        kind=Class.TIME,
+        path=f"{DECIDE}/back_off.py",
+        was="min(max(0, now - wait.at), longest_ms)",
+        now="min(now - wait.at, longest_ms)",
+        stories=("scale by hand", "create"),
+        first=(Kind.FAILS,),
+    ),
+    Bug(
+        name="a clock that jumps forth ends every wait",
+        kind=Class.TIME,
+        path=f"{DECIDE}/back_off.py",
+        was="min(max(0, now - wait.at), longest_ms)",
+        now="max(0, now - wait.at)",
+        stories=("scale by hand",),
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="the same time is taken off a wait again and again",
+        kind=Class.TIME,
+        path=f"{DECIDE}/back_off.py",
+        was="wait_ms=max(0, wait.wait_ms - elapsed), at=now)",
+        now="wait_ms=max(0, wait.wait_ms - elapsed), at=wait.at)",
+        stories=("scale by hand",),
+        first=(Kind.THROTTLED,),
+    ),
+    Bug(
+        name="a clock that was set back stops all that is measured",
+        kind=Class.TIME,
+        path=f"{DECIDE}/course.py",
+        was="made == known and known.at <= case.now and case",
+        now="made == known and case",
+        first=(Kind.CLOCK_BACK,),
+    ),
+)
