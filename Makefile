@@ -36,6 +36,11 @@ test: env ## the default tier of tests
 nightly: env ## every test, with many more examples for each property
 	$(BIN)/pytest -m "" --hypothesis-profile=nightly --timeout=1800
 
+.PHONY: test-faults
+test-faults: env ## every fault of every call of every story, on simulated clusters (hours; ARGS="--singles 50" for less)
+	$(BIN)/python -m benchmarks.faults $(ARGS)
+	$(BIN)/python -m tests.faults.bugs.hunt
+
 .PHONY: check
 check: env lint types layers doctests ## everything that needs no running server: style, types, layers, doctests
 
