@@ -348,12 +348,15 @@ class Member:
 
     @property
     def is_unheard(self) -> bool:
-        """Whether its gateway sends it requests and finds it well, and nobody has had a word from its server yet.
+        """Whether its gateway sends it requests and finds it well, and nobody has a word from its server.
 
-        So it is when a daemon starts beside servers that have much to do: they stay listed until they are heard of.
+        So it is when a daemon starts beside servers that have much to do: they stay listed until they are heard of. And
+        so it is when a cluster does not answer: its servers may be well, and out of the daemon's reach alone.
         """
         replica, model = self.replica, self.model
         unheard = model is None or model.incarnation != replica.incarnation or not model.heard
+        if model is not None and not self.reachable:
+            unheard = unheard or model.status is ModelStatus.UNKNOWN
         return (
             unheard
             and replica.phase is Phase.RUNNING

@@ -27,10 +27,11 @@ def codes(scene: Scene, name: str = "anchor") -> set[ReasonCode]:
     return {held.reason.code for held in decided.held if held.deployment == name}
 
 
-def settled(*, replicas: int = 2, here: int = 2, there: int = 2, via: str | None = None, **more: object) -> Scene:
+def settled(
+    *, replicas: int = 2, here: int = 2, there: int = 2, via: str | None = None, rollout: RolloutSpec | None = None
+) -> Scene:
     """Return a scene at rest with all of a deployment on the first of two clusters; it could run on the other, too."""
-    declared = deployment(replicas=replicas, via=via, elsewhere=("there",))
-    declared = attrs.evolve(declared, **more)
+    declared = deployment(replicas=replicas, via=via, rollout=rollout, elsewhere=("there",))
     scene = Scene(
         fleet(declared, clusters=BOTH, gateways=(via,) if via is not None else ()),
         {"here": nodes(here), "there": nodes(there)},

@@ -8,11 +8,26 @@ import pytest
 from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
 from roadstead.traffic import DataPath, Endpoint, GatewayView, Passage, RouteView, Seen
-from roadstead.world import ModelState, ModelStatus, World
+from roadstead.world import ModelState, ModelStatus, Unreachable, World
 from tests.decide.scene import Scene, deployment, fleet, nodes
 
 WELL = Passage(listed=True, serving=True, idle=False)
 ILL = Passage(listed=True, serving=False, idle=False)
+
+
+@pytest.mark.parametrize(("passage", "listed"), [pytest.param(WELL, 2, id="well"), pytest.param(ILL, 0, id="not well")])
+def test_the_endpoints_of_a_silent_cluster_stay_listed_while_the_gateway_sees_them_healthy(
+    passage: Passage, listed: int
+) -> None:
+    """The daemon may be cut off from servers that clients reach."""
+    scene, world = seen_anew(passage, heard=True)
+    shard = world.shards["anchor"]
+    members = tuple(attrs.evolve(member, reachable=False) for member in shard.members)
+    view = world.clusters["here"]
+    silent = Unreachable(since=0, error="no route to host", snapshot=view.snapshot)
+    cut_off = attrs.evolve(world, clusters={"here": silent}, shards={"anchor": attrs.evolve(shard, members=members)})
+    decided = plan(scene.fleet, cut_off, PlanMemory(), scene.clock.now(), scene.drive.policies)
+    assert listed == len(decided.table.endpoints["anchor"])
 
 
 def seen_anew(passage: Passage, *, heard: bool) -> tuple[Scene, World]:
