@@ -199,6 +199,15 @@ def test_without_a_socket_there_is_no_daemon(tmp_path: Path) -> None:
     assert "`roadstead daemon start --background` starts one" == error.value.hint
 
 
+def test_where_no_daemon_can_listen_there_is_none(tmp_path: Path) -> None:
+    """A unix socket's path is short: the way to a shorter one is said, and commands that need no daemon do without."""
+    client = Client(tmp_path / ("deep" * 30) / "control.sock")
+    assert not client.alive()
+    with pytest.raises(NoDaemon, match="the system allows 107") as error:
+        client.status()
+    assert "set daemon.state to a shorter path" == error.value.hint
+
+
 def test_a_socket_that_a_killed_daemon_left_is_no_daemon(tmp_path: Path) -> None:
     """The file is still there, and nobody answers on it."""
     path = tmp_path / "control.sock"

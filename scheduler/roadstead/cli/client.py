@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from roadstead.act.events import Event
+from roadstead.act.state import SOCKET_PATH_LIMIT
 from roadstead.cli.errors import NoDaemon, Refused, Silent
 from roadstead.cli.exits import Exit
 from roadstead.decide.report import Explanation, FleetStatus, PlanView, Replay
@@ -195,6 +197,13 @@ class Client:
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield the response to one request; a status of 400 and up is raised."""
         seconds = self.timeout if within is None else within
+        length = len(os.fsencode(self.socket))
+        if length > SOCKET_PATH_LIMIT:
+            raise NoDaemon(
+                f"no daemon can listen at {self.socket}: that has {length} bytes, "
+                f"the system allows {SOCKET_PATH_LIMIT}",
+                hint="set daemon.state to a shorter path",
+            )
         connection = _Connection(self.socket, None if endless else seconds)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self.fleet:
