@@ -19,6 +19,7 @@ from roadstead_backends.simulated.tempers import Temper, Timings
 __all__ = ["Life"]
 
 _SIGTERM, _SIGKILL = 15, 9
+_LOOK_AGAIN = 1_000
 _FATAL = frozenset({ModelFault.CRASHES, ModelFault.EATS_MEMORY})
 
 
@@ -278,7 +279,7 @@ class Life:
             server.flap_at = at + self._timings.flap.ms if fault is ModelFault.FLAPS else None
             self._probe(server, at)
         else:
-            self._await(server, at + self._timings.load.ms)
+            self._await(server, at + max(self._timings.load.ms, _LOOK_AGAIN))
 
     def _flap(self, server: Server, at: int) -> None:
         if server.flap_at is not None and at >= server.flap_at:

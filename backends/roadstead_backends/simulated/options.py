@@ -91,17 +91,27 @@ class SimulatedOptions:
     back_off: Duration | None = attrs.field(default=None, metadata=_doc("the wait after a server's first crash"))
     probe: Duration | None = attrs.field(default=None, metadata=_doc("how often the cluster asks whether it is ready"))
     notice: Duration | None = attrs.field(default=None, metadata=_doc("how long until a silent node is found out"))
-    flap: Duration | None = attrs.field(default=None, metadata=_doc("how long a flapping model stays as it is"))
-    vary: int | None = attrs.field(default=None, metadata=_doc("by how many percent the times vary by chance"))
+    flap: Duration | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.ge(Duration(1))),
+        metadata=_doc("how long a flapping model stays as it is"),
+    )
+    vary: int | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.and_(_AT_LEAST_0, attrs.validators.le(100))),
+        metadata=_doc("by how many percent the times vary by chance"),
+    )
     exact_retire: bool | None = attrs.field(
         default=None, metadata=_doc("whether exactly the named replicas are given up")
     )
     speed: int = attrs.field(
         default=1,
         validator=_AT_LEAST_1,
-        metadata=_doc("how much faster than the machine's the time of the cluster runs"),
+        metadata=_doc("how much faster than the machine's its time runs; a scenario has a time of its own"),
     )
-    seed: int = attrs.field(default=0, metadata=_doc("what is left to chance follows from this number"))
+    seed: int = attrs.field(
+        default=0, metadata=_doc("what is left to chance follows from it; a scenario has a seed of its own")
+    )
 
     def timings(self, temper: Temper) -> Timings:
         """Return how long things take there."""

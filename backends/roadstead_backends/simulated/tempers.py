@@ -27,6 +27,8 @@ __all__ = [
     "placed_by_us",
 ]
 
+_SHORTEST_WAIT = 100
+
 
 @enum.unique
 class Picks(enum.Enum):
@@ -77,11 +79,11 @@ class Timings:
     longest_back_off: Duration = Duration(300_000)
     probe: Duration = Duration(0)
     notice: Duration = Duration(0)
-    flap: Duration = Duration(10_000)
+    flap: Duration = attrs.field(default=Duration(10_000), validator=attrs.validators.ge(Duration(1)))
     vary: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(100)])
 
     def wait(self, failures: int) -> int:
-        """Return the milliseconds to wait after the last of ``failures`` in a row, at least one.
+        """Return the milliseconds to wait after the last of ``failures`` in a row: a tenth of a second at the least.
 
         >>> [Timings(growth=150).wait(failures) for failures in (1, 2, 3, 999)]
         [1000, 1500, 2250, 300000]
@@ -91,7 +93,7 @@ class Timings:
             if wait >= longest or self.growth == 100:
                 break
             wait = wait * self.growth // 100
-        return min(wait, longest)
+        return max(_SHORTEST_WAIT, min(wait, longest))
 
 
 @attrs.frozen(kw_only=True)

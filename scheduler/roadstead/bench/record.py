@@ -6,14 +6,13 @@ Times are milliseconds since the beginning.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from roadstead.act.events import Turn, happened
+from roadstead.act.events import Event, Turn, happened
 from roadstead.bench.demand import Flow
 from roadstead.bench.world import BEGAN, Told
-from roadstead.plans import Plan
 from roadstead.world import OutcomeKind, Phase, Shard
 
 __all__ = ["Account", "Count", "Happening", "Record", "Simulated"]
@@ -36,8 +35,8 @@ class Happening:
 class Count:
     """How many replicas a deployment had from ``at`` on.
 
-    ``serving`` of the ``wanted`` ones get requests and answer; ``pending`` are on their way to that, ``leaving`` on
-    their way out.
+    ``serving`` of the ``wanted`` ones really get requests and answer, whatever anybody believes; ``pending`` are on
+    their way to that, or do not answer, and ``leaving`` are on their way out.
     """
 
     at: int
@@ -90,6 +89,7 @@ class Record:
         self._refused: Counter[str] = Counter()
         self._counts: dict[str, list[Count]] = {}
         self._shards: Mapping[str, Shard] = {}
+        self._known: set[Event] = set()
         self._last: Turn | None = None
 
     def told(self, what: Iterable[Told]) -> None:
@@ -103,8 +103,8 @@ class Record:
         """Look at the next turn as a new daemon's first."""
         self._last = None
 
-    def turn(self, turn: Turn) -> None:
-        """Note everything that one turn saw and did."""
+    def turn(self, turn: Turn, serving: Mapping[str, int]) -> None:
+        """Note everything that one turn saw and did; ``serving`` is how many really answered each one's clients."""
         self.turns += 1
         kinds = {(step.cluster, step.subject): type(step).__name__.lower() for step in turn.plan.steps}
         for outcome in turn.outcomes:
@@ -120,18 +120,27 @@ class Record:
                 subject=event.subject,
                 reason=event.reason,
             )
-            for event in happened(self._last, turn)
+            for event in self._news(turn)
         ]
-        self._count(turn.at - BEGAN, turn.world.shards, turn.plan)
+        self._count(turn, serving)
         self._last = turn
 
-    def _count(self, at: int, shards: Mapping[str, Shard], plan: Plan) -> None:
-        for name in plan.wanted.keys() | self._counts.keys():
+    def _news(self, turn: Turn) -> Iterator[Event]:
+        """Yield what happened; what a new daemon finds out about the past is told only if none told it before."""
+        for event in happened(self._last, turn):
+            if event not in self._known:
+                self._known.add(event)
+                yield event
+
+    def _count(self, turn: Turn, serving: Mapping[str, int]) -> None:
+        shards = turn.world.shards
+        for name in turn.plan.wanted.keys() | self._counts.keys():
             counts = self._counts.setdefault(name, [])
-            wanted, shard = plan.wanted.get(name, 0), shards.get(name)
-            if counts and counts[-1].wanted == wanted and self._shards.get(name) is shard:
+            wanted, shard = turn.plan.wanted.get(name, 0), shards.get(name)
+            seen = (wanted, serving.get(name, 0))
+            if counts and (counts[-1].wanted, counts[-1].serving) == seen and self._shards.get(name) is shard:
                 continue
-            now = _counted(at, wanted, shard)
+            now = _counted(turn.at - BEGAN, *seen, shard)
             if not counts or attrs.evolve(now, at=counts[-1].at) != counts[-1]:
                 counts.append(now)
         self._shards = shards
@@ -151,12 +160,10 @@ class Record:
         )
 
 
-def _counted(at: int, wanted: int, shard: Shard | None) -> Count:
-    members = shard.members if shard is not None else ()
-    phases = [member.replica.phase for member in members]
-    serving = len(shard.serving) if shard is not None else 0
+def _counted(at: int, wanted: int, serving: int, shard: Shard | None) -> Count:
+    phases = [member.replica.phase for member in shard.members] if shard is not None else []
     leaving = phases.count(Phase.STOPPING)
-    pending = len(phases) - phases.count(Phase.LOST) - leaving - serving
+    pending = max(0, len(phases) - phases.count(Phase.LOST) - leaving - serving)
     return Count(at=at, wanted=wanted, serving=serving, pending=pending, leaving=leaving)
 
 

@@ -6,8 +6,9 @@ which its executor takes them (what adds, then the table, then what takes away, 
 threads are not: calls come one after the other. The daemon looks once in each ``daemon.turn``; a real one is woken
 sooner.
 
-Turns in which nothing could be different are left out: where a plan did nothing and remembers what it remembered
-before, and nothing is due in the world until later, ``plan``, being a function, would say the same again.
+Turns in which nothing could be different are left out: where nothing was asked of a cluster or a gateway, what is
+remembered is what was remembered before, and nothing is due in the world until later, ``plan``, being a function, would
+say the same again.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class _Run:
         self.world = world
         self.record = Record()
         self.plan: Plan | None = None
+        self._shown: object = None
+        self._answering: Mapping[str, int] = {}
         names = {
             one.template.runtime.name
             for declared in world.fleet.deployments.values()
@@ -152,7 +155,7 @@ class _Run:
 
     def _turn(self) -> bool:
         """Make a turn; return whether the next one would be the same, as long as nothing happens."""
-        before, at = self.drive.saved, self.world.now
+        before, at, effects = self.drive.saved, self.world.now, self.drive.effects
         self.drive.fleet = self.world.fleet
         decided = self.plan = self.drive.turn()
         turn = Turn(
@@ -163,13 +166,19 @@ class _Run:
             plan=decided,
             outcomes=self.drive.outcomes,
         )
-        self.record.turn(turn)
+        self.record.turn(turn, self._serving(decided))
         self._give_back_addresses()
-        return (
-            not decided.steps
-            and _same(before, decided.memory)
-            and all(flow.is_steady for flow in self.world.flows.values())
-        )
+        only_saved = self.drive.effects == effects + 1
+        steady = all(flow.is_steady for flow in self.world.flows.values())
+        return only_saved and steady and _same(before, decided.memory)
+
+    def _serving(self, decided: Plan) -> Mapping[str, int]:
+        """Return how many servers really answer the clients of each deployment."""
+        shown = (self.world.signs(), decided.table.endpoints)
+        if self._shown != shown:
+            self._shown = shown
+            self._answering = {name: self.world.serving(name, self._listed) for name in decided.table.endpoints}
+        return self._answering
 
     def _give_back_addresses(self) -> None:
         fleet = self.world.fleet

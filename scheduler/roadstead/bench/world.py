@@ -76,7 +76,7 @@ class PretendedWorld:
         return PretendedGateway(
             now=lambda: self.now,
             serves=self.pretended.serves,
-            signs=self._signs,
+            signs=self.signs,
             flows=self.flows,
             service=service,
         )
@@ -110,19 +110,19 @@ class PretendedWorld:
         return told
 
     def _pass(self, until: int, listed: Listed) -> None:
-        servers = {name: self._serving(name, listed) for name in self.flows}
+        servers = {name: self.serving(name, listed) for name in self.flows}
         self.now = max(self.now, until)
         for name, flow in self.flows.items():
             flow.advance(self.now, servers[name])
 
-    def _serving(self, name: str, listed: Listed) -> int:
+    def serving(self, name: str, listed: Listed) -> int:
         """Return how many servers get the requests of a deployment now, and answer them."""
         address = self.fleet.addresses.get(name)
         if address is not None:
             return self.gateways[address.gateway].serving(name)
         return sum(self.pretended.serves(endpoint) for endpoint in listed(name))
 
-    def _signs(self) -> tuple[object, ...]:
+    def signs(self) -> tuple[object, ...]:
         """Return what is another object whenever a server may answer otherwise than before."""
         return tuple(cluster.model_states() for cluster in self.clusters.values())
 

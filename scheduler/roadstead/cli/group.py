@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
         "predict": Lazy("predict", "Send JSON to a served model and print its answer."),
         "load": Lazy("load", "Put a served model under load and tell what became of every request."),
         "model": Lazy("model", "Work on model files."),
+        "sim": Lazy("sim", "Show what would become of the fleet in a scenario."),
     },
     "Know": {
         "explain": Lazy("explain", "Print the page about an error code or a reason."),

@@ -26,7 +26,7 @@ from roadstead.config.shapes import (
 from roadstead.config.wording import default_value, described
 from roadstead.spi.host import PluginHost
 
-__all__ = ["fleet_page"]
+__all__ = ["fleet_page", "key_tables"]
 
 _INTRODUCTION: Final = f"""\
 # The fleet file
@@ -75,7 +75,12 @@ of GPU models means nothing, and changing it changes nothing.
 
 def fleet_page(host: PluginHost) -> str:
     """Return the page, in Markdown, with the plugins of ``host``."""
-    return "\n".join([_INTRODUCTION, *_tables("", fleet_table(host), set())]).rstrip() + "\n"
+    return f"{_INTRODUCTION}\n{key_tables(fleet_table(host))}"
+
+
+def key_tables(table: Table) -> str:
+    """Return the sections of a table of keys, and of all that are below it, in Markdown."""
+    return "\n".join(_tables("", table, set())).rstrip() + "\n"
 
 
 def _tables(path: str, table: Table, done: set[str]) -> Iterator[str]:
