@@ -44,6 +44,7 @@ from roadstead.model import (
 )
 from roadstead.plans import Plan, Reload, Restart, Step
 from roadstead.reasons import ReasonCode
+from roadstead.spi.policies import ScalingPolicy
 from roadstead.spi.runtime import Server
 from roadstead.template import target
 from roadstead.testing import strategies
@@ -67,10 +68,12 @@ from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.network import Network, SimulatedRuntime
 from roadstead_backends.simulated.servers import Timings
 from roadstead_plugins.placement.plugin import BinPack, Spread
+from roadstead_plugins.scaling.concurrency import Concurrency
 
 T = TypeVar("T")
 OWNER_ID = "owner"
 TURN_MS = 2_000
+SCALERS: Mapping[str, ScalingPolicy] = {"concurrency": Concurrency()}
 TIMINGS = Timings(start=Duration(1_000), load=Duration(1_500), stop=Duration(1_000), longest_back_off=Duration(8_000))
 DIRECTED = capabilities(Scheduling.DIRECTED)
 NATIVE = capabilities(Scheduling.NATIVE)
@@ -245,6 +248,7 @@ class Scene:
             gateways={name: SimulatedGateway(proxy, name) for name, proxy in self.proxies.items()},
             runtimes={"simulated": FrailRuntime(network, self.hung)},
             policies={"spread": Spread(), "binpack": BinPack()},
+            scalers=SCALERS,
             now=self.clock.now,
             usage=self._usage,
             watch=self._watch,
@@ -518,16 +522,18 @@ class Scene:
     def _told_otherwise(self, world: World, decided: Plan) -> Iterator[str]:
         """Yield how the plan depends on what it must not depend on: repetition, order, and who else is asked."""
         now, policies = self.clock.now(), self.drive.policies
-        again = plan(self.fleet, world, decided.memory, now, policies)
+        again = plan(self.fleet, world, decided.memory, now, policies, scalers=SCALERS)
         if again.steps != decided.steps:
             yield f"planned again: {again.steps} instead of {decided.steps}"
-        other = plan(_shuffled_fleet(self.fleet, self._random), self._shuffled(world), self.drive.saved, now, policies)
+        shuffled = _shuffled_fleet(self.fleet, self._random), self._shuffled(world)
+        other = plan(*shuffled, self.drive.saved, now, policies, scalers=SCALERS)
         if other != decided:
             yield f"in another order: {other} instead of {decided}"
         for name in decided.wanted:
             mine = tuple(step for step in decided.steps if _deployment_of(step) == name)
             if len(mine) == len(decided.steps) and {held.deployment for held in decided.held} <= {name}:
-                alone = plan(self.fleet, world, self.drive.saved, now, policies, only=frozenset({name})).steps
+                only = frozenset({name})
+                alone = plan(self.fleet, world, self.drive.saved, now, policies, scalers=SCALERS, only=only).steps
                 if alone != mine:
                     yield f"asked for {name} only: {alone} instead of {mine}"
 

@@ -46,13 +46,14 @@ class Fleeting(RuleBasedStateMachine):
     through: tuple[str | None, ...] = (None,)
     plain = st.booleans().filter(lambda value: not value)
     pace = st.just(0)
+    scales = False
 
     @initialize(data=st.data(), kind=st.sampled_from(sorted(KINDS)), seed=st.integers(0, 9))
     def begin(self, data: st.DataObject, kind: str, seed: int) -> None:
         """Begin with an empty world, or with one where all is as it should be."""
         self.is_plain = data.draw(self.plain)
         self.turns_between = data.draw(self.pace)
-        fleet = data.draw(fleets(CLUSTERS, self.through, plain=self.is_plain))
+        fleet = data.draw(fleets(CLUSTERS, self.through, plain=self.is_plain, scales=self.scales))
         self.scene = Scene(
             attrs.evolve(fleet, owner_id=OWNER_ID),
             {name: data.draw(nodes(name[0], plain=self.is_plain)) for name in CLUSTERS},
@@ -77,7 +78,8 @@ class Fleeting(RuleBasedStateMachine):
     @rule(data=st.data(), name=A_NAME)
     def declare(self, data: st.DataObject, name: str) -> None:
         """Write a deployment to the file, new or in place of what was there."""
-        self.scene.declare(data.draw(deployments(name, CLUSTERS, self.through, plain=self.is_plain)))
+        drawn = deployments(name, CLUSTERS, self.through, plain=self.is_plain, scales=self.scales)
+        self.scene.declare(data.draw(drawn))
 
     @rule(name=A_NAME, source=A_SOURCE)
     def change_template(self, name: str, source: str) -> None:

@@ -25,7 +25,7 @@ from roadstead.spi.policies import ScalingPolicy
 from roadstead.units import Duration
 from roadstead.world import Shard, World
 
-__all__ = ["Numbers", "Scaled", "Scaler", "due", "is_removed", "replayed", "wanted"]
+__all__ = ["Numbers", "Scaled", "Scaler", "Sight", "decided", "due", "is_removed", "replayed", "wanted"]
 
 
 def is_removed(fleet: Fleet, name: str) -> bool:
@@ -72,8 +72,10 @@ class Numbers:
         if spec is None:
             self.forget(declared.name)
             return wanted(self._fleet, declared)
-        seen = not self._unseen or self._unseen.isdisjoint(target.cluster for target in declared.targets)
         known = self._known.get(declared.name)
+        if known is not None and self._scaler.stands(known, spec):
+            return known.wanted
+        seen = not self._unseen or self._unseen.isdisjoint(target.cluster for target in declared.targets)
         scaled = self._scaler.scaled(declared, spec, shard, known, seen=seen)
         if scaled.memory is not known:
             self._changed[declared.name] = scaled.memory
@@ -122,6 +124,10 @@ class Scaler:
     turn: Duration
     now: int
 
+    def stands(self, known: ScalingMemory, spec: AutoscalingSpec) -> bool:
+        """Return whether all of what is known stands as it is, and nothing is to be said: the usual case, at once."""
+        return known.measured.spec is spec and not known.measured.blind and not _is_due(known, self.turn, self.now)
+
     def scaled(
         self, declared: Deployment, spec: AutoscalingSpec, shard: Shard, known: ScalingMemory | None, *, seen: bool
     ) -> Scaled:
@@ -133,14 +139,29 @@ class Scaler:
         was = spec.bounded(known.wanted if known is not None else sum(group.target for _, group in shard.groups))
         if known is None and not seen:
             return Scaled(wanted=was, memory=None)
-        if known is not None and known.measured.spec == spec and not _is_due(known, self.turn, self.now):
+        if known is not None and not _is_due(known, self.turn, self.now) and known.measured.spec == spec:
             return Scaled(wanted=was, memory=known, held=_held(declared.name, known.measured))
         elapsed, before = self._before(known, spec)
         demand = Demand(shard, self.world, self.now, elapsed, before.requests)
         amounts = [demand.of(metric.metric) for metric in spec.metrics]
         if before.idle and known is not None and was == known.wanted and not any(amounts) and None not in amounts:
             return Scaled(wanted=was, memory=ScalingMemory(wanted=was, at=self.now, measured=before))
-        return self._decided(declared.name, was, before, elapsed, demand, amounts)
+        sight = Sight(
+            deployment=declared.name,
+            was=was,
+            ready=len(shard.serving),
+            elapsed_ms=elapsed,
+            amounts=tuple(amounts),
+            requests=demand.counted,
+            blind=bool(shard.ready),
+        )
+        decision, measured = decided(self.policies.get(spec.policy), sight, before)
+        return Scaled(
+            wanted=decision.wanted,
+            memory=ScalingMemory(wanted=decision.wanted, at=self.now, measured=measured),
+            decision=decision if decision.wanted != was else None,
+            held=_held(declared.name, measured),
+        )
 
     def _before(self, known: ScalingMemory | None, spec: AutoscalingSpec) -> tuple[int, Measured]:
         """Return what was measured so far, as far as it says something of ``spec`` now, and for how long to go on.
@@ -151,67 +172,77 @@ class Scaler:
         if known is None or not 0 <= elapsed <= 2 * self.turn.ms:
             return self.turn.ms, Measured(spec=spec, series=(Series(),) * len(spec.metrics))
         before = known.measured
-        if before.spec is spec or before.spec == spec:
+        if before.spec is spec:
             return elapsed, before
+        if before.spec == spec:
+            return elapsed, attrs.evolve(before, spec=spec)
         return elapsed, attrs.evolve(before, spec=spec, series=_matching(before, spec), idle=False)
 
-    def _decided(
-        self, name: str, was: int, before: Measured, elapsed: int, demand: Demand, amounts: list[int | None]
-    ) -> Scaled:
-        spec = before.spec
-        ready = len(demand.shard.serving)
-        series = tuple(
-            attrs.evolve(one, buckets=fed(one.buckets, amount, elapsed, spec.windows))
-            for one, amount in zip(before.series, amounts, strict=True)
-        )
-        asked = tuple(
-            self._asked(spec, target, one, was, ready, elapsed)
-            for target, one in zip(spec.metrics, series, strict=True)
-        )
-        verdict = _verdict(spec, was, asked, before.peaks, elapsed)
-        measured = Measured(
-            spec=spec,
-            series=tuple(map(_with_answer, series, asked)),
-            peaks=verdict.peaks,
-            requests=demand.counted,
-            because=verdict.because,
-            blind=_blind(spec, series) if demand.shard.ready else (),
-            idle=_is_idle(spec, verdict, asked),
-        )
-        decision = Scaling(
-            deployment=name,
-            spec=spec,
-            was=was,
-            wanted=verdict.wanted,
-            asked=asked,
-            peaks=before.peaks,
-            elapsed_ms=elapsed,
-            because=verdict.because,
-        )
-        return Scaled(
-            wanted=verdict.wanted,
-            memory=ScalingMemory(wanted=verdict.wanted, at=self.now, measured=measured),
-            decision=decision if verdict.wanted != was else None,
-            held=_held(name, measured),
-        )
 
-    def _asked(
-        self, spec: AutoscalingSpec, target: MetricTarget, series: Series, was: int, ready: int, elapsed: int
-    ) -> Asked:
-        found = averages(series.buckets, spec.windows)
-        question = ScalingQuestion(
-            spec=spec,
-            target=target,
-            stable=found.stable,
-            panic=found.panic,
-            ready=ready,
-            wanted=was,
-            elapsed_ms=elapsed,
-            memory=series.memory,
-        )
-        policy = self.policies.get(spec.policy)
-        answer = policy.answer(question) if policy is not None and found.stable is not None else None
-        return Asked(question=question, answer=answer, complete=found.complete)
+@attrs.frozen(kw_only=True)
+class Sight:
+    """What was seen of one deployment: an amount for each metric, in the order of its spec, over ``elapsed_ms``.
+
+    ``was`` were wanted until now, ``ready`` serve, ``requests`` the gateway has counted, where one counts. ``blind``:
+    that an amount is not known is worth saying.
+    """
+
+    deployment: str
+    was: int
+    ready: int
+    elapsed_ms: int
+    amounts: tuple[int | None, ...]
+    requests: int | None = None
+    blind: bool = False
+
+
+def decided(policy: ScalingPolicy | None, sight: Sight, before: Measured) -> tuple[Scaling, Measured]:
+    """Return what comes of ``sight`` after what was measured ``before``, and what to go on with."""
+    spec = before.spec
+    series = tuple(
+        Series(fed(one.buckets, amount, sight.elapsed_ms, spec.windows), one.memory)
+        for one, amount in zip(before.series, sight.amounts, strict=True)
+    )
+    asked = tuple(_asked(policy, spec, target, one, sight) for target, one in zip(spec.metrics, series, strict=True))
+    verdict = _verdict(spec, sight.was, asked, before.peaks, sight.elapsed_ms)
+    decision = Scaling(
+        deployment=sight.deployment,
+        spec=spec,
+        was=sight.was,
+        wanted=verdict.wanted,
+        asked=asked,
+        peaks=before.peaks,
+        elapsed_ms=sight.elapsed_ms,
+        because=verdict.because,
+    )
+    measured = Measured(
+        spec=spec,
+        series=tuple(map(_with_answer, series, asked)),
+        peaks=verdict.peaks,
+        requests=sight.requests,
+        because=verdict.because,
+        blind=_blind(spec, series) if sight.blind else (),
+        idle=_is_idle(spec, verdict, asked),
+    )
+    return decision, measured
+
+
+def _asked(
+    policy: ScalingPolicy | None, spec: AutoscalingSpec, target: MetricTarget, series: Series, sight: Sight
+) -> Asked:
+    found = averages(series.buckets, spec.windows)
+    question = ScalingQuestion(
+        spec=spec,
+        target=target,
+        stable=found.stable,
+        panic=found.panic,
+        ready=sight.ready,
+        wanted=sight.was,
+        elapsed_ms=sight.elapsed_ms,
+        memory=series.memory,
+    )
+    answer = policy.answer(question) if policy is not None and found.stable is not None else None
+    return Asked(question=question, answer=answer, complete=found.complete)
 
 
 def _matching(before: Measured, spec: AutoscalingSpec) -> tuple[Series, ...]:

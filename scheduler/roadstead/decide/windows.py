@@ -52,23 +52,26 @@ def fed(buckets: tuple[Bucket, ...], value: int | None, elapsed_ms: int, windows
 
 
 def averages(buckets: tuple[Bucket, ...], windows: Windows) -> Averages:
-    """Return the averages over both windows."""
-    recent, length = len(buckets), 0
-    while recent and length < windows.panic.ms:
-        recent -= 1
-        length += buckets[recent].ms
-    known_ms = sum(bucket.known_ms for bucket in buckets)
+    """Return the averages over both windows, the newest of what was measured first."""
+    ms = known_ms = total = 0
+    recent: tuple[int, int] | None = None
+    for bucket in reversed(buckets):
+        ms += bucket.ms
+        known_ms += bucket.known_ms
+        total += bucket.total
+        if recent is None and ms >= windows.panic.ms:
+            recent = total, known_ms
     return Averages(
-        stable=_average(buckets, known_ms),
-        panic=_average(buckets[recent:], sum(bucket.known_ms for bucket in buckets[recent:])),
+        stable=_average(total, known_ms),
+        panic=_average(*(recent or (total, known_ms))),
         known_ms=known_ms,
         complete=known_ms >= windows.stable.ms,
     )
 
 
-def _average(buckets: tuple[Bucket, ...], known_ms: int) -> int | None:
+def _average(total: int, known_ms: int) -> int | None:
     """Return the average over what is known, rounded up: a little load is not none."""
-    return -(-sum(bucket.total for bucket in buckets) // known_ms) if known_ms else None
+    return -(-total // known_ms) if known_ms else None
 
 
 # ---- peaks ----

@@ -13,6 +13,7 @@ from typing import TypeVar
 import attrs
 from hypothesis import strategies as st
 
+from roadstead.autoscaling import AutoscalingSpec, Metric, MetricTarget, Windows
 from roadstead.model import (
     BatchingSpec,
     ClusterSpec,
@@ -46,6 +47,7 @@ from roadstead.units import Cpus, Duration, GpuShare, Memory
 from roadstead.world import Device, Node
 
 __all__ = [
+    "autoscalings",
     "cpus",
     "deployments",
     "durations",
@@ -225,14 +227,19 @@ def deployments(
     through: Sequence[str | None] = (None,),
     *,
     plain: bool = False,
+    scales: bool = False,
 ) -> Deployment:
-    """A deployment of that name on some of the clusters, in some order, and behind one of these gateways or none."""
+    """A deployment of that name on some of the clusters, in some order, and behind one of these gateways or none.
+
+    Of those that may scale (``scales``), the load of some decides how many replicas they have.
+    """
     template = draw(served_templates(plain=plain))
     gateway = draw(st.sampled_from(through))
     rollout = draw(rollouts())
     reloads = rollout.strategy is Strategy.RELOAD
     where = draw(st.lists(st.sampled_from(clusters), min_size=1, max_size=len(clusters), unique=True))
     weights = {cluster: draw(st.integers(1, 3)) for cluster in where} if draw(st.sampled_from([False, True])) else {}
+    scaling = draw(autoscalings()) if scales else None
     return Deployment(
         name=name,
         owner=draw(st.sampled_from(OWNERS)),
@@ -241,12 +248,31 @@ def deployments(
         ),
         elsewhere=tuple(target(cluster, template, reloads=reloads) for cluster in clusters if cluster not in where),
         fail_over_after=draw(st.sampled_from([0, 10_000, 300_000]).map(Duration)),
-        replicas=draw(st.integers(0, 4)),
+        replicas=scaling.min if scaling is not None else draw(st.integers(0, 4)),
+        autoscaling=scaling,
         priority=draw(st.integers(0, 1)),
         place=draw(st.sampled_from(["spread", "binpack"])),
         rollout=rollout,
         via=Via(gateway=gateway) if gateway is not None else None,
     )
+
+
+def autoscalings() -> st.SearchStrategy[AutoscalingSpec | None]:
+    """That load decides, or that it does not; by CPU, which clusters measure, with windows of two turns."""
+    windows = st.builds(
+        Windows,
+        stable=st.just(Duration(4_000)),
+        panic=st.just(Duration(2_000)),
+        scale_down_after=st.sampled_from([0, 4_000]).map(Duration),
+    )
+    spec = st.builds(
+        AutoscalingSpec,
+        min=st.integers(1, 2),
+        max=st.integers(2, 5),
+        metrics=st.sampled_from([200, 500, 900]).map(lambda milli: (MetricTarget(Metric.CPU, milli),)),
+        windows=windows,
+    )
+    return st.none() | spec | spec
 
 
 def quotas() -> st.SearchStrategy[Mapping[str, Quota]]:
@@ -269,13 +295,14 @@ def fleets(
     through: Sequence[str | None] = (None,),
     *,
     plain: bool = False,
+    scales: bool = False,
 ) -> Fleet:
     """A fleet of up to three deployments over these clusters, behind these gateways or none."""
     chosen = draw(st.lists(st.sampled_from(["anchor", "buoy", "cable"]), min_size=plain, max_size=3, unique=True))
     return Fleet(
         name="fleet",
         clusters={name: ClusterSpec(name=name, backend="simulated", options=None) for name in clusters},
-        deployments={name: draw(deployments(name, clusters, through, plain=plain)) for name in chosen},
+        deployments={name: draw(deployments(name, clusters, through, plain=plain, scales=scales)) for name in chosen},
         owner_id="owner",
         quotas=dict.fromkeys(OWNERS, Quota()) if plain else draw(quotas()),
         gateways=gateways(sorted({name for name in through if name is not None})),
