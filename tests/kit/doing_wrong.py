@@ -75,6 +75,14 @@ class RefusesToDeleteNothing(Faithful):
         super().delete(key, grace=grace, expect=expect)
 
 
+class WaitsForTheLost(Faithful):
+    """Deleting stops nobody as long as one of the group is lost."""
+
+    def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
+        if not self.replicas(key, Phase.LOST):
+            super().delete(key, grace=grace, expect=expect)
+
+
 class OnlyEmpties(Faithful):
     """Deleting stops the replicas and keeps the group."""
 

@@ -44,6 +44,7 @@ DEFECTS: Mapping[str, Defect] = {
     "test_a_reloading_group_takes_another_model_version_and_restarts_nothing": Defect(doing.NeverReloads),
     "test_an_unknown_group_can_be_deleted": Defect(doing.RefusesToDeleteNothing),
     "test_a_deleted_group_and_its_replicas_are_gone_in_the_end": Defect(doing.OnlyEmpties),
+    "test_a_group_that_lost_a_replica_can_be_deleted": Defect(doing.WaitsForTheLost),
     "test_replicas_that_are_stopping_are_still_seen": Defect(showing.HidesWhoStops),
     "test_a_group_can_be_made_again_under_its_old_key": Defect(showing.CountsVersionsFromOne),
     "test_a_native_cluster_places_and_starts_by_itself": Defect(Faithful, UNPLACED),

@@ -20,7 +20,7 @@ from roadstead.testing.conformance.asking import (
     run,
     settled,
 )
-from roadstead.testing.subject import Subject, found, group_order, small_template
+from roadstead.testing.subject import LosesReplicas, Subject, found, group_order, small_template
 from roadstead.world import Phase
 
 __all__ = ["Contract"]
@@ -114,6 +114,17 @@ class Contract:
         """Nothing of the group is observed once its replicas have ended."""
         order = an_order(subject)
         run(subject, order, 2)
+        delete(subject, order.key)
+        gone(subject, order.key)
+
+    @needs(Ability.LOSES)
+    def test_a_group_that_lost_a_replica_can_be_deleted(self, subject: Subject) -> None:
+        """Who is lost has nothing to stop, and holds up nobody."""
+        assert isinstance(subject, LosesReplicas)
+        order = an_order(subject)
+        lost, _ = run(subject, order, 2)
+        subject.lose(lost.id)
+        subject.until(lambda seen: lost.id not in counting(found(seen, order.key)))
         delete(subject, order.key)
         gone(subject, order.key)
 
