@@ -34,7 +34,7 @@ class Row:
     ``open``: replicas may be started there. ``lost``: so many of its replicas, on a cluster that does not answer, count
     for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there. ``reloading`` is
     what is to be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version
-    is not told to load another one.
+    is not told to load another one. ``relabels``: a group that exists can be given another owner and generation.
     """
 
     key: RowKey
@@ -55,6 +55,7 @@ class Row:
     restarts: bool = False
     paused: bool = False
     exact: bool = True
+    relabels: bool = True
 
     @property
     def group_key(self) -> GroupKey:

@@ -290,6 +290,7 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         writable=writable,
         restarts=snapshot is not None and snapshot.capabilities.restarts,
         exact=snapshot is None or snapshot.capabilities.exact_retire,
+        relabels=snapshot is None or not snapshot.capabilities.metadata_restarts,
     )
 
 

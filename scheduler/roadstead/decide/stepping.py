@@ -92,9 +92,9 @@ class _Steps:
             self._grow(row, target, self._why_more(row))
         elif drained or target < group.target:
             self._shrink(row, target, drained)
-        elif group.owner != self.order.owner:
+        elif row.relabels and group.owner != self.order.owner:
             self._grow(row, target, f"its owner is {self.order.owner} now")
-        elif group.generation != row.generation:
+        elif row.relabels and group.generation != row.generation:
             self._grow(row, target, "it is the newest revision again")
         elif not is_stored(row):
             self._grow(row, target, f"version {row.template.model.version} is wanted")

@@ -19,7 +19,7 @@ from roadstead.act.routing import Checks, Routing, routing
 from roadstead.model import Fleet
 from roadstead.plans import Plan, Table
 from roadstead.spi.gateway import Gateway
-from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
 from roadstead.testing.faults.injector import Injector, Powers
 from roadstead.testing.faults.inline import InlineProber, InlineWorkers
@@ -63,6 +63,7 @@ class Outside:
     gateways: Mapping[str, Callable[[], Gateway]]
     runtimes: Mapping[str, Runtime]
     policies: Mapping[str, PlacementPolicy]
+    scalers: Mapping[str, ScalingPolicy]
     time: Callable[[], int]
     wait: Callable[[int], None]
 
@@ -138,6 +139,7 @@ class Daemon:
             store=self.store,
             journal=self.journal,
             policies=outside.policies,
+            scalers=outside.scalers,
             watcher=self,
             clock=self.clock,
         )

@@ -14,14 +14,14 @@ import attrs
 
 from roadstead.act.addresses import assigned, spent
 from roadstead.act.events import Turn
-from roadstead.act.intents import fulfilled, removed, scaled
+from roadstead.act.intents import fulfilled, removed, scaled, still_held
 from roadstead.act.journal import Selection
 from roadstead.act.memory import MemoryStore
 from roadstead.assembly import assemble
 from roadstead.memory import PlanMemory
-from roadstead.model import Deployment, Fleet, Quota
+from roadstead.model import Deployment, Fleet, Intents, Quota
 from roadstead.plans import Plan, Step
-from roadstead.spi.policies import PlacementPolicy
+from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
 from roadstead.testing.faults.calls import Call, Kind
 from roadstead.testing.faults.daemon import Daemon, Outside, Stores
@@ -91,6 +91,7 @@ class Props:
     proxies: Mapping[str, Proxy]
     runtimes: Mapping[str, Runtime]
     policies: Mapping[str, PlacementPolicy]
+    scalers: Mapping[str, ScalingPolicy]
 
 
 class Stage:
@@ -116,7 +117,7 @@ class Stage:
         self._looks: dict[str, tuple[Group, ...]] = {}
         self._late: set[str] = set()
         self._damage: Kind | None = None
-        self._listed: dict[str, frozenset[tuple[str, str]]] = {}
+        self._listed: dict[str, set[tuple[str, str]]] = {}
         self._second: Daemon | None = None
         self._second_left = 0
         self._crowded = False
@@ -125,6 +126,7 @@ class Stage:
             gateways={name: _driver(name, proxy) for name, proxy in props.proxies.items()},
             runtimes=props.runtimes,
             policies=props.policies,
+            scalers=props.scalers,
             time=props.time.now,
             wait=props.time.advance,
         )
@@ -148,6 +150,11 @@ class Stage:
         """Order by command that a deployment goes."""
         self._adopt(attrs.evolve(self.fleet, intents=removed(self.fleet.intents, self.fleet, [name])))
 
+    def intend(self, change: Callable[[Intents, Deployment], Intents], name: str = "anchor") -> None:
+        """Order by command what ``change`` makes of the intents for a deployment."""
+        intents = change(self.fleet.intents, self.fleet.deployments[name])
+        self._adopt(attrs.evolve(self.fleet, intents=intents))
+
     def limit(self, **quotas: Quota) -> None:
         """Give owners other quotas."""
         self._adopt(attrs.evolve(self.fleet, quotas={**self.fleet.quotas, **quotas}))
@@ -157,7 +164,8 @@ class Stage:
         self._adopt(attrs.evolve(fleet, intents=self.fleet.intents, addresses=self.fleet.addresses))
 
     def _adopt(self, fleet: Fleet) -> None:
-        self.fleet = _with_addresses(fleet)
+        """Have this file: intents end that are about what it says no more."""
+        self.fleet = _with_addresses(attrs.evolve(fleet, intents=still_held(fleet.intents, fleet)))
 
     # ---- what breaks as part of a story ----
 
@@ -250,6 +258,7 @@ class Stage:
             self.wrong += wire.hasty
             wire.hasty.clear()
         self.last = turn
+        self._judge_listed(turn)
         self._tidy_up(turn)
 
     def _tidy_up(self, turn: Turn) -> None:
@@ -409,8 +418,6 @@ class Stage:
             *misplaced(world, plan),
             *unlisted(world, plan),
         )
-        if daemon is self.daemon:
-            self._judge_listed(plan)
         daemon.graces.see(world, plan, self.props.time.now())
 
     def _as_late_as_may_be(self) -> int:
@@ -418,16 +425,24 @@ class Stage:
         leap = 2 * self.fleet.daemon.turn.ms if self.daemon.clock.skew_ms > 0 else 0
         return self.props.time.now() + leap
 
-    def _judge_listed(self, plan: Plan) -> None:
-        """Judge whom a plan lists no more by who really serves, whatever the daemon believes."""
-        shards = self.truth().shards
-        for name, floor in plan.floor.items():
-            listed = {(one.cluster, one.replica) for one in plan.table.endpoints.get(name, ())}
-            was, self._listed[name] = self._listed.get(name, frozenset()), frozenset(listed)
-            ready = {(one.cluster, one.replica.id) for one in shards[name].ready} if name in shards else set()
-            left_out = ready & was - listed
-            if left_out and len(ready & listed) < floor:
-                self.wrong.append(f"{name} unlists {left_out}, which serve; {len(ready & listed)} of {floor} are left")
+    def _judge_listed(self, turn: Turn) -> None:
+        """Judge who gets requests after a turn by who really serves, whatever the daemon believes.
+
+        Without a gateway, a new daemon cannot list what is on a cluster that has not answered it yet.
+        """
+        seen = {cluster for cluster, _ in turn.world.snapshots()}
+        for name, floor in turn.plan.floor.items():
+            shard = self.truth().shards.get(name)
+            ready = {(one.cluster, one.replica.id): one for one in shard.ready} if shard is not None else {}
+            listed = {(one.cluster, one.replica) for one in turn.plan.table.endpoints.get(name, ())}
+            if name in self.fleet.addresses:
+                listed = {key for key, one in ready.items() if one.passage is not None and one.passage.listed}
+            else:
+                ready = {key: one for key, one in ready.items() if one.cluster in seen}
+            left_out = (ready.keys() & self._listed.get(name, set())) - listed
+            self._listed[name] = listed
+            if left_out and len(ready.keys() & listed) < floor and len(self.injector.applied) < 2:
+                self.wrong.append(f"{name} unlists {left_out}, which serve; the floor is {floor}")
 
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Judge a call by what it did."""
