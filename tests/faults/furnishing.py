@@ -16,6 +16,7 @@ from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.network import Network, SimulatedRuntime
 from roadstead_backends.simulated.tempers import DIRECTED, KUBERNETES, MARATHON, NATIVE, Temper
 from roadstead_plugins.placement.plugin import BinPack, Spread
+from roadstead_plugins.scaling.concurrency import Concurrency
 
 OWNER_ID = "owner"
 NODES = 3
@@ -75,4 +76,5 @@ def furnished(fleet: Fleet, temper: str, seed: int = 0) -> Props:
         proxies={name: Proxy(now=time.now, answers=answer, seed=seed) for name in fleet.gateways},
         runtimes={"simulated": SimulatedRuntime(network)},
         policies={"spread": Spread(), "binpack": BinPack()},
+        scalers={"concurrency": Concurrency()},
     )

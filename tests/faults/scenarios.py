@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from roadstead.act.intents import migrated, moved_back, paused, resumed
+from roadstead.autoscaling import AutoscalingSpec, Metric, MetricTarget, Windows
 from roadstead.model import (
     ClusterSpec,
     ClusterState,
@@ -46,6 +48,7 @@ def template(source: str = "/m/1") -> Template:
     )
 
 
+BOTH = ("here", "there")
 ROLLS = RolloutSpec(progress_deadline=Duration(16_000))
 
 
@@ -57,6 +60,7 @@ def deployment(  # all but the first by name
     replicas: int = 2,
     via: str | None = None,
     rollout: RolloutSpec = ROLLS,
+    autoscaling: AutoscalingSpec | None = None,
 ) -> Deployment:
     """Return one deployment, called anchor."""
     made = template(source)
@@ -66,10 +70,19 @@ def deployment(  # all but the first by name
         name="anchor",
         owner="search",
         targets=tuple(target(cluster, made, reloads=reloads) for cluster in on),
+        elsewhere=tuple(target(cluster, made) for cluster in BOTH if cluster not in on),
         replicas=replicas,
         rollout=rollout,
+        autoscaling=autoscaling,
         via=Via(gateway=via) if via is not None else None,
     )
+
+
+def weighed(*weights: int) -> Deployment:
+    """Return four replicas on both clusters by these weights."""
+    made = deployment(on=BOTH, replicas=4)
+    parts = (attrs.evolve(one, weight=weight) for one, weight in zip(made.targets, weights, strict=True))
+    return attrs.evolve(made, targets=tuple(parts))
 
 
 def fleet(*deployments: Deployment, clusters: Iterable[str] = ("here",), **quotas: Quota) -> Fleet:
@@ -93,14 +106,23 @@ def _break(stage: Stage, source: str) -> None:
         cluster.faults.models[source] = ModelFault.FAILS
 
 
+def _send(stage: Stage, count: int, takes_ms: int) -> None:
+    for _ in range(count):
+        stage.props.proxies["front"].send("anchor", takes_ms)
+
+
 def _drain(stage: Stage, cluster: str) -> None:
     spec = attrs.evolve(stage.fleet.clusters[cluster], state=ClusterState.DRAINING)
     stage.change(attrs.evolve(stage.fleet, clusters={**stage.fleet.clusters, cluster: spec}))
 
 
-BOTH = ("here", "there")
 TIGHT = Quota(cpu=Cpus(2_000))
 DIPS = attrs.evolve(ROLLS, max_unavailable=2)
+BUSY = AutoscalingSpec(
+    max=4,
+    metrics=(MetricTarget(Metric.CONCURRENCY, 4_000),),
+    windows=Windows(stable=Duration(4_000), panic=Duration(2_000), scale_down_after=Duration(6_000)),
+)
 RELOADS = attrs.evolve(ROLLS, strategy=Strategy.RELOAD)
 SCENARIOS = (
     Scenario(name="create", fleet=fleet(), acts=(Act(lambda stage: stage.declare(deployment())),)),
@@ -145,6 +167,34 @@ SCENARIOS = (
         name="migrate",
         fleet=fleet(deployment(via="front"), clusters=BOTH),
         acts=(Act(lambda stage: stage.declare(deployment(on=("there",), via="front"))),),
+    ),
+    Scenario(
+        name="migrate by command, and back",
+        fleet=fleet(deployment(replicas=1), clusters=BOTH),
+        acts=(
+            Act(lambda stage: stage.intend(lambda intents, one: migrated(intents, one, "there"))),
+            Act(lambda stage: stage.intend(lambda intents, one: moved_back(intents, one.name))),
+        ),
+    ),
+    Scenario(
+        name="other weights",
+        fleet=fleet(weighed(3, 1), clusters=BOTH),
+        acts=(Act(lambda stage: stage.declare(weighed(1, 1))),),
+    ),
+    Scenario(
+        name="pause in the middle, and go on",
+        fleet=fleet(deployment()),
+        acts=(
+            Act(lambda stage: stage.declare(deployment("/m/2"))),
+            Act(lambda stage: stage.intend(paused), after=4_000),
+            Act(lambda stage: stage.intend(lambda intents, one: resumed(intents, one.name)), after=6_000),
+        ),
+    ),
+    Scenario(
+        name="scale by load",
+        fleet=fleet(deployment(replicas=1, via="front", autoscaling=BUSY)),
+        # Windows that empty are no reason to write: for that long, what is still is not at rest.
+        acts=(Act(lambda stage: _send(stage, 8, 12_000)), Act(lambda _: None, after=36_000)),
     ),
     Scenario(
         name="drain",

@@ -73,14 +73,6 @@ BUGS = (
         stories=("roll without room",),
     ),
     Bug(
-        name="waits that ended without acting stay on disk",
-        kind=Class.STALE,
-        path=f"{ACT}/memory.py",
-        was="for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)",
-        now="for kind in (_DEPLOYMENTS, _CLAIMS, _SCALING)",
-        first=(Kind.FAILS,),
-    ),
-    Bug(
         name="the memory of the last turn is saved",
         kind=Class.STALE,
         path=f"{ACT}/reconciler.py",
