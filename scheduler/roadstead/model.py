@@ -27,6 +27,8 @@ __all__ = [
     "Constraint",
     "DaemonSpec",
     "Deployment",
+    "ExcessAction",
+    "ExcessSpec",
     "Fleet",
     "GatewaySpec",
     "Gpu",
@@ -333,6 +335,25 @@ class RolloutSpec:
     history: int = 2
 
 
+@enum.unique
+class ExcessAction(enum.Enum):
+    """What happens to a replica that uses more than it may: it is said, or its server or all of it is made anew."""
+
+    WARN = "warn"
+    RESTART = "restart"
+    EVICT = "evict"
+
+
+@attrs.frozen(kw_only=True)
+class ExcessSpec:
+    """What happens to a replica that was seen over a limit for ``after``, by what it uses too much of."""
+
+    cpu: ExcessAction = ExcessAction.WARN
+    memory: ExcessAction = ExcessAction.RESTART
+    gpu_memory: ExcessAction = ExcessAction.WARN
+    after: Duration = Duration(60_000)
+
+
 @attrs.frozen(kw_only=True)
 class Target:
     """A deployment's template as resolved for one cluster, with its identity there.
@@ -376,6 +397,7 @@ class Deployment:
     elsewhere: tuple[Target, ...] = ()
     fail_over_after: Duration = Duration(300_000)
     autoscaling: AutoscalingSpec | None = None
+    on_excess: ExcessSpec = ExcessSpec()
 
     @property
     def declared_template(self) -> str:

@@ -15,6 +15,8 @@ from roadstead.config.shapes import ByKind, Later, Maybe, Named, Shape, Table
 from roadstead.model import (
     Constraint,
     Deployment,
+    ExcessAction,
+    ExcessSpec,
     Fleet,
     GpuPart,
     GpuPartition,
@@ -128,6 +130,9 @@ def test_the_file_with_every_key_reads_as_it_says() -> None:
     assert Quota(cpu=Cpus(64_000), memory=Memory(256 * 1024**3), gpu=8000) == fleet.quotas["search"]
     assert Quota() == fleet.quotas["free"]
     assert Via(gateway="edge", port=20001) == deployment.via
+    assert (
+        ExcessSpec(cpu=ExcessAction.RESTART, memory=ExcessAction.EVICT, after=Duration(90_000)) == deployment.on_excess
+    )
     edge = fleet.gateways["edge"]
     assert ("envoy", "127.0.0.2", 20000, 20009) == (edge.kind, edge.address, edge.first_port, edge.last_port)
     assert Tls(certificate=str(HERE / "good/tls/cert.pem"), key="/etc/tls/key.pem") == edge.tls

@@ -105,6 +105,7 @@ def deployment_of(name: str, written: FleetEntry, runtimes: Mapping[str, Runtime
         place=entry.place,
         rollout=entry.rollout,
         via=via,
+        on_excess=entry.on_excess,
     )
 
 

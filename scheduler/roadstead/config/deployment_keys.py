@@ -29,8 +29,7 @@ from roadstead.config.shapes import (
 )
 from roadstead.config.template_keys import template_keys
 from roadstead.config.texts import OWNER_NAME
-from roadstead.model import MAX_REPLICAS, RolloutSpec, Strategy
-from roadstead.units import Duration
+from roadstead.model import MAX_REPLICAS, ExcessAction, ExcessSpec, RolloutSpec, Strategy
 
 __all__ = ["deployment_table"]
 
@@ -73,27 +72,32 @@ _ROLLOUT: Final = table(
     Key(name="history", shape=Whole(most=100), doc="so many old revisions are kept at zero replicas, for `undo`"),
 )
 
-_EXCESS: Final = "acting on use over the limit differently is not in this version"
-
-
-def _excess(name: str, word: str, doc: str) -> Key:
-    words = tuple(Value(word=one, value=one, doc="") for one in ("warn", "restart", "evict"))
-    return Key(name=name, shape=Choice(words), doc=doc, default=word, unbuilt=_EXCESS)
-
-
-def _nothing() -> None:
-    return None
-
-
-_ON_EXCESS: Final = Table(
-    noun="on_excess",
-    keys=(
-        _excess("cpu", "warn", "what happens to a replica that uses more CPU than it may"),
-        _excess("memory", "restart", "what happens to a replica that uses more memory than it may"),
-        _excess("gpu_memory", "warn", "what happens to a replica that uses more GPU memory than it may"),
-        Key(name="after", shape=DURATION, doc="for how long it must have", default=Duration(60_000), unbuilt=_EXCESS),
+_ACTIONS: Final = Choice(
+    (
+        Value(word="warn", value=ExcessAction.WARN, doc="say so"),
+        Value(
+            word="restart",
+            value=ExcessAction.RESTART,
+            doc="restart its server where it is, or make another replica in its place where that cannot be done",
+        ),
+        Value(word="evict", value=ExcessAction.EVICT, doc="make another replica in its place"),
+    )
+)
+_ON_EXCESS: Final = table(
+    ExcessSpec,
+    "on_excess",
+    Key(name="cpu", shape=_ACTIONS, doc="what happens to a replica that uses more CPU than it may"),
+    Key(name="memory", shape=_ACTIONS, doc="what happens to a replica that uses more memory than it may"),
+    Key(
+        name="gpu_memory",
+        shape=_ACTIONS,
+        doc="what happens to a replica that uses more GPU memory than its share of a GPU has, or any without a GPU",
     ),
-    builds=_nothing,
+    Key(
+        name="after",
+        shape=duration("1s"),
+        doc="for how long it must have been seen to; what nobody measures counts for nothing",
+    ),
 )
 
 _UNREACHABLE: Final = Table(
@@ -158,7 +162,12 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName,
             doc="instead of `replicas`: as many as measured load makes, within bounds",
         ),
         Key(name="unreachable", shape=_UNREACHABLE, doc="what happens when a cluster does not answer"),
-        Key(name="on_excess", shape=_ON_EXCESS, doc="what happens to a replica that uses more than it may", field=None),
+        Key(
+            name="on_excess",
+            shape=_ON_EXCESS,
+            doc="what happens to a replica that uses more than it may: one at a time, never with fewer serving than "
+            "`rollout.max_unavailable` allows",
+        ),
         Key(
             name="drift",
             shape=_DRIFT,

@@ -14,6 +14,7 @@ from roadstead.model import (
     ClusterState,
     DaemonSpec,
     Deployment,
+    ExcessSpec,
     HealthSpec,
     ModelSpec,
     PlacementSpec,
@@ -179,6 +180,7 @@ class DeploymentEntry:
     replicas: int = _DEPLOYMENT.replicas
     autoscaling: AutoscalingEntry | None = None
     rollout: RolloutSpec = _DEPLOYMENT.rollout
+    on_excess: ExcessSpec = _DEPLOYMENT.on_excess
     gateway: str | ViaEntry | Unsaid | None = Unsaid.UNSAID
 
     @property
