@@ -437,3 +437,42 @@ class RecreatesTheGone(Faithful):
     def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
         expect = ABSENT if self.now(order.key) is None else expect
         super().apply(order, target, retire=retire, expect=expect)
+
+
+class EvictsTheGroup(Faithful):
+    """One replica cannot be taken away without the others."""
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        for group in self.world.truth().groups:
+            if any(one.id == replica for one in group.replicas):
+                for one in group.replicas:
+                    super().evict(one.id, grace=grace, reason=reason)
+
+
+class EvictsForGood(OnlyEmpties):
+    """Who is taken away is not wanted any more."""
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        super().evict(replica, grace=grace, reason=reason)
+        for key, order in self.orders.items():
+            self.world.apply(order, len(self.replicas(key)), expect=self.expected_now(key))
+
+
+class RefusesToEvictAgain(Faithful):
+    """Taking away who goes already conflicts."""
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        for group in self.world.truth().groups:
+            if any(one.id == replica and one.phase is Phase.STOPPING for one in group.replicas):
+                raise Conflict("it stops", cluster=self.world.name, subject=replica)
+        super().evict(replica, grace=grace, reason=reason)
+
+
+class EvictsNobody(Faithful):
+    """Taking away who is not there is fine."""
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        try:
+            super().evict(replica, grace=grace, reason=reason)
+        except Conflict:
+            return

@@ -115,6 +115,11 @@ DEFECTS: Mapping[str, Defect] = {
     "test_restarting_one_leaves_the_others": Defect(doing.RestartsTheGroup),
     "test_restarting_nobody_is_refused": Defect(doing.RestartsNobody),
     "test_a_crashed_server_is_never_taken_for_the_one_before": Defect(showing.ForgetsEnds),
+    # eviction
+    "test_an_evicted_replica_ends_and_the_others_do_not_notice": Defect(doing.EvictsTheGroup),
+    "test_an_evicted_replica_is_replaced_when_the_group_is_asked_for": Defect(doing.EvictsForGood),
+    "test_evicting_again_while_it_ends_does_no_harm": Defect(doing.RefusesToEvictAgain),
+    "test_evicting_nobody_is_refused": Defect(doing.EvictsNobody),
     # failures
     "test_a_conflict_names_the_cluster_and_the_group": Defect(doing.NamesNoCluster),
     "test_every_refusal_is_told_in_the_contract_s_words": Defect(doing.TakesForbiddenForRejected),

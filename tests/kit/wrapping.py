@@ -74,6 +74,10 @@ class Faithful(Bare):
         """Restart."""
         self.world.restart(replica, grace=grace, reason=reason)
 
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        """Take away."""
+        self.world.evict(replica, grace=grace, reason=reason)
+
     def check_model(self, template: Template) -> None:
         """Check."""
         self.world.check_model(template)

@@ -28,6 +28,7 @@ __all__ = [
     "BackendContext",
     "Binds",
     "ChecksModels",
+    "Evicts",
     "Expect",
     "GroupOrder",
     "KeepsLogs",
@@ -135,6 +136,18 @@ class Restarts(Protocol):
 
     def restart(self, replica: str, *, grace: Duration, reason: str) -> None:
         """Ask the server to stop, kill it after ``grace``, and start it again on the same node."""
+
+
+@runtime_checkable
+class Evicts(Protocol):
+    """A cluster where one replica can be taken away without asking for fewer."""
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        """Stop the replica, with ``grace`` between asking and killing, and leave the group's target as it is.
+
+        Another takes its place when the group is next brought to its count, or before where the cluster heals alone.
+        One that stops already: fine. No such replica: ``Conflict``.
+        """
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ backend and no vendor.
 from __future__ import annotations
 
 from roadstead.testing.conformance.contract import Contract
+from roadstead.testing.conformance.eviction import Eviction
 from roadstead.testing.conformance.failures import Failures
 from roadstead.testing.conformance.idempotency import Idempotency
 from roadstead.testing.conformance.live import LiveSubject
@@ -38,6 +39,7 @@ AREAS = (
     Placement,
     Scaling,
     Restarting,
+    Eviction,
     Failures,
     SideBySide,
 )
@@ -53,6 +55,7 @@ class BackendConformance(
     Placement,
     Scaling,
     Restarting,
+    Eviction,
     Failures,
     SideBySide,
 ):

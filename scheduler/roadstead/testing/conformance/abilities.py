@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from roadstead.model import Scheduling
-from roadstead.spi.backend import KeepsLogs, MeasuresUsage, Watches
+from roadstead.spi.backend import Evicts, KeepsLogs, MeasuresUsage, Watches
 from roadstead.testing.subject import (
     Crashes,
     CutsOff,
@@ -39,6 +39,7 @@ class Ability(enum.Enum):
     DEVICES = "binds devices, and has some"
     METADATA = "restarts nothing when metadata is written"
     RESTARTS = "restarts one replica in place"
+    EVICTS = "takes one replica away without asking for fewer"
     RELOADS = "gives replicas another model version"
     USAGE = "measures what replicas use"
     WATCHES = "tells that something changed"
@@ -66,6 +67,7 @@ _HAS: Mapping[Ability, Callable[[Subject], bool]] = MappingProxyType(
         Ability.DEVICES: _has_devices,
         Ability.METADATA: lambda one: not one.backend.capabilities.metadata_restarts,
         Ability.RESTARTS: lambda one: one.backend.capabilities.restarts,
+        Ability.EVICTS: lambda one: isinstance(one.backend, Evicts),
         Ability.RELOADS: lambda one: one.backend.capabilities.reloads,
         Ability.USAGE: lambda one: isinstance(one.backend, MeasuresUsage),
         Ability.WATCHES: lambda one: isinstance(one.backend, Watches),
