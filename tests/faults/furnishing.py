@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from roadstead.model import Fleet
-from roadstead.testing.faults.stage import Props
+from roadstead.testing.faults.props import Props
 from roadstead.testing.proxy import Answer, Proxy
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Endpoint, Node

@@ -12,7 +12,7 @@ import pytest
 from roadstead.model import Fleet
 from roadstead.testing.faults.calls import EFFECTS, Fault, Kind, What, kinds_of
 from roadstead.testing.faults.plans import SWARM_CALLS, singles, window
-from roadstead.testing.faults.stage import Props
+from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.telling import Scenario, Telling
 from roadstead.testing.faults.trials import Trial, counted, sample
 from roadstead.testing.faults.verdicts import verdict
@@ -22,7 +22,7 @@ from tests.faults.furnishing import TEMPERS, furnished
 from tests.faults.scenarios import SCENARIOS
 
 SHARED_MEMORY = Path("/dev/shm")
-A_FEW = 4
+A_FEW = 3
 ROLL = next(one for one in SCENARIOS if one.name == "roll")
 CREATE = next(one for one in SCENARIOS if one.name == "create")
 RELOAD = next(one for one in SCENARIOS if one.name == "reload")

@@ -8,90 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
 from roadstead.act.addresses import assigned, spent
 from roadstead.act.events import Turn
 from roadstead.act.intents import fulfilled, removed, scaled, still_held
-from roadstead.act.journal import Selection
-from roadstead.act.memory import MemoryStore
-from roadstead.assembly import assemble
-from roadstead.memory import PlanMemory
 from roadstead.model import Deployment, Fleet, Intents, Quota
-from roadstead.plans import Plan, Step
-from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
-from roadstead.spi.runtime import Runtime
+from roadstead.plans import Plan
 from roadstead.testing.faults.calls import Call, Kind
 from roadstead.testing.faults.daemon import Daemon, Outside, Stores
 from roadstead.testing.faults.injector import Injector, Killed
-from roadstead.testing.faults.wires import Drivable
-from roadstead.testing.gateway import SimulatedGateway, true_view
-from roadstead.testing.oracles import (
-    crowding,
-    floor_broken,
-    last_proven_deleted,
-    quota_broken,
-    trespasses,
-    unguarded,
-)
-from roadstead.testing.promises import Graces, cut_off, misplaced, unlisted
+from roadstead.testing.faults.judgement import Judgement
+from roadstead.testing.faults.props import Props
+from roadstead.testing.faults.strikes import AGES, JOURNAL_FAULTS, JUMPS_MS, STORE_FAULTS, WITH_A_CRASH
+from roadstead.testing.gateway import SimulatedGateway
+from roadstead.testing.promises import Graces
 from roadstead.testing.proxy import Proxy
-from roadstead.traffic import DataPath, Seen
-from roadstead.world import Group, ModelState, Node, Reachable, Snapshot, World
+from roadstead.world import Group, World
 
-__all__ = ["Props", "Stage", "Stageable", "Time"]
+__all__ = ["Stage"]
 
 TICK_MS = 1_000
 SOON_MS = 100
 """How soon a turn follows one that did something, or news."""
 
 _AWAY_MS = 6_000
-_JUMP_MS = 3_600_000
 _SECOND_TURNS = 10
 _SECOND_EVERY = 5
-
-
-class Stageable(Drivable, Protocol):
-    """A simulated cluster: what it does shows, and nodes can be taken from it."""
-
-    def truth(self) -> Snapshot:
-        """Return what is really there."""
-
-    def model_states(self) -> Mapping[str, ModelState]:
-        """Return what every server would say."""
-
-    def reconnect(self) -> None:
-        """Be as for a new process."""
-
-    def lose_node(self, name: str) -> None:
-        """Take a node away with all that runs there."""
-
-    def set_node(self, node: Node) -> None:
-        """Add a node."""
-
-
-class Time(Protocol):
-    """A clock that only moves when told."""
-
-    def now(self) -> int:
-        """Return the milliseconds since the epoch."""
-
-    def advance(self, ms: int) -> None:
-        """Move on."""
-
-
-@attrs.frozen(kw_only=True)
-class Props:
-    """What a stage is furnished with; all of it new for each run."""
-
-    time: Time
-    clusters: Mapping[str, Stageable]
-    proxies: Mapping[str, Proxy]
-    runtimes: Mapping[str, Runtime]
-    policies: Mapping[str, PlacementPolicy]
-    scalers: Mapping[str, ScalingPolicy]
 
 
 class Stage:
@@ -104,7 +48,7 @@ class Stage:
         self.props = props
         self.injector = injector
         self.fleet = _with_addresses(fleet)
-        self.wrong: list[str] = []
+        self.judgement = Judgement(props, lambda: self.fleet)
         self.turns = 0
         self.writes = 0
         self.last: Turn | None = None
@@ -113,15 +57,11 @@ class Stage:
         self._stores = Stores(folder / "first")
         self._pending: list[tuple[int, Callable[[], None]]] = []
         self._graces: dict[str, Graces] = {"first": Graces(), "second": Graces()}
-        self._truth: World | None = None
         self._looks: dict[str, tuple[Group, ...]] = {}
         self._late: set[str] = set()
         self._damage: Kind | None = None
-        self._journal_is_whole = True
-        self._listed: dict[str, set[tuple[str, str]]] = {}
         self._second: Daemon | None = None
         self._second_left = 0
-        self._crowded = False
         self._outside = Outside(
             clusters=props.clusters,
             gateways={name: _driver(name, proxy) for name, proxy in props.proxies.items()},
@@ -211,24 +151,12 @@ class Stage:
         """End the daemon and start another on the stores as they are."""
         self.daemon.graces.fall_silent(self.truth(), self.props.time.now())
         before, damage = self.daemon, self._damage
-        events = len(before.journal.events(_ALL)) if damage is None else 0
+        events = self.judgement.events(before) if damage is None else 0
         before.end()
         self._damage = None
         self.daemon = self._open("first")
-        self._judge_stores(before, damage, events)
+        self.judgement.found_again(before, events, self.daemon, damage)
         self._begin()
-
-    def _judge_stores(self, before: Daemon, damage: Kind | None, events: int) -> None:
-        """Judge what a new daemon found of what the one before it had saved."""
-        found, saved = self.daemon.remembered, before.store.saved
-        if damage is Kind.MEMORY_CORRUPTED and not found.lost:
-            self.wrong.append("nobody noticed that the memory is corrupted")
-        if damage is not None:
-            return
-        if saved is not None and _content(found.memory) != _content(saved):
-            self.wrong.append(f"{found.memory} was found where {saved} was saved")
-        if self._journal_is_whole and len(self.daemon.journal.events(_ALL)) != events:
-            self.wrong.append(f"not all of {events} events are found again")
 
     def close(self) -> None:
         """End every daemon."""
@@ -242,7 +170,7 @@ class Stage:
         """Have the daemon make a turn, and start it again where it dies of that."""
         self.turns += 1
         self.injector.turn = self.turns
-        self._crowded = self._second is not None
+        self.judgement.crowded = self._second is not None
         try:
             before = self.daemon.store.wrote
             turn = self.daemon.turn(self.fleet, news=news)
@@ -256,10 +184,10 @@ class Stage:
             return
         self.writes += self.daemon.store.wrote - before
         for wire in self.daemon.wires.values():
-            self.wrong += wire.hasty
+            self.wrong.extend(wire.hasty)
             wire.hasty.clear()
         self.last = turn
-        self._judge_listed(turn)
+        self.judgement.listed(turn, strictly=len(self.injector.applied) < 2)
         self._tidy_up(turn)
 
     def _tidy_up(self, turn: Turn) -> None:
@@ -325,16 +253,16 @@ class Stage:
 
     def strike(self, kind: Kind, call: Call) -> None:
         """Do to the world what a fault says."""
-        if kind in _STORE_FAULTS:
-            self._journal_is_whole &= kind not in _JOURNAL_FAULTS
-            if kind in _WITH_A_CRASH:
+        if kind in STORE_FAULTS:
+            self.judgement.journal_is_whole &= kind not in JOURNAL_FAULTS
+            if kind in WITH_A_CRASH:
                 self.daemon.end()
                 self._damage = kind
-            _STORE_FAULTS[kind](self._stores)
-        elif kind in _AGES:
-            self.daemon.wires[call.where].age = _AGES[kind]
-        elif kind in _JUMPS:
-            self.daemon.clock.skew_ms += _JUMPS[kind]
+            STORE_FAULTS[kind](self._stores)
+        elif kind in AGES:
+            self.daemon.wires[call.where].age = AGES[kind]
+        elif kind in JUMPS_MS:
+            self.daemon.clock.skew_ms += JUMPS_MS[kind]
         elif kind is Kind.PARTITION:
             self.part(call.where)
             self.later(_AWAY_MS, lambda: self.join(call.where))
@@ -360,8 +288,7 @@ class Stage:
         if not self._second_left or number % _SECOND_EVERY:
             return
         if self._second is None:
-            # Nothing compares and sets over several groups: what both see room for, both may ask for once.
-            self._crowded = True
+            self.judgement.crowded = True
             self._second = self._open("second")
             self._second.start(self.fleet)
         self._second_left -= 1
@@ -378,12 +305,7 @@ class Stage:
 
     def truth(self) -> World:
         """Return the world as it really is."""
-        views = {name: Reachable(cluster.truth()) for name, cluster in self.props.clusters.items()}
-        models = {id_: state for one in self.props.clusters.values() for id_, state in one.model_states().items()}
-        states = {name: Seen(true_view(proxy)) for name, proxy in self.props.proxies.items()}
-        via = {name: address.gateway for name, address in self.fleet.addresses.items()}
-        self._truth = assemble(self._truth, views, models, data_path=DataPath(gateways=states, via=via))
-        return self._truth
+        return self.judgement.truth()
 
     @property
     def busy(self) -> bool:
@@ -402,117 +324,28 @@ class Stage:
 
     # ---- what must hold ----
 
+    @property
+    def wrong(self) -> list[str]:
+        """All that is wrong so far."""
+        return self.judgement.wrong
+
     def judge_disk(self) -> None:
         """Judge what another daemon would find now that all is at rest."""
-        found = MemoryStore(self._stores.memory)
-        kept, known = found.load().memory, self.daemon.reconciler.memory
-        found.close()
-        if _content(kept) != _content(known):
-            self.wrong.append(f"{kept} is on disk and {known} is known")
-        if self.daemon.journal.problem is not None:
-            self.wrong.append(f"the journal is not kept: {self.daemon.journal.problem}")
+        self.judgement.on_disk(self.daemon, self._stores)
 
     def planned(self, daemon: Daemon, world: World, plan: Plan) -> None:
-        """Judge a plan by what it was made for."""
-        self.wrong += (
-            *crowding(world, plan),
-            *unguarded(world, plan),
-            *trespasses(self.fleet, world, plan),
-            *misplaced(world, plan),
-            *unlisted(world, plan),
-        )
-        daemon.graces.see(world, plan, self.props.time.now())
-
-    def _as_late_as_may_be(self) -> int:
-        """Return the time, or what a daemon may take it for whose clock was set forth: two turns passed at most."""
-        leap = 2 * self.fleet.daemon.turn.ms if self.daemon.clock.skew_ms > 0 else 0
-        return self.props.time.now() + leap
-
-    def _judge_listed(self, turn: Turn) -> None:
-        """Judge who gets requests after a turn by who really serves, whatever the daemon believes.
-
-        Without a gateway, a new daemon cannot list what is on a cluster that has not answered it yet.
-        """
-        seen = {cluster for cluster, _ in turn.world.snapshots()}
-        for name, floor in turn.plan.floor.items():
-            shard = self.truth().shards.get(name)
-            ready = {(one.cluster, one.replica.id): one for one in shard.ready} if shard is not None else {}
-            listed = {(one.cluster, one.replica) for one in turn.plan.table.endpoints.get(name, ())}
-            if name in self.fleet.addresses:
-                listed = {key for key, one in ready.items() if one.passage is not None and one.passage.listed}
-            else:
-                ready = {key: one for key, one in ready.items() if one.cluster in seen}
-            left_out = (ready.keys() & self._listed.get(name, set())) - listed
-            self._listed[name] = listed
-            if left_out and len(ready.keys() & listed) < floor and len(self.injector.applied) < 2:
-                self.wrong.append(f"{name} unlists {left_out}, which serve; the floor is {floor}")
+        """Have a plan judged."""
+        self.judgement.planned(daemon, world, plan)
 
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
-        """Judge a call by what it did."""
+        """Have a call judged."""
         self.writes += 1
-        before, plan = self.truth(), daemon.decided
-        if plan is None or daemon.store.saved is not plan.memory:
-            self.wrong.append(f"{subject} is changed by a plan whose memory was not saved")
-            call()
-            return
-        try:
-            call()
-        finally:
-            after = self.truth()
-            step = _step(plan, cluster, subject)
-            self.wrong += (
-                *(() if self._crowded else quota_broken(self.fleet, before, after)),
-                *floor_broken(plan, step, before, after),
-                *last_proven_deleted(plan, step, before),
-                *cut_off(step, before, after, daemon.graces, self._as_late_as_may_be()),
-            )
-
-
-_STORE_FAULTS: Mapping[Kind, Callable[[Stores], None]] = {
-    Kind.MEMORY_LOST: lambda stores: _remove(stores.memory),
-    Kind.MEMORY_CORRUPTED: lambda stores: _corrupt(stores.memory),
-    Kind.JOURNAL_LOST: lambda stores: _remove(stores.journal),
-    Kind.JOURNAL_CORRUPTED: lambda stores: _corrupt(stores.journal),
-    Kind.MEMORY_REMOVED: lambda stores: _remove(stores.memory),
-    Kind.JOURNAL_OVERWRITTEN: lambda stores: _corrupt(stores.journal),
-}
-_WITH_A_CRASH = _STORE_FAULTS.keys() - {Kind.MEMORY_REMOVED, Kind.JOURNAL_OVERWRITTEN}
-_JOURNAL_FAULTS = {Kind.JOURNAL_LOST, Kind.JOURNAL_CORRUPTED, Kind.JOURNAL_OVERWRITTEN}
-_JUMPS = {Kind.CLOCK_FORTH: _JUMP_MS, Kind.CLOCK_BACK: -_JUMP_MS}
-_NUMBERS = {"turn", "counted"}
-_ALL = Selection(limit=10_000)
-_AGES = {Kind.STALE_1: 1, Kind.STALE_2: 2, Kind.STALE_3: 3}
-
-
-def _content(memory: PlanMemory) -> tuple[object, ...]:
-    """Return what of a memory must be found again; the numbers of turns in which nothing was done need not."""
-    return tuple(getattr(memory, field.name) for field in attrs.fields(PlanMemory) if field.name not in _NUMBERS)
+        self.judgement.around(daemon, cluster, subject, call)
 
 
 def _driver(name: str, proxy: Proxy) -> Callable[[], SimulatedGateway]:
     return lambda: SimulatedGateway(proxy, name)
 
 
-def _step(plan: Plan, cluster: str, subject: str) -> Step:
-    return next(step for step in plan.steps if step.cluster == cluster and step.subject == subject)
-
-
 def _with_addresses(fleet: Fleet) -> Fleet:
     return attrs.evolve(fleet, addresses=assigned(fleet, fleet.addresses).addresses)
-
-
-def _files(path: Path) -> list[Path]:
-    return [path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))]
-
-
-def _remove(path: Path) -> None:
-    for file in _files(path):
-        file.unlink(missing_ok=True)
-
-
-def _corrupt(path: Path) -> None:
-    """Write rubbish over the first pages of a database, and over what was still to be taken into it."""
-    for file in _files(path)[:2]:
-        if file.exists():
-            with file.open("r+b") as opened:
-                opened.write(b"rubbish " * min(1_024, 1 + file.stat().st_size // 8))

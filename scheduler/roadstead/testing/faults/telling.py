@@ -11,7 +11,8 @@ import attrs
 from roadstead.model import Fleet
 from roadstead.testing.faults.calls import Call, Fault
 from roadstead.testing.faults.injector import Chooser, Injector, planned
-from roadstead.testing.faults.stage import Props, Stage
+from roadstead.testing.faults.props import Props
+from roadstead.testing.faults.stage import Stage
 from roadstead.world import Group, Shard
 
 __all__ = ["Act", "Ending", "Scenario", "Telling", "tell"]

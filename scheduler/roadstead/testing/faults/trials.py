@@ -15,7 +15,7 @@ from roadstead.model import Fleet
 from roadstead.testing.faults.calls import Fault
 from roadstead.testing.faults.injector import Chooser
 from roadstead.testing.faults.plans import Swarm
-from roadstead.testing.faults.stage import Props
+from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.telling import Scenario, Telling, tell
 from roadstead.testing.faults.verdicts import Verdict, verdict
 
