@@ -24,7 +24,7 @@ __all__ = ["command"]
 @click.command("why", cls=Command)
 @common()
 @click.argument("name")
-@click.option("--at", "when", metavar="TIME", help="Why load made so many at TIME (03:12, '2026-03-09 03:12', 5m ago).")
+@click.option("--at", "when", metavar="TIME", help="Why load made so many then: 03:12, or 5m ago as 5m.")
 def command(name: str, *, when: str | None) -> None:
     """Explain why a deployment is as it is.
 
