@@ -144,6 +144,8 @@ def measure(model: Path, work: Path, patience: float) -> Found:
             burst = sent(result(loads[-1]))
             fell = time.monotonic() - watch.began
             down = watch.until(1, within=patience)
+            time.sleep(BEFORE)
+            watch.stop()
             steady = sent(result(loads[0]))
         finally:
             watch.stop()

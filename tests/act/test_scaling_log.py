@@ -94,7 +94,7 @@ def test_a_change_by_load_is_an_event_with_its_numbers() -> None:
     turn = Turn(number=1, at=9, fleet=fleet(deployment()), world=World(clusters={}), plan=made)
     (event,) = happened(None, turn)
     assert (EventKind.SCALED, "anchor", 9) == (event.kind, event.deployment, event.at)
-    assert "5 replicas of anchor are wanted instead of 3: so it is: 5" == event.text
+    assert "anchor: 3 -> 5 wanted by load: so it is: 5" == event.text
     assert () == happened(None, attrs.evolve(turn, undone="the disk is full"))
 
 

@@ -53,7 +53,7 @@ def test_load_makes_replicas_and_every_surface_says_how_many_and_why(busy: Daemo
     assert "3/3 (1..3)" in said(busy, "status")
     assert "cpu 0.75 over 2s" in " ".join(said(busy, "why", "minilm").split())
     first, *_ = busy.events(EventKind.SCALED)
-    assert first.text.startswith("2 replicas of minilm are wanted instead of 1: cpu 0.25 over 2s")
+    assert first.text.startswith("minilm: 1 -> 2 wanted by load: cpu 0.25 over 2s")
     assert b'roadstead_scaling_average{deployment="minilm",metric="cpu",window="stable"} 0.75' in busy.http("/metrics")
 
 

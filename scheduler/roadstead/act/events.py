@@ -330,7 +330,7 @@ def _because(member: Member) -> str:
 def _scalings(turn: Turn) -> Iterator[Event]:
     """Yield what load made other than before; not where nothing came of the plan: it decides anew."""
     for one in turn.plan.scaled if not turn.undone else ():
-        text = f"{one.wanted} replicas of {one.deployment} are wanted instead of {one.was}: {one.because}"
+        text = f"{one.deployment}: {one.was} -> {one.wanted} wanted by load: {one.because}"
         yield Event(at=turn.at, kind=EventKind.SCALED, text=text, deployment=one.deployment, subject=one.deployment)
 
 
