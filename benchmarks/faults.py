@@ -201,6 +201,8 @@ _LEGEND: Final = (
     " those from the last fault until all was at rest."
 )
 
+_REPLAY: Final = "`python -m tests.faults.replay STORY CLUSTERS NUMBER:KIND...` tells one of them turn by turn."
+
 
 def _line(row: Row) -> str:
     count = row.count
@@ -236,7 +238,8 @@ def _page(rows: Sequence[Row], seconds: float, command: str) -> str:
         f"Made by `{command}` on {machine}. {_LEGEND}",
         _summary(rows, seconds),
         "\n".join((*_HEAD, *map(_line, rows))),
-        "## What went wrong\n\n" + ("\n".join(wrong) if wrong else "Nothing."),
+        "## What went wrong\n\n`python -m tests.faults.replay STORY CLUSTERS NUMBER:KIND...` tells one of them.\n\n"
+        + ("\n".join(wrong) if wrong else "Nothing."),
         "## Not covered\n\n" + "\n".join(f"- {one}" for one in NOT_COVERED),
     )
     return "\n\n".join(parts) + "\n"

@@ -106,13 +106,14 @@ def tell(
     faults: tuple[Fault, ...] = (),
     *,
     choose: Chooser | None = None,
+    on: type[Stage] = Stage,
 ) -> Telling:
     """Tell ``scenario`` on new ``props`` with these faults, or with those that ``choose`` says.
 
-    Daemons keep their stores in ``folder``, which is empty.
+    Daemons keep their stores in ``folder``, which is empty. ``on`` is the kind of stage: one that says more, perhaps.
     """
     injector = Injector(choose=choose if choose is not None else planned(faults))
-    stage = Stage(scenario.fleet, props, folder, injector)
+    stage = on(scenario.fleet, props, folder, injector)
     try:
         rested = _rest(stage, scenario.within)
         injector.active = True
