@@ -23,12 +23,17 @@ pytest.register_assert_rewrite(_KIT)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
-    parser.getgroup("roadstead").addoption(
+    """Add the options."""
+    group = parser.getgroup("roadstead")
+    group.addoption(
         "--roadstead-matrix",
         action="store_true",
         help="print what Roadstead's conformance kit asked of which cluster, and what not",
     )
+    group.addoption(
+        "--roadstead-fleet", metavar="FILE", help="the fleet file for roadstead.testing.conformance.declared"
+    )
+    group.addoption("--roadstead-cluster", metavar="NAME", help="which of its clusters is asked")
 
 
 @pytest.hookimpl(wrapper=True)

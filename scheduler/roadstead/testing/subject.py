@@ -135,10 +135,11 @@ class Provokes(Protocol):
 # ---- ordering and finding ----
 
 
-def small_template(subject: Subject, *, source: str = "/models/minilm", cpu: int = 100) -> Template:
-    """Return a template that is small enough for every cluster; ``cpu`` in milli-cores."""
+def small_template(subject: Subject, *, cpu: int = 100) -> Template:
+    """Return a template that is small enough for every cluster, and from where it may read; ``cpu`` in milli-cores."""
+    root = next(iter(subject.backend.capabilities.roots), "/models")
     return Template(
-        model=ModelSpec(name="minilm", source=source),
+        model=ModelSpec(name="minilm", source=f"{root}/minilm"),
         runtime=RuntimeSpec(name=subject.runtime),
         resources=Resources(cpu=Cpus(cpu), memory=Memory(64 * 1024**2)),
     )
