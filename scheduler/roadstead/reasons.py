@@ -10,7 +10,7 @@ import enum
 
 import attrs
 
-__all__ = ["Change", "ChangeKind", "Reason", "ReasonCode"]
+__all__ = ["Amount", "Change", "ChangeKind", "Reason", "ReasonCode"]
 
 
 @enum.unique
@@ -61,11 +61,26 @@ class ChangeKind(enum.IntEnum):
 
 
 @attrs.frozen(order=True)
+class Amount:
+    """A number in a change, in the smallest unit: milli-cores, bytes, thousandths of a GPU, replicas, nodes."""
+
+    what: str
+    value: int
+
+
+@attrs.frozen(order=True)
 class Change:
-    """One change that would be enough by itself; ``text`` says it with its numbers."""
+    """One change that would be enough by itself; ``text`` says it with its numbers.
+
+    For programs, ``subject`` is what is changed (a key of the fleet file, a node, a cluster, an owner), and ``amounts``
+    are the values that it should have, or for a node what has to become free there; both are empty where only a person
+    can do it.
+    """
 
     kind: ChangeKind
     text: str
+    subject: str = ""
+    amounts: tuple[Amount, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

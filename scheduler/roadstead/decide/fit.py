@@ -6,18 +6,26 @@ answer for it is :class:`Unknown`; on a directed cluster it is exact, because ou
 
 from __future__ import annotations
 
-import enum
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-
 import attrs
 
-from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
-from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Operator, Scheduling, Template, WholeGpus
-from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.units import Cpus, Memory
-from roadstead.world import Device, Node, Snapshot
+from roadstead.decide.enough import refusal
+from roadstead.decide.ledger import Freed, Ledger
+from roadstead.decide.rooms import (
+    MANY_NODES,
+    Demand,
+    Obstacle,
+    ObstacleKind,
+    demand,
+    devices_for,
+    holds,
+    is_directed,
+    is_wanted,
+    node_room,
+    obstacles,
+    room,
+)
+from roadstead.reasons import Reason
+from roadstead.world import Snapshot
 
 __all__ = [
     "MANY_NODES",
@@ -38,11 +46,6 @@ __all__ = [
     "obstacles",
     "refusal",
 ]
-
-_WITHOUT_LIMIT = 2**63
-
-MANY_NODES = 64
-"""From so many nodes on they are compared all at once."""
 
 
 @attrs.frozen
@@ -68,335 +71,11 @@ class Unknown:
 Fit = Yes | No | Unknown
 
 
-@attrs.frozen(kw_only=True)
-class Demand:
-    """What is to be placed: replicas of one template of one deployment on one cluster.
-
-    ``siblings`` counts the deployment's replicas on each node there, over all revisions; ``crowd`` the same for each
-    value of the attribute that the template spreads by. ``ahead`` replicas of the deployment wait for a node there and
-    come first. Made by :func:`demand`.
-    """
-
-    cluster: str
-    deployment: str
-    template: Template
-    siblings: Mapping[str, int]
-    crowd: Mapping[str, int]
-    ahead: int = 0
-
-    def domain(self, node: Node) -> str:
-        """Return the value of the spread attribute on ``node``; every node is in one domain where nothing is spread."""
-        spread = self.template.placement.spread
-        if spread is None:
-            return ""
-        return node.name if spread.by == "hostname" else node.attributes.get(spread.by, "")
-
-
-@enum.unique
-class ObstacleKind(enum.Enum):
-    """What can stand against a replica on a node.
-
-    The first three are of the node itself, the others pass when it empties.
-    """
-
-    UNSCHEDULABLE = "not schedulable"
-    CONSTRAINT = "constraint"
-    GPU_KIND = "no such GPU"
-    SPREAD = "spread"
-    CPU = "cpu"
-    MEMORY = "memory"
-    DISK = "disk"
-    GPU = "gpu"
-
-
-_NO_MATCH = frozenset({ObstacleKind.UNSCHEDULABLE, ObstacleKind.CONSTRAINT, ObstacleKind.GPU_KIND})
-_DIVISIBLE = {ObstacleKind.CPU: "cpu", ObstacleKind.MEMORY: "memory", ObstacleKind.DISK: "disk"}
-
-
-@attrs.frozen(kw_only=True)
-class Obstacle:
-    """One thing that stands against one replica on one node.
-
-    ``asked``, ``free`` and ``whole`` are what the template asks for, what is free and what the node has in all, in the
-    units of :class:`roadstead.holdings.Use`; 0 where the kind has no amounts. ``subject`` names the constraint or the
-    device wanted.
-    """
-
-    kind: ObstacleKind
-    subject: str = ""
-    asked: int = 0
-    free: int = 0
-    whole: int = 0
-
-
-def demand(cluster: str, snapshot: Snapshot, deployment: str, template: Template, nodes: Iterable[str]) -> Demand:
-    """Return the demand for replicas of ``template``.
-
-    ``nodes`` has one entry for each of the deployment's replicas there that has a node.
-    """
-    siblings = Counter(nodes)
-    made = Demand(cluster=cluster, deployment=deployment, template=template, siblings=siblings, crowd={})
-    if template.placement.spread is None:
-        return made
-    crowd: Counter[str] = Counter()
-    for name, count in siblings.items():
-        node = snapshot.by_node.get(name)
-        if node is not None:
-            crowd[made.domain(node)] += count
-    return attrs.evolve(made, crowd=crowd)
-
-
 def fit(snapshot: Snapshot, ledger: Ledger, demand: Demand, count: int, freed: Freed | None = None) -> Fit:
     """Return how many of ``count`` replicas fit now; with ``freed``, if that replica were gone."""
     if not is_directed(snapshot):
         return Unknown()
-    if len(snapshot.nodes) >= MANY_NODES:
-        # Deferred on purpose: numpy is a fifth of a small daemon, which has not that many nodes.
-        from roadstead.decide.placement.columns import columns_of  # noqa: PLC0415
-
-        total = columns_of(ledger, demand.cluster, snapshot).room(demand, freed) - demand.ahead
-    else:
-        total = _room(snapshot, ledger, demand, count, freed) - demand.ahead
+    total = room(snapshot, ledger, demand, freed, enough=count + demand.ahead) - demand.ahead
     if total > 0:
         return Yes(min(total, count))
-    return No(refusal(snapshot, ledger, demand, freed))
-
-
-def _room(snapshot: Snapshot, ledger: Ledger, demand: Demand, count: int, freed: Freed | None) -> int:
-    """Return how many more replicas fit, counting on until that is enough."""
-    total = 0
-    taken: Counter[str] = Counter()
-    for node in snapshot.nodes:
-        if obstacles(node, ledger, demand, freed):
-            continue
-        domain = demand.domain(node)
-        room = min(node_room(node, ledger, demand, freed), _spread_room(node, demand, freed) - taken[domain])
-        taken[domain] += max(0, room)
-        total += max(0, room)
-        if total >= count + demand.ahead:
-            break
-    return total
-
-
-def is_directed(snapshot: Snapshot) -> bool:
-    """Return whether our placement picks the nodes there."""
-    return Scheduling.DIRECTED in snapshot.capabilities.scheduling
-
-
-def obstacles(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None = None) -> tuple[Obstacle, ...]:
-    """Return all that stands against one more replica on ``node``; empty where it fits."""
-    return tuple(_obstacles(node, ledger, demand, freed))
-
-
-def _obstacles(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) -> Iterator[Obstacle]:
-    if not node.schedulable:
-        yield Obstacle(kind=ObstacleKind.UNSCHEDULABLE)
-    placement = demand.template.placement
-    for constraint in placement.constraints:
-        if not holds(constraint, node.attributes):
-            yield Obstacle(kind=ObstacleKind.CONSTRAINT, subject=constraint.attribute)
-    if placement.spread is not None and _spread_room(node, demand, freed) <= 0:
-        yield Obstacle(kind=ObstacleKind.SPREAD, subject=placement.spread.by)
-    resources = demand.template.resources
-    free = ledger.free(demand.cluster, node, demand.deployment, freed)
-    for kind, asked, left, whole in (
-        (ObstacleKind.CPU, resources.cpu.milli, free.cpu, node.cpu.milli),
-        (ObstacleKind.MEMORY, resources.memory.bytes, free.memory, node.memory.bytes),
-        (ObstacleKind.DISK, resources.disk.bytes, free.disk, node.disk.bytes),
-    ):
-        if asked > left:
-            yield Obstacle(kind=kind, asked=asked, free=left, whole=whole)
-    if resources.gpu is not None and devices_for(node, ledger, demand, freed) is None:
-        possible = any(is_wanted(device, resources.gpu) for device in node.devices)
-        kind = ObstacleKind.GPU if possible else ObstacleKind.GPU_KIND
-        yield Obstacle(kind=kind, subject=_gpu_text(resources.gpu))
-
-
-def holds(constraint: Constraint, attributes: Mapping[str, str]) -> bool:
-    """Return whether a node with these attributes satisfies the constraint.
-
-    A missing attribute satisfies only ``not_in``.
-    """
-    value = attributes.get(constraint.attribute)
-    match constraint.operator:
-        case Operator.EXISTS:
-            return value is not None
-        case Operator.IN:
-            return value in constraint.values
-        case Operator.NOT_IN:
-            return value not in constraint.values
-        case Operator.MATCHES:
-            return value is not None and re.fullmatch(constraint.values[0], value) is not None
-
-
-# ---- devices ----
-
-
-def devices_for(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None = None) -> tuple[str, ...] | None:
-    """Return the ids of the devices that a replica would get on ``node``, or ``None`` where there are not enough.
-
-    Whole devices are taken in the node's order. A share goes to the device where the least would be left, so that whole
-    devices stay whole (best fit).
-    """
-    gpu = demand.template.resources.gpu
-    if gpu is None:
-        return ()
-    rooms = [
-        (device, ledger.device_room(demand.cluster, node, device, demand.deployment, freed))
-        for device in node.devices
-        if is_wanted(device, gpu)
-    ]
-    match gpu:
-        case WholeGpus(count=count, memory=memory):
-            whole = [device.id for device, room in rooms if room.milli == 1000 and room.memory >= memory.bytes]
-            return tuple(whole[:count]) if len(whole) >= count else None
-        case GpuPart(share=share, memory=memory):
-            able = [(room.milli, device.id) for device, room in rooms if _has_share(room, share.milli, memory.bytes)]
-            return (min(able)[1],) if able else None
-        case GpuPartition(profile=profile):
-            return next(((device.id,) for device, room in rooms if profile in room.partitions), None)
-
-
-def is_wanted(device: Device, gpu: Gpu) -> bool:
-    """Return whether a device is of the kind that is asked for, whoever uses it."""
-    if isinstance(gpu, GpuPartition):
-        return gpu.profile in device.partitions
-    return (not gpu.models or device.model in gpu.models) and device.memory >= gpu.memory
-
-
-def _has_share(room: DeviceRoom, milli: int, memory: int) -> bool:
-    return room.milli >= milli and room.memory >= memory
-
-
-def _gpu_text(gpu: Gpu) -> str:
-    match gpu:
-        case WholeGpus(count=count, models=models):
-            return f"{count} free GPU" + (f" of {' or '.join(models)}" if models else "")
-        case GpuPart(share=share, models=models):
-            return f"{share} of a GPU" + (f" of {' or '.join(models)}" if models else "")
-        case GpuPartition(profile=profile):
-            return f"a partition {profile}"
-
-
-# ---- how many ----
-
-
-def node_room(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) -> int:
-    """Return for how many replicas a node has the resources."""
-    resources = demand.template.resources
-    free = ledger.free(demand.cluster, node, demand.deployment, freed)
-    pairs = ((free.cpu, resources.cpu.milli), (free.memory, resources.memory.bytes), (free.disk, resources.disk.bytes))
-    rooms = [left // asked for left, asked in pairs if asked]
-    if resources.gpu is not None:
-        rooms.append(_gpu_room(node, ledger, demand, resources.gpu, freed))
-    return min(rooms, default=1)
-
-
-def _gpu_room(node: Node, ledger: Ledger, demand: Demand, gpu: Gpu, freed: Freed | None) -> int:
-    rooms = [
-        ledger.device_room(demand.cluster, node, device, demand.deployment, freed)
-        for device in node.devices
-        if is_wanted(device, gpu)
-    ]
-    match gpu:
-        case WholeGpus(count=count, memory=memory):
-            return sum(room.milli == 1000 and room.memory >= memory.bytes for room in rooms) // count
-        case GpuPart(share=share, memory=memory):
-            return sum(
-                min(
-                    room.milli // share.milli,
-                    room.memory // memory.bytes if memory.bytes else room.milli // share.milli,
-                )
-                for room in rooms
-            )
-        case GpuPartition(profile=profile):
-            return sum(room.partitions.count(profile) for room in rooms)
-
-
-def _spread_room(node: Node, demand: Demand, freed: Freed | None) -> int:
-    """Return how many more replicas the spread's hard cap allows in this node's domain."""
-    spread = demand.template.placement.spread
-    if spread is None or spread.max_per is None:
-        return _WITHOUT_LIMIT
-    domain = demand.domain(node)
-    leaves = freed is not None and freed.cluster == demand.cluster and freed.node == node.name
-    return spread.max_per - demand.crowd.get(domain, 0) + (1 if leaves else 0)
-
-
-# ---- why not ----
-
-
-def refusal(snapshot: Snapshot, ledger: Ledger, demand: Demand, freed: Freed | None = None) -> Reason:
-    """Return why not one replica fits on a directed cluster, with the cheapest change that is enough."""
-    found = {node.name: obstacles(node, ledger, demand, freed) for node in snapshot.nodes}
-    total = len(found)
-    if not total:
-        change = Change(ChangeKind.ADD_NODE, f"add a node to {demand.cluster}")
-        return Reason(code=ReasonCode.NO_MATCHING_NODE, detail=f"{demand.cluster} has no node", change=change)
-    kinds = Counter(_label(one) for stand in found.values() for one in set(stand))
-    unmatched = sum(any(one.kind in _NO_MATCH for one in stand) for stand in found.values())
-    counts = ", ".join(f"{label} on {count}" for label, count in sorted(kinds.items()))
-    if unmatched == total:
-        code, detail, count = ReasonCode.NO_MATCHING_NODE, f"no node of {demand.cluster} matches: {counts}", unmatched
-    else:
-        code, detail, count = ReasonCode.NO_CAPACITY, f"no node of {demand.cluster} has room: {counts}", total
-    return Reason(code=code, detail=detail, count=count, total=total, change=_cheapest(found, demand))
-
-
-def _label(obstacle: Obstacle) -> str:
-    if obstacle.kind in _DIVISIBLE:
-        free, asked = _amount(obstacle, obstacle.free), _amount(obstacle, obstacle.asked)
-        return f"{obstacle.kind.value} ({free} free, {asked} asked)"
-    return f"{obstacle.kind.value} {obstacle.subject}".rstrip()
-
-
-def _amount(obstacle: Obstacle, value: int) -> str:
-    if obstacle.kind is ObstacleKind.CPU:
-        return str(Cpus(value))
-    rounded = Memory(value - value % 2**20) if value > 2**20 else Memory(value)
-    return str(rounded)
-
-
-def _cheapest(found: Mapping[str, tuple[Obstacle, ...]], demand: Demand) -> Change:
-    """Return the cheapest sufficient change: by kind, then the smallest amount, then the node's name."""
-    changes = sorted(
-        (change.kind, size, name, change) for name, stand in found.items() for size, change in _changes(name, stand)
-    )
-    if changes:
-        return changes[0][3]
-    return Change(ChangeKind.ADD_NODE, f"add a node with {_asked_text(demand)}")
-
-
-def _changes(name: str, stand: tuple[Obstacle, ...]) -> Iterator[tuple[int, Change]]:
-    """Yield every single change that lets one replica onto this node, with its size, to compare like with like."""
-    kinds = {one.kind for one in stand}
-    if len(stand) == 1:
-        (only,) = stand
-        if only.kind in _DIVISIBLE and only.free * 2 >= only.asked:
-            key = _DIVISIBLE[only.kind]
-            text = f"lower resources.{key} from {_amount(only, only.asked)} to {_amount(only, only.free)}"
-            yield only.asked - only.free, Change(ChangeKind.LOWER_REQUEST, text)
-        if only.kind is ObstacleKind.CONSTRAINT:
-            yield 0, Change(ChangeKind.DROP_CONSTRAINT, f"drop the constraint on {only.subject}")
-        if only.kind is ObstacleKind.SPREAD:
-            yield 0, Change(ChangeKind.DROP_CONSTRAINT, f"raise placement.spread.max_per for {only.subject}")
-    if not kinds & (_NO_MATCH | {ObstacleKind.SPREAD}) and all(one.asked <= one.whole for one in stand if one.whole):
-        missing = " and ".join(_missing(one) for one in stand)
-        yield sum(one.asked - one.free for one in stand), Change(ChangeKind.FREE_ON_NODE, f"free {missing} on {name}")
-
-
-def _missing(obstacle: Obstacle) -> str:
-    if obstacle.kind in _DIVISIBLE:
-        return f"{_amount_up(obstacle, obstacle.asked - obstacle.free)} of {obstacle.kind.value}"
-    return obstacle.subject
-
-
-def _amount_up(obstacle: Obstacle, value: int) -> str:
-    """Round up to a whole MiB: what is suggested must be enough."""
-    return str(Cpus(value)) if obstacle.kind is ObstacleKind.CPU else str(Memory(-(-value // 2**20) * 2**20))
-
-
-def _asked_text(demand: Demand) -> str:
-    resources = demand.template.resources
-    amounts = f"{resources.cpu} CPU and {resources.memory} of memory free"
-    return f"{amounts} and {_gpu_text(resources.gpu)}" if resources.gpu is not None else amounts
+    return No(refusal(snapshot, ledger, demand, freed=freed))

@@ -10,7 +10,7 @@ otherwise it holds, and says what would be enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -19,7 +19,7 @@ from roadstead.decide.rows import Row, RowKey
 from roadstead.holdings import use_of
 from roadstead.memory import Claim, place
 from roadstead.model import RolloutSpec, Strategy
-from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
+from roadstead.reasons import Amount, Change, ChangeKind, Reason, ReasonCode
 from roadstead.world import Member, Phase
 
 __all__ = ["Moves", "Question", "Room", "advance", "floor_of", "may_stop_at_once"]
@@ -77,7 +77,7 @@ def advance(
     growth.decide()
     retirement = _Retirement(rows=rows, wanted=wanted, spec=spec, leaving=leaving, room=room, growth=growth)
     retirement.decide()
-    held = _held(rows, growth, retirement, floor_of(wanted, spec), room)
+    held = _held(rows, growth, retirement, room)
     new_claims = tuple(claim for claim in retirement.claims if claim not in claims)
     return Moves(grow=growth.grow, victims=retirement.victims, claims=new_claims, held=held)
 
@@ -317,7 +317,7 @@ class _Retirement:
         return False
 
 
-def _held(rows: Sequence[Row], growth: _Growth, retirement: _Retirement, floor: int, room: Room) -> tuple[Reason, ...]:
+def _held(rows: Sequence[Row], growth: _Growth, retirement: _Retirement, room: Room) -> tuple[Reason, ...]:
     """Return why the rollout stands still, if it does.
 
     Something is needed, nothing moves, and nothing is on its way.
@@ -329,12 +329,16 @@ def _held(rows: Sequence[Row], growth: _Growth, retirement: _Retirement, floor: 
         return ()
     obstacle = _obstacle(needy[0], growth, retirement, room)
     first = f"one more does not fit ({obstacle.detail})" if obstacle is not None else "max_surge allows no more"
+    floor = floor_of(growth.wanted, growth.spec)
     second = f"taking one down first would leave less than the {floor} that must serve"
     if retirement.blocked:
         second = "would not fit with one taken down first either"
-    change = _enough(rows, needy[0], room)
-    if change is None:
-        change = obstacle.change if obstacle is not None else _more_surge()
+    choices = [
+        _enough(rows, needy[0], growth, room),
+        *(reason.change for reason in retirement.blocked),
+        *_room_for_a_surge(needy[0], obstacle, growth, room),
+    ]
+    change = min((one for one in choices if one is not None), key=lambda one: one.kind, default=None)
     return (
         Reason(
             code=ReasonCode.ROLLOUT_HELD,
@@ -352,21 +356,46 @@ def _obstacle(needy: Row, growth: _Growth, retirement: _Retirement, room: Room) 
     asked = [*growth.blocked, *retirement.blocked]
     if asked:
         return asked[0]
+    if growth.total >= growth.wanted + growth.spec.max_surge:
+        return None
     answer = room(Question(row=needy, count=1))
     return answer.reason if isinstance(answer, No) else None
 
 
-def _more_surge() -> Change:
-    return Change(ChangeKind.RAISE_MAX_UNAVAILABLE, "raise rollout.max_surge or rollout.max_unavailable by 1")
+def _room_for_a_surge(needy: Row, obstacle: Reason | None, growth: _Growth, room: Room) -> Iterator[Change | None]:
+    """Yield what would let one more come first: room for it, or leave to have it, or both."""
+    may_surge = growth.total < growth.wanted + growth.spec.max_surge
+    if may_surge:
+        yield obstacle.change if obstacle is not None else None
+        return
+    answer = room(Question(row=needy, count=1))
+    if not isinstance(answer, No):
+        yield _MORE_SURGE
+    elif answer.reason.change is not None:
+        yield Change(ChangeKind.FIX_INPUT, f"raise rollout.max_surge by 1, and {answer.reason.change.text}")
 
 
-def _enough(rows: Sequence[Row], needy: Row, room: Room) -> Change | None:
-    """Return the one-step change to the rollout itself that would let it go on, if there is one."""
+_MORE_SURGE = Change(
+    ChangeKind.RAISE_MAX_UNAVAILABLE,
+    "raise rollout.max_surge or rollout.max_unavailable by 1",
+    "rollout.max_surge",
+    (Amount("more", 1),),
+)
+
+
+def _enough(rows: Sequence[Row], needy: Row, growth: _Growth, room: Room) -> Change | None:
+    """Return by how much fewer would have to serve so that one could be taken down first, where that would help."""
+    serving = sum(len(row.serving) for row in rows)
+    more = max(1, floor_of(growth.wanted, growth.spec) - serving + 1)
+    if growth.spec.max_unavailable + more > growth.wanted:
+        return None
     for row in rows:
         for member in row.serving if row.surplus else ():
             answer = room(Question(row=needy, count=1, without=member))
             if isinstance(answer, Yes) or (isinstance(answer, Unknown) and _fits_instead(needy, member)):
-                return Change(ChangeKind.RAISE_MAX_UNAVAILABLE, "raise rollout.max_unavailable by 1")
+                text = f"raise rollout.max_unavailable by {more}"
+                amounts = (Amount("more", more),)
+                return Change(ChangeKind.RAISE_MAX_UNAVAILABLE, text, "rollout.max_unavailable", amounts)
     return None
 
 

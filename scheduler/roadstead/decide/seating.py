@@ -14,7 +14,7 @@ from roadstead.decide.placement import seat
 from roadstead.decide.rows import Row
 from roadstead.memory import place
 from roadstead.plans import Bind, Held
-from roadstead.reasons import Change, ChangeKind, Reason
+from roadstead.reasons import Amount, Change, ChangeKind, Reason
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.world import Member, Phase
 
@@ -81,8 +81,10 @@ class _Seats:
             wish = demand(cluster, snapshot, self.case.name, row.template, self._nodes[cluster])
             found = seat(snapshot, self.ledger, wish, self.policy)
             if found is None:
-                reason = refusal(snapshot, self.ledger, wish)
-                self._hold(cluster, self._counted(reason, row, waiting_slots=len(slots) - number))
+                placed = row.alive - (len(slots) - number)
+                lacking = max(row.aim, row.alive) - placed
+                reason = refusal(snapshot, self.ledger, wish, count=lacking)
+                self._hold(cluster, self._counted(reason, placed=placed, lacking=lacking))
                 return
             self.ledger.place(cluster, found.node, found.devices, row.template.resources)
             self.ledger.release_claim(self.case.name, cluster, found.node)
@@ -105,14 +107,13 @@ class _Seats:
             counted = attrs.evolve(reason, count=reasons.count(reason), total=row.alive)
             self._hold(cluster, counted)
 
-    def _counted(self, reason: Reason, row: Row, waiting_slots: int) -> Reason:
+    def _counted(self, reason: Reason, *, placed: int, lacking: int) -> Reason:
         """Say how many replicas wait, and where fewer would do, that this is the cheapest change."""
-        asked = max(row.aim, row.alive)
-        placed = row.alive - waiting_slots
-        detail = f"{asked - placed} of {asked} replicas wait for a node: {reason.detail}"
+        detail = f"{lacking} of {placed + lacking} replicas wait for a node: {reason.detail}"
         change = reason.change
         if placed > 0 and (change is None or change.kind > ChangeKind.LOWER_REPLICAS):
-            change = Change(ChangeKind.LOWER_REPLICAS, f"lower replicas by {asked - placed}")
+            amounts = (Amount("fewer", lacking),)
+            change = Change(ChangeKind.LOWER_REPLICAS, f"lower replicas by {lacking}", "replicas", amounts)
         return attrs.evolve(reason, detail=detail, change=change)
 
     def _hold(self, cluster: str, reason: Reason) -> None:

@@ -115,7 +115,7 @@ class _Steps:
         )
         if self._waits(step):
             return
-        admitted, reason = admit(step, group, self.ledger)
+        admitted, reason = admit(step, group, self.ledger, self.order.wanted)
         if reason is not None:
             self._hold(row.key.cluster, reason)
         if admitted is not None:

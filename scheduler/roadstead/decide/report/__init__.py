@@ -6,7 +6,7 @@ is left out of it, because no field here has a default. ``null`` means that some
 written as 0.
 """
 
-from roadstead.decide.report.causes import Cause
+from roadstead.decide.report.causes import Cause, Remedy
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import grown
 from roadstead.decide.report.movements import PlaceStatus
@@ -83,6 +83,7 @@ __all__ = [
     "PlanView",
     "QuotaChange",
     "QuotaStatus",
+    "Remedy",
     "Replay",
     "ReplicaStatus",
     "RolloutState",

@@ -17,12 +17,14 @@ from roadstead.world import Member, ModelStatus, Phase, Shard, World
 __all__ = [
     "CANNOT_BE_PLACED",
     "Cause",
+    "Remedy",
     "cause_of",
     "causes",
     "deployment_of",
     "gateway_reason",
     "member_reason",
     "notices",
+    "remedy_of",
     "smallest",
 ]
 
@@ -78,12 +80,37 @@ _ORDER: Mapping[ReasonCode, int] = MappingProxyType(
 
 
 @attrs.frozen(kw_only=True)
+class Remedy:
+    """A change that would be enough by itself, for programs.
+
+    ``subject`` is what is changed: a key of the deployment, a node, a cluster, an owner's quota. ``amounts`` are by
+    name, in the smallest unit (milli-cores, bytes, thousandths of a GPU): the values to set, how many ``fewer`` or
+    ``more``, and for a node what has to become free there.
+    """
+
+    kind: str
+    subject: str
+    amounts: Mapping[str, int]
+    text: str
+
+
+def remedy_of(change: Change) -> Remedy:
+    """Return a change as programs are told it."""
+    return Remedy(
+        kind=change.kind.name.lower().replace("_", "-"),
+        subject=change.subject,
+        amounts=MappingProxyType({one.what: one.value for one in change.amounts}),
+        text=change.text,
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Cause:
     """One reason as a person reads it.
 
     ``count`` of ``total`` things are concerned, both 0 where nothing was counted. ``raw`` is what the orchestrator,
     the kernel or the server said, ``change`` the smallest change that would be enough by itself; both are empty where
-    there is none.
+    there is none. ``remedy`` is that change for programs.
     """
 
     code: ReasonCode
@@ -92,6 +119,7 @@ class Cause:
     total: int
     raw: str
     change: str
+    remedy: Remedy | None
 
     def __str__(self) -> str:
         counted = f" ({self.count}/{self.total})" if self.total else ""
@@ -190,6 +218,7 @@ def cause_of(reason: Reason) -> Cause:
         total=reason.total,
         raw=reason.raw,
         change=reason.change.text if reason.change else "",
+        remedy=remedy_of(reason.change) if reason.change else None,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from roadstead.decide.report.causes import Cause, causes, smallest
+from roadstead.decide.report.causes import Cause, Remedy, causes, remedy_of, smallest
 from roadstead.decide.report.orders import IntentStatus
 from roadstead.decide.report.routes import AddressStatus, LoadStatus, Way
 from roadstead.decide.report.scaling import ScalingStatus
@@ -112,6 +112,7 @@ class Explanation:
     waiting: tuple[Waiting, ...]
     at_limit: tuple[AtLimit, ...]
     change: str
+    remedy: Remedy | None
     overdue: tuple[Overdue, ...]
 
 
@@ -141,6 +142,7 @@ def explanation(
         waiting=_waiting(shard, plan, now),
         at_limit=tuple(one for replica in status.replicas for one in _at_limit(replica)),
         change=change.text if change else "",
+        remedy=remedy_of(change) if change else None,
         overdue=(),
     )
 

@@ -1,0 +1,355 @@
+"""Why nothing more fits on a directed cluster, and the smallest change that would be enough by itself.
+
+Changes are tried in the order of :class:`roadstead.reasons.ChangeKind`, cheapest first, and one is suggested only if
+with it, and nothing else changed, there is room for all that is asked for. How much is changed is as little as will do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+
+import attrs
+
+from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
+from roadstead.decide.rooms import (
+    Demand,
+    Obstacle,
+    ObstacleKind,
+    gpu_room,
+    gpu_text,
+    is_wanted,
+    node_room,
+    obstacles,
+    room,
+    spread_room,
+)
+from roadstead.model import Constraint, GpuPart, Operator, PlacementSpec, Resources, Spread, WholeGpus
+from roadstead.reasons import Amount, Change, ChangeKind, Reason, ReasonCode
+from roadstead.units import Cpus, GpuShare, Memory
+from roadstead.world import Node, Snapshot
+
+__all__ = ["lowered", "refusal"]
+
+_NO_MATCH = frozenset({ObstacleKind.UNSCHEDULABLE, ObstacleKind.CONSTRAINT, ObstacleKind.GPU_KIND})
+_DIVISIBLE = {ObstacleKind.CPU: "cpu", ObstacleKind.MEMORY: "memory", ObstacleKind.DISK: "disk"}
+_MIB = 2**20
+
+
+def refusal(
+    snapshot: Snapshot, ledger: Ledger, demand: Demand, *, count: int = 1, freed: Freed | None = None
+) -> Reason:
+    """Return why ``count`` replicas do not all fit on a directed cluster, with the cheapest change that is enough."""
+    found = {node.name: obstacles(node, ledger, demand, freed) for node in snapshot.nodes}
+    total = len(found)
+    change = _Search(snapshot, ledger, demand, found, count, freed).cheapest()
+    if not total:
+        return Reason(code=ReasonCode.NO_MATCHING_NODE, detail=f"{demand.cluster} has no node", change=change)
+    kinds = Counter(_label(one) for stand in found.values() for one in set(stand))
+    unmatched = sum(any(one.kind in _NO_MATCH for one in stand) for stand in found.values())
+    counts = ", ".join(f"{label} on {number}" for label, number in sorted(kinds.items()))
+    if unmatched == total:
+        code, detail, number = ReasonCode.NO_MATCHING_NODE, f"no node of {demand.cluster} matches: {counts}", unmatched
+    else:
+        blocked = sum(bool(stand) for stand in found.values())
+        told = f"no node of {demand.cluster} has room" if blocked == total else f"{demand.cluster} has no room for all"
+        code, detail, number = ReasonCode.NO_CAPACITY, f"{told}: {counts}" if counts else told, blocked
+    return Reason(code=code, detail=detail, count=number, total=total, change=change)
+
+
+def _label(obstacle: Obstacle) -> str:
+    if obstacle.kind in _DIVISIBLE:
+        key = _DIVISIBLE[obstacle.kind]
+        free, asked = _text(key, _rounded_down(key, obstacle.free)), _text(key, obstacle.asked)
+        return f"{obstacle.kind.value} ({free} free, {asked} asked)"
+    return f"{obstacle.kind.value} {obstacle.subject}".rstrip()
+
+
+def _text(key: str, value: int) -> str:
+    return str(Cpus(value)) if key == "cpu" else str(Memory(value))
+
+
+def _rounded_down(key: str, value: int) -> int:
+    return value if key == "cpu" or value <= _MIB else value - value % _MIB
+
+
+# ---- lowering a request ----
+
+
+@attrs.frozen(kw_only=True)
+class _Request:
+    """One amount that a template asks for, in steps of ``unit``, and the resources with another value in its place."""
+
+    key: str
+    asked: int
+    unit: int
+    with_value: Callable[[int], Resources]
+    text: Callable[[int], str]
+
+
+def _requests(resources: Resources) -> Iterator[_Request]:
+    def bytes_of(key: str, asked: int, with_value: Callable[[int], Resources]) -> _Request:
+        unit = _MIB if asked % _MIB == 0 and asked > _MIB else 1
+        return _Request(key=key, asked=asked, unit=unit, with_value=with_value, text=lambda value: str(Memory(value)))
+
+    yield _Request(
+        key="cpu",
+        asked=resources.cpu.milli,
+        unit=1,
+        with_value=lambda value: attrs.evolve(resources, cpu=Cpus(value)),
+        text=lambda value: str(Cpus(value)),
+    )
+    yield bytes_of("memory", resources.memory.bytes, lambda value: attrs.evolve(resources, memory=Memory(value)))
+    yield bytes_of("disk", resources.disk.bytes, lambda value: attrs.evolve(resources, disk=Memory(value)))
+    gpu = resources.gpu
+    if isinstance(gpu, WholeGpus):
+        yield _Request(
+            key="gpu.count",
+            asked=gpu.count,
+            unit=1,
+            with_value=lambda value: attrs.evolve(resources, gpu=attrs.evolve(gpu, count=value)),
+            text=str,
+        )
+    if isinstance(gpu, GpuPart):
+        yield _Request(
+            key="gpu.share",
+            asked=gpu.share.milli,
+            unit=1,
+            with_value=lambda value: attrs.evolve(resources, gpu=attrs.evolve(gpu, share=GpuShare(value))),
+            text=lambda value: str(GpuShare(value)),
+        )
+    if isinstance(gpu, WholeGpus | GpuPart):
+        yield bytes_of(
+            "gpu.memory",
+            gpu.memory.bytes,
+            lambda value: attrs.evolve(resources, gpu=attrs.evolve(gpu, memory=Memory(value))),
+        )
+
+
+def lowered(resources: Resources, suffices: Callable[[Resources], bool]) -> Change | None:
+    """Return the one request that has to be lowered the least, as a part of it, so that the rest ``suffices``.
+
+    None is lowered to less than half: that would be another server. Less of a request must never suffice less.
+    """
+    found: list[tuple[Fraction, str, Change]] = []
+    for request in _requests(resources):
+        least, most = -(-request.asked // (2 * request.unit)), -(-request.asked // request.unit) - 1
+        if request.asked == 0 or least > most or least <= 0:
+            continue
+        if not suffices(request.with_value(least * request.unit)):
+            continue
+        while least < most:
+            middle = (least + most + 1) // 2
+            if suffices(request.with_value(middle * request.unit)):
+                least = middle
+            else:
+                most = middle - 1
+        value = least * request.unit
+        text = f"lower resources.{request.key} from {request.text(request.asked)} to {request.text(value)}"
+        change = Change(ChangeKind.LOWER_REQUEST, text, f"resources.{request.key}", (Amount(request.key, value),))
+        found.append((Fraction(request.asked - value, request.asked), request.key, change))
+    return min(found)[2] if found else None
+
+
+# ---- the search ----
+
+
+class _Search:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        ledger: Ledger,
+        demand: Demand,
+        found: Mapping[str, tuple[Obstacle, ...]],
+        count: int,
+        freed: Freed | None,
+    ) -> None:
+        self.snapshot = snapshot
+        self.ledger = ledger
+        self.demand = demand
+        self.found = found
+        self.count = count
+        self.needed = count + demand.ahead
+        self.freed = freed
+
+    def cheapest(self) -> Change:
+        """Return the first kind of change that is enough, in the order of their cost."""
+        return (
+            lowered(self.demand.template.resources, lambda resources: self._suffices(resources=resources))
+            or self._without_a_constraint()
+            or self._freed_on_a_node()
+            or self._more_nodes()
+        )
+
+    def _suffices(self, resources: Resources | None = None, placement: PlacementSpec | None = None) -> bool:
+        template = self.demand.template
+        changed = attrs.evolve(
+            template,
+            resources=template.resources if resources is None else resources,
+            placement=template.placement if placement is None else placement,
+        )
+        asked = attrs.evolve(self.demand, template=changed)
+        return room(self.snapshot, self.ledger, asked, self.freed, enough=self.needed) >= self.needed
+
+    def _without_a_constraint(self) -> Change | None:
+        placement = self.demand.template.placement
+        for constraint in placement.constraints:
+            others = tuple(one for one in placement.constraints if one is not constraint)
+            if self._suffices(placement=attrs.evolve(placement, constraints=others)):
+                text = f"drop the constraint on {constraint.attribute}"
+                return Change(ChangeKind.DROP_CONSTRAINT, text, _path(placement, constraint))
+        spread = placement.spread
+        if spread is None or spread.max_per is None:
+            return None
+        for most in range(spread.max_per + 1, spread.max_per + self.needed + 1):
+            if self._suffices(placement=attrs.evolve(placement, spread=Spread(by=spread.by, max_per=most))):
+                text = f"raise placement.spread.max_per for {spread.by} to {most}"
+                amounts = (Amount("max_per", most),)
+                return Change(ChangeKind.DROP_CONSTRAINT, text, "placement.spread.max_per", amounts)
+        return None
+
+    def _freed_on_a_node(self) -> Change | None:
+        """Return what others would have to give up on one node: GPUs are worth more than memory, and that than CPU."""
+        rooms = {node.name: self._room_on(node) for node in self.snapshot.nodes}
+        by_domain: Counter[str] = Counter()
+        for node in self.snapshot.nodes:
+            by_domain[self.demand.domain(node)] += rooms[node.name]
+        found = []
+        for node in self.snapshot.nodes:
+            if any(one.kind in _NO_MATCH for one in self.found[node.name]):
+                continue
+            wanted = self._wanted_on(node, rooms, by_domain)
+            missing = _missing(node, self.ledger, self.demand, wanted, self.freed) if wanted else None
+            if missing is not None:
+                found.append((missing.size, node.name, missing))
+        if not found:
+            return None
+        _, name, missing = min(found, key=lambda one: one[:2])
+        text = f"free {missing.text} on {name}"
+        return Change(ChangeKind.FREE_ON_NODE, text, name, missing.amounts)
+
+    def _room_on(self, node: Node) -> int:
+        return 0 if self.found[node.name] else node_room(node, self.ledger, self.demand, self.freed)
+
+    def _wanted_on(self, node: Node, rooms: Mapping[str, int], by_domain: Mapping[str, int]) -> int:
+        """Return how many replicas this node would have to take for all to have room; 0 where its domain may not."""
+        domain = self.demand.domain(node)
+        cap = spread_room(node, self.demand, self.freed)
+        elsewhere = sum(min(count, self._cap_of(other)) for other, count in by_domain.items() if other != domain)
+        beside = by_domain[domain] - rooms[node.name]
+        wanted = self.needed - elsewhere - beside
+        return wanted if wanted > 0 and beside + wanted <= cap else 0
+
+    def _cap_of(self, domain: str) -> int:
+        one = next(node for node in self.snapshot.nodes if self.demand.domain(node) == domain)
+        return max(0, spread_room(one, self.demand, self.freed))
+
+    def _more_nodes(self) -> Change:
+        """Return how many nodes would be enough, each empty; or that the conditions contradict the number."""
+        missing = self.needed - room(self.snapshot, self.ledger, self.demand, self.freed, enough=self.needed)
+        placement = self.demand.template.placement
+        spread = placement.spread
+        most = None if spread is None else spread.max_per
+        contradictory = next((name for name, values in _allowed(placement).items() if not values), None)
+        if contradictory is not None:
+            text = f"no node can meet the constraints on {contradictory}: they contradict each other"
+            return Change(ChangeKind.FIX_INPUT, text, "placement.constraints")
+        if spread is None or most is None:
+            return self._added(1, missing, "")
+        values = _allowed(placement).get(spread.by)
+        if values is None:
+            each = min(missing, max(1, most))
+            nodes = -(-missing // each)
+            return self._added(nodes, each, f", each with its own {spread.by}" if nodes > 1 else "")
+        if sum(max(0, most - self.demand.crowd.get(value, 0)) for value in values) < self.needed:
+            text = f"at most {most} for each {spread.by}, and only in {', '.join(values)}: allow more of one of both"
+            return Change(ChangeKind.FIX_INPUT, text, "placement")
+        return self._added(len(values), min(missing, most), f", one for each {spread.by} of {', '.join(values)}")
+
+    def _added(self, nodes: int, each: int, where: str) -> Change:
+        resources = self.demand.template.resources
+        asked = f"{Cpus(resources.cpu.milli * each)} CPU and {Memory(resources.memory.bytes * each)} of memory free"
+        if resources.gpu is not None:
+            asked += f" and {f'{each} times ' if each > 1 else ''}{gpu_text(resources.gpu)}"
+        matching = " that its constraints allow" if self.demand.template.placement.constraints else ""
+        text = f"add {'a node' if nodes == 1 else f'{nodes} nodes'}{matching} with {asked}{where}"
+        amounts = (Amount("nodes", nodes), Amount("replicas", each))
+        return Change(ChangeKind.ADD_NODE, text, self.demand.cluster, amounts)
+
+
+def _allowed(placement: PlacementSpec) -> Mapping[str, tuple[str, ...]]:
+    """Return the values that the constraints allow, of each attribute for which they name some."""
+    allowed: dict[str, set[str]] = {}
+    for one in placement.constraints:
+        if one.operator is Operator.IN:
+            allowed[one.attribute] = allowed.get(one.attribute, set(one.values)) & set(one.values)
+    return {attribute: tuple(sorted(values)) for attribute, values in allowed.items()}
+
+
+def _path(placement: PlacementSpec, constraint: Constraint) -> str:
+    return f"placement.constraints.{next(at for at, one in enumerate(placement.constraints) if one is constraint)}"
+
+
+# ---- what others hold ----
+
+
+@attrs.frozen
+class _Missing:
+    """What has to become free on a node; ``size`` is to compare it by."""
+
+    size: tuple[int, ...]
+    text: str
+    amounts: tuple[Amount, ...]
+
+
+def _missing(node: Node, ledger: Ledger, demand: Demand, count: int, freed: Freed | None) -> _Missing | None:
+    """Return what others hold on ``node`` and ``count`` replicas need, or ``None`` where others do not hold as much."""
+    resources = demand.template.resources
+    free = ledger.free(demand.cluster, node, demand.deployment, freed)
+    own = demand.siblings.get(node.name, 0)
+    amounts = []
+    for key, asked, left, whole in (
+        ("cpu", resources.cpu.milli, free.cpu, node.cpu.milli),
+        ("memory", resources.memory.bytes, free.memory, node.memory.bytes),
+        ("disk", resources.disk.bytes, free.disk, node.disk.bytes),
+    ):
+        lacking = max(0, asked * count - left)
+        if lacking > max(0, whole - left - asked * own):
+            return None
+        if lacking:
+            amounts.append(Amount(key, lacking if key == "cpu" or lacking < _MIB else -(-lacking // _MIB) * _MIB))
+    devices = _devices_missing(node, ledger, demand, count, freed)
+    if devices is None:
+        return None
+    of = {one.what: one.value for one in amounts}
+    size = (len(devices), *(of.get(key, 0) for key in ("memory", "cpu", "disk")))
+    texts = [f"GPU {', '.join(devices)}"] if devices else []
+    texts += [f"{_text(one.what, one.value)} of {one.what}" for one in amounts]
+    whole = tuple(Amount(f"gpu:{device}", 1000) for device in devices)
+    return _Missing(size, " and ".join(texts), (*whole, *amounts)) if texts else None
+
+
+def _devices_missing(
+    node: Node, ledger: Ledger, demand: Demand, count: int, freed: Freed | None
+) -> tuple[str, ...] | None:
+    """Return which devices that others hold, in whole or in part, must become free as a whole; ``None``: no way.
+
+    Those are given up first that have the least left.
+    """
+    gpu = demand.template.resources.gpu
+    if gpu is None:
+        return ()
+    wanted = [device for device in node.devices if is_wanted(device, gpu)]
+    rooms = [ledger.device_room(demand.cluster, node, device, demand.deployment, freed) for device in wanted]
+    empty = [DeviceRoom(1000, device.memory.bytes, device.partitions) for device in wanted]
+    taken = sorted(
+        (at for at in range(len(wanted)) if rooms[at] != empty[at]),
+        key=lambda at: (rooms[at].milli, rooms[at].memory, len(rooms[at].partitions), wanted[at].id),
+    )
+    own = demand.siblings.get(node.name, 0) * (gpu.count if isinstance(gpu, WholeGpus) else 1)
+    for number in range(max(0, len(taken) - own) + 1):
+        emptied = set(taken[:number])
+        if gpu_room([empty[at] if at in emptied else rooms[at] for at in range(len(wanted))], gpu) >= count:
+            return tuple(wanted[at].id for at in taken[:number])
+    return None
