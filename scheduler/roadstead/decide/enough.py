@@ -6,6 +6,7 @@ with it, and nothing else changed, there is room for all that is asked for. How 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -202,12 +203,16 @@ class _Search:
         spread = placement.spread
         if spread is None or spread.max_per is None:
             return None
-        for most in range(spread.max_per + 1, spread.max_per + self.needed + 1):
-            if self._suffices(placement=attrs.evolve(placement, spread=Spread(by=spread.by, max_per=most))):
-                text = f"raise placement.spread.max_per for {spread.by} to {most}"
-                amounts = (Amount("max_per", most),)
-                return Change(ChangeKind.DROP_CONSTRAINT, text, "placement.spread.max_per", amounts)
-        return None
+        most = max(spread.max_per, *self.demand.crowd.values(), 0) + self.needed
+
+        def suffices(cap: int) -> bool:
+            return self._suffices(placement=attrs.evolve(placement, spread=Spread(by=spread.by, max_per=cap)))
+
+        if not suffices(most):
+            return None
+        least = bisect_left(range(most), 1, lo=spread.max_per + 1, key=suffices)
+        text = f"raise placement.spread.max_per for {spread.by} to {least}"
+        return Change(ChangeKind.DROP_CONSTRAINT, text, "placement.spread.max_per", (Amount("max_per", least),))
 
     def _freed_on_a_node(self) -> Change | None:
         """Return what others would have to give up on one node: GPUs are worth more than memory, and that than CPU."""
