@@ -277,7 +277,7 @@ class Pretence:
             self._unasked.update(dict.fromkeys(touched))
             for key in touched:
                 self._look_at(key)
-            self._groups = tuple(self._seen[key] for key in self._store.by_key if key in self._seen)
+            self._groups = tuple(self._seen.values())
         owners = {group.owner_id for group in self._store.by_key.values()} if self._is_shared() else set()
         return Snapshot(
             capabilities=self._able,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from roadstead.world import GroupKey, Phase
 from roadstead_backends.simulated.room import Amounts, amounts_of
@@ -26,7 +26,7 @@ class Store:
         self._cluster = cluster
         self._made = 0
         self._version = 0
-        self._touched: set[GroupKey] = set()
+        self._touched: dict[GroupKey, None] = {}
 
     def group_of(self, server: Server) -> StoredGroup:
         """Return the group that ``server`` belongs to."""
@@ -37,9 +37,9 @@ class Store:
         for group in self.by_key.values():
             yield from group.servers.values()
 
-    def take_touched(self) -> set[GroupKey]:
-        """Return the groups that changed since this was last asked."""
-        touched, self._touched = self._touched, set()
+    def take_touched(self) -> Collection[GroupKey]:
+        """Return the groups that changed since this was last asked, in the order in which they first did."""
+        touched, self._touched = self._touched, {}
         return touched
 
     def create(self, group: StoredGroup) -> None:
@@ -51,7 +51,7 @@ class Store:
         """Note that a group looks different; ``stored`` where its version token must change too."""
         if stored:
             group.version = self.tick()
-        self._touched.add(group.key)
+        self._touched[group.key] = None
         self.restless[group.key] = None
 
     def tick(self) -> int:
