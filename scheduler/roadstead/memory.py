@@ -22,8 +22,10 @@ __all__ = [
     "Claim",
     "ClusterMemory",
     "DeploymentMemory",
+    "ExcessMemory",
     "GroupMemory",
     "Measured",
+    "Ousting",
     "PlanMemory",
     "ScalingMemory",
     "Series",
@@ -167,6 +169,27 @@ class SlotMemory:
     free: Use | None = None
 
 
+@attrs.frozen(kw_only=True)
+class ExcessMemory:
+    """For how many milliseconds a server process was seen to use more than it may; ``None`` while it does not."""
+
+    cpu_ms: int | None = None
+    memory_ms: int | None = None
+    gpu_memory_ms: int | None = None
+
+
+@attrs.frozen
+class Ousting:
+    """The server process that gives way because of what it uses, by its :func:`process_place`.
+
+    ``begun``: it was taken out of the table, or another replica was asked for in its place.
+    """
+
+    process: str
+    begun: bool = False
+
+
+_NO_EXCESS: Mapping[str, ExcessMemory] = MappingProxyType({})
 _NO_SLOTS: Mapping[str, SlotMemory] = MappingProxyType({})
 _NO_CLUSTERS: Mapping[str, ClusterMemory] = MappingProxyType({})
 _NO_TIMES: Mapping[str, int | None] = MappingProxyType({})
@@ -181,7 +204,8 @@ class DeploymentMemory:
     none. ``leaving`` holds, for every replica that was taken out of the table, for how many milliseconds it has been
     out, and ``None`` as long as the gateway has not been seen to follow. ``unready`` holds the same for every server
     process that runs and is not ready, keyed by :func:`process_place`. ``clusters``, by name, are places that are not
-    as good as they should be, and ``slots`` are of groups whose slots wait for a cluster's own scheduler.
+    as good as they should be, and ``slots`` are of groups whose slots wait for a cluster's own scheduler. ``excess``,
+    by :func:`process_place`, is of server processes that use more than they may; ``ousted`` is the one that gives way.
     """
 
     at: int
@@ -190,6 +214,8 @@ class DeploymentMemory:
     unready: Mapping[str, int | None] = _NO_TIMES
     clusters: Mapping[str, ClusterMemory] = _NO_CLUSTERS
     slots: Mapping[str, SlotMemory] = _NO_SLOTS
+    excess: Mapping[str, ExcessMemory] = _NO_EXCESS
+    ousted: Ousting | None = None
 
 
 @attrs.frozen

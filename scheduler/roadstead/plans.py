@@ -133,7 +133,7 @@ class Delete:
 
 @attrs.frozen(kw_only=True)
 class Restart:
-    """Restart one replica in place; ``idle`` as for :class:`Shrink`."""
+    """Restart one replica in place; ``idle`` and ``overdue`` as for :class:`Shrink`."""
 
     cluster: str
     deployment: str
@@ -142,6 +142,7 @@ class Restart:
     grace: Duration
     standing: tuple[Standing, ...]
     idle: tuple[str, ...] = ()
+    overdue: tuple[str, ...] = ()
     because: str
 
     @property

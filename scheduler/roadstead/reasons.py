@@ -26,6 +26,7 @@ class ReasonCode(enum.Enum):
     MODEL = "model"
     CRASH = "crash"
     OUT_OF_MEMORY = "out-of-memory"
+    OVER_LIMIT = "over-limit"
     STARTING = "starting"
     NOT_READY = "not-ready"
     BACK_OFF = "back-off"

@@ -25,6 +25,7 @@ from roadstead.model import (
     ClusterState,
     DaemonSpec,
     Deployment,
+    ExcessSpec,
     Fleet,
     HealthSpec,
     Intents,
@@ -115,6 +116,7 @@ def deployment(
     rollout: RolloutSpec | None = None,
     priority: int = 0,
     via: str | None = None,
+    on_excess: ExcessSpec | None = None,
 ) -> Deployment:
     """Return a deployment of one template on these clusters, in order or by weight; ``elsewhere`` it can run, too."""
     made = of if of is not None else template()
@@ -129,6 +131,7 @@ def deployment(
         priority=priority,
         rollout=rollout if rollout is not None else RolloutSpec(progress_deadline=Duration(60_000)),
         via=Via(gateway=via) if via is not None else None,
+        on_excess=on_excess if on_excess is not None else ExcessSpec(),
     )
 
 
@@ -194,7 +197,7 @@ class Scene:
 
     ``wrong`` collects every violation of what must always hold; a test is to end with it empty. A ``thorough`` scene
     also plans every turn again, in another order, and for each deployment alone. ``hung`` are the server processes that
-    hang.
+    hang, ``excess`` is what some use that use something else than what ``use`` says of their replica.
     """
 
     def __init__(
@@ -216,6 +219,7 @@ class Scene:
         self._random = Random(seed)  # noqa: S311  # repeatable on purpose
         self.decided: Plan | None = None
         self.use: dict[str, Usage] = {}
+        self.excess: dict[str, Usage] = {}
         self._seen = World(clusters={})
         self._waiting_for_a_place: set[str] = set()
         self._network = network = Network()
@@ -541,7 +545,13 @@ class Scene:
         """Return what every replica uses: what was set for it, or half of what it may."""
         answering = (cluster for cluster in self.clusters.values() if not cluster.faults.partitioned)
         measured = {replica: use for cluster in answering for replica, use in cluster.usage().items()}
-        return {**measured, **self.use}
+        processes = {
+            replica.id: self.excess[replica.incarnation]
+            for name in self.clusters
+            for replica in self.replicas(name)
+            if replica.incarnation in self.excess and replica.id in measured
+        }
+        return {**measured, **self.use, **processes}
 
     def _shuffled(self, world: World) -> World:
         """Return the same world, put together from observations in another order."""

@@ -14,8 +14,8 @@ from roadstead.daemon.errors import NothingToUndo
 from roadstead.model import ClusterState, Quota, Scheduling, Via
 from roadstead.testing.proxy import Traffic
 from roadstead.testing.strategies import deployments, fleets, nodes, quotas
-from roadstead.units import Cpus, Duration
-from roadstead.world import Node
+from roadstead.units import Cpus, Duration, Memory
+from roadstead.world import Node, Usage
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.faults import CallFault, ModelFault
 from tests.decide.scene import DIRECTED, NATIVE, OWNER_ID, Scene, with_source, with_version
@@ -193,6 +193,19 @@ class Fleeting(RuleBasedStateMachine):
         if replicas:
             self.scene.hung.add(replicas[which % len(replicas)].incarnation)
 
+    @rule(
+        cluster=A_CLUSTER,
+        which=ONE_OF_THEM,
+        cpu=st.none() | st.sampled_from([100, 9_000]).map(Cpus),
+        memory=st.none() | st.sampled_from([1, 64, 65]).map(lambda mib: Memory(mib * 2**20)),
+    )
+    def swell(self, cluster: str, which: int, cpu: Cpus | None, memory: Memory | None) -> None:
+        """Let one server use more than it may, or less, or let nobody know how much it uses."""
+        replicas = sorted(self.scene.replicas(cluster), key=lambda replica: replica.id)
+        if replicas:
+            process = replicas[which % len(replicas)].incarnation
+            self.scene.excess[process] = Usage(cpu=cpu, memory=memory)
+
     @rule(source=A_SOURCE, fault=st.none() | st.sampled_from(ModelFault))
     def break_model(self, source: str, fault: ModelFault | None) -> None:
         """Make one model bad, or good again."""
@@ -239,6 +252,7 @@ class Fleeting(RuleBasedStateMachine):
         if hasattr(self, "scene") and not self.scene.wrong:
             for simulated in self.scene.clusters.values():
                 simulated.faults.clear()
+            self.scene.excess.clear()
             for proxy in self.scene.proxies.values():
                 proxy.faults.clear()
             self.scene.settle()

@@ -81,13 +81,20 @@ def _busy_after_all(step: Shrink, group: Group, now: Now) -> str | None:
     for replica in group.replicas:
         if replica.id not in step.retire:
             continue
-        member = now.member(step.cluster, group, replica)
-        if not member.is_out:
-            return f"the gateway may send requests to {replica.id}"
-        if member.passage is None or member.is_idle or may_stop_at_once(member) or replica.id in step.overdue:
-            continue
-        return f"requests are in flight to {replica.id}"
+        busy = _busy(now.member(step.cluster, group, replica), step.overdue)
+        if busy is not None:
+            return busy
     return None
+
+
+def _busy(member: Member, overdue: tuple[str, ...]) -> str | None:
+    """Return why a replica may not be ended: it may get requests, or has some and is none of those ``overdue``."""
+    replica = member.replica.id
+    if not member.is_out:
+        return f"the gateway may send requests to {replica}"
+    if member.passage is None or member.is_idle or may_stop_at_once(member) or replica in overdue:
+        return None
+    return f"requests are in flight to {replica}"
 
 
 def _missing(standing: Standing, now: Now) -> str | None:
@@ -112,9 +119,9 @@ def _changed_replica(step: Restart, view: Reachable, now: Now) -> str | None:
     group, replica = found
     if replica.incarnation != step.incarnation:
         return f"{step.replica} was restarted already"
-    if not now.member(step.cluster, group, replica).is_out:
-        return f"the gateway may send requests to {step.replica}"
-    return _serving_after_all(step, group, now)
+    # One that has not been ready for as long as it may take to start has had all of its time.
+    past = (*step.overdue, *step.idle)
+    return _busy(now.member(step.cluster, group, replica), past) or _serving_after_all(step, group, now)
 
 
 def _changed_process(step: Reload, view: Reachable) -> str | None:

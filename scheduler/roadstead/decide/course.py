@@ -11,14 +11,15 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import passing, progress, slots, steering
+from roadstead.decide import excess, passing, progress, slots, steering
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.limits import over_quota
 from roadstead.decide.prospects import answered
+from roadstead.decide.relief import Relief, relief, with_claim
 from roadstead.decide.rollout import Moves, Question, advance, floor_of, may_stop_at_once
-from roadstead.decide.rows import Row
+from roadstead.decide.rows import Row, RowKey
 from roadstead.decide.seating import seating
 from roadstead.decide.shaping import shape
 from roadstead.decide.stepping import Drained, Order, steps_of
@@ -70,20 +71,20 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     rows = shaped.rows
     if case.paused:
         rows = steering.standing_still(rows, case.wanted, case.spec.max_surge)
-    waits = slots.learnt(case, rows, known.slots, ledger, elapsed)
-    moves = advance(
-        rows,
-        wanted=case.wanted,
-        spec=case.spec,
-        leaving=known.leaving,
-        claims=claimed,
-        room=lambda question: _room(question, case, ledger, shaped.clusters, waits),
-    )
-    leaving = _leaving(moves, known.leaving, elapsed)
-    drained = _drained(moves, leaving)
-    victims = frozenset(
-        place(member.cluster, member.replica.id) for chosen in moves.victims.values() for member in chosen
-    )
+    waits = slots.learnt(case, rows, known.slots, ledger, elapsed, relieved=known.ousted is not None)
+
+    def room(question: Question) -> Fit:
+        return _room(question, case, ledger, shaped.clusters, waits)
+
+    times = excess.learnt(case, known, elapsed)
+    relieved = relief(case, rows, times, known, room)
+    rows = relieved.rows
+    moves = advance(rows, wanted=case.wanted, spec=case.spec, leaving=known.leaving, claims=claimed, room=room)
+    moves = with_claim(moves, relieved.given_up, claimed)
+    going = _going(moves, relieved)
+    leaving = _leaving(going, known.leaving, elapsed)
+    drained = _drained(moves.victims, leaving)
+    victims = frozenset(place(member.cluster, member.replica.id) for chosen in going.values() for member in chosen)
     unready = _unready(case.shard, known, elapsed, victims)
     order = Order(
         deployment=case.name,
@@ -92,7 +93,8 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         grow=moves.grow,
         victims=victims,
         drained=drained,
-        overdue=_overdue(drained),
+        restart=_restart(moves, relieved, leaving),
+        overdue=_overdue(_drained(going, leaving)),
         unready=unready,
         groups=groups,
         spec=case.spec,
@@ -114,10 +116,18 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         *stepped.held,
         *seated.held,
         *slots.unexplained(waits, rows),
-        *passing.held(case, groups, moves.victims, serving),
+        *relieved.held,
+        *passing.held(case, groups, going, serving),
     )
     made = DeploymentMemory(
-        at=known.at, groups=groups, leaving=leaving, unready=unready, clusters=shaped.clusters, slots=waits
+        at=known.at,
+        groups=groups,
+        leaving=leaving,
+        unready=unready,
+        clusters=shaped.clusters,
+        slots=waits,
+        excess=times,
+        ousted=relieved.ousted,
     )
     return Taken(
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),
@@ -174,21 +184,37 @@ def _learnt(case: Case, known: DeploymentMemory, elapsed: int, unseen: frozenset
     return MappingProxyType(groups)
 
 
-def _leaving(moves: Moves, before: Mapping[str, int | None], elapsed: int) -> Mapping[str, int | None]:
-    """Return for how long every victim has been out of the table; one that is a victim no longer is back in it."""
+def _going(moves: Moves, relieved: Relief) -> Drained:
+    """Return everybody who is to be out of the table: the victims, and who is to be restarted for what it uses."""
+    member = relieved.restart
+    if member is None:
+        return moves.victims
+    key = RowKey(member.cluster, member.group.key.revision)
+    victims = moves.victims.get(key, ())
+    return moves.victims if member in victims else {**moves.victims, key: (*victims, member)}
+
+
+def _restart(moves: Moves, relieved: Relief, leaving: Mapping[str, int | None]) -> Member | None:
+    """Return who may be restarted now because of what it uses: one that is drained, and is not given up anyway."""
+    member = relieved.restart
+    if member is None or any(member in chosen for chosen in moves.victims.values()):
+        return None
+    return member if _is_drained(member, leaving) else None
+
+
+def _leaving(going: Drained, before: Mapping[str, int | None], elapsed: int) -> Mapping[str, int | None]:
+    """Return for how long everybody has been out of the table who should be; whoever should not is back in it."""
     times: dict[str, int | None] = {}
-    for chosen in moves.victims.values():
+    for chosen in going.values():
         for member in chosen:
             key = place(member.cluster, member.replica.id)
             times[key] = progress.out_of_table(member, before.get(key), elapsed)
     return MappingProxyType(times)
 
 
-def _drained(moves: Moves, leaving: Mapping[str, int | None]) -> Drained:
-    """Return the victims that may be taken down now: nothing in flight, or all of ``drain_within`` waited."""
-    return {
-        key: tuple(member for member in chosen if _is_drained(member, leaving)) for key, chosen in moves.victims.items()
-    }
+def _drained(going: Drained, leaving: Mapping[str, int | None]) -> Drained:
+    """Return those that may be taken down now: nothing in flight, or all of ``drain_within`` waited."""
+    return {key: tuple(member for member in chosen if _is_drained(member, leaving)) for key, chosen in going.items()}
 
 
 def _is_drained(member: Member, leaving: Mapping[str, int | None]) -> bool:
@@ -238,7 +264,8 @@ def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> Deploy
 
     Where the clock was set back, ``at`` must follow it: nothing would be measured until it is as late again.
     """
-    if made == known and known.at <= case.now and case.memory.deployments.get(case.name) is known:
+    still = known.at <= case.now and not excess.is_counting(case, made.excess)
+    if made == known and still and case.memory.deployments.get(case.name) is known:
         return known
     return attrs.evolve(made, at=case.now)
 

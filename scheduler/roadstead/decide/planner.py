@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import back_off, passing
+from roadstead.decide import back_off, excess, passing
 from roadstead.decide.case import Case
 from roadstead.decide.course import course
 from roadstead.decide.destinations import destinations
@@ -72,6 +72,11 @@ def _has_reloaded(group: Group, target: Target, shard: Shard) -> bool:
     """Return whether every replica serves the version that the file wants, and none may serve another."""
     stored = (group.template.model.wanted, group.reloading) == (target.template.model.wanted, Reloading())
     return stored and all(member.is_current for member in shard.members)
+
+
+def _is_underway(known: DeploymentMemory) -> bool:
+    """Return whether time is counted for something, or something has begun and is not over."""
+    return bool(known.leaving or known.unready or known.clusters or known.excess or known.ousted)
 
 
 class _Turn:
@@ -150,12 +155,13 @@ class _Turn:
     def _is_settled(self, declared: Deployment, shard: Shard, count: int) -> bool:
         """Return whether all is as it should be, in a handful of comparisons."""
         known = self.memory.deployments.get(declared.name)
-        if known is None or known.leaving or known.unready or known.clusters or declared.name in self.memory.claims:
+        if known is None or _is_underway(known) or declared.name in self.memory.claims:
             return False
         if (
             len(shard.members) != count
             or len(shard.serving) != count
             or len(shard.groups) > 1 + declared.rollout.history
+            or (self.world.usage and excess.of_shard(shard, self.world.usage))
         ):
             return False
         where = destinations(self.fleet, declared).targets

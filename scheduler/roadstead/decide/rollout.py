@@ -201,9 +201,10 @@ class _Retirement:
         self.victims: dict[RowKey, tuple[Member, ...]] = {}
         self.claims: list[Claim] = []
         self.blocked: list[Reason] = []
+        self._yielding = {row.yields for row in rows}
         self._needy = [row for row in rows if row.need - growth.grow.get(row.key, 0) > 0]
         serving = sum(len(row.serving) for row in rows)
-        capable = sum(len(row.standing) if row.proven else len(row.serving) for row in rows)
+        capable = sum(len(row.standing) - len(row.out) if row.proven else len(row.serving) for row in rows)
         lowest = self._lowest(spec)
         self._serving = serving
         self._dips = 0
@@ -260,14 +261,15 @@ class _Retirement:
                 self.victims[row.key] = tuple(sorted(slots, key=self._preference)[:excess])
                 excess -= len(self.victims[row.key])
 
-    def _preference(self, member: Member) -> tuple[bool, int, bool, int, str]:
-        """Order victims: those leaving already, longest first, then what does not serve, then the youngest."""
+    def _preference(self, member: Member) -> tuple[bool, int, bool, bool, int, str]:
+        """Order victims: those leaving already, longest first, what does not serve, who is to yield, the youngest."""
         key = place(member.cluster, member.replica.id)
         started = member.replica.started_at
         return (
             key not in self.leaving,
             -(self.leaving.get(key) or 0),
             member.serving,
+            member.replica.id not in self._yielding,
             -(started or 0),
             member.replica.id,
         )

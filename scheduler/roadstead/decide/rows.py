@@ -35,6 +35,8 @@ class Row:
     for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there. ``reloading`` is
     what is to be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version
     is not told to load another one. ``relabels``: a group that exists can be given another owner and generation.
+    ``out`` are replicas that are out of the table to be restarted, and ``yields`` is the one that is to go first,
+    because of what they use.
     """
 
     key: RowKey
@@ -56,6 +58,8 @@ class Row:
     paused: bool = False
     exact: bool = True
     relabels: bool = True
+    out: frozenset[str] = frozenset()
+    yields: str = ""
 
     @property
     def group_key(self) -> GroupKey:
@@ -69,8 +73,8 @@ class Row:
 
     @cached_property
     def serving(self) -> tuple[Member, ...]:
-        """The standing members that serve."""
-        return tuple(member for member in self.standing if member.serving)
+        """The standing members that serve, and are to go on."""
+        return tuple(member for member in self.standing if member.serving and member.replica.id not in self.out)
 
     def serves(self, member: Member) -> bool:
         """Return whether giving up ``member`` may cost a serving replica."""

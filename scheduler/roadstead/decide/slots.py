@@ -28,9 +28,18 @@ _NOTHING = SlotMemory()
 
 
 def learnt(
-    case: Case, rows: Sequence[Row], before: Mapping[str, SlotMemory], ledger: Ledger, elapsed: int
+    case: Case,
+    rows: Sequence[Row],
+    before: Mapping[str, SlotMemory],
+    ledger: Ledger,
+    elapsed: int,
+    *,
+    relieved: bool = False,
 ) -> Mapping[str, SlotMemory]:
-    """Return what is known of the slots of every group that waits, or waited in vain while revisions change."""
+    """Return what is known of the slots of every group that waits, or waited in vain while revisions change.
+
+    Or while one of its replicas is to be ``relieved`` by another.
+    """
     found = {}
     for row in rows:
         key = place(row.key.cluster, row.group_key)
@@ -41,7 +50,7 @@ def learnt(
             continue
         else:
             free = partial(_free, case, row.key.cluster, view.snapshot, ledger)
-            known = _learnt(row, before.get(key, _NOTHING), free if _rolls(row, rows) else None, elapsed)
+            known = _learnt(row, before.get(key, _NOTHING), free if relieved or _rolls(row, rows) else None, elapsed)
         if known != _NOTHING:
             found[key] = known
     return MappingProxyType(found)

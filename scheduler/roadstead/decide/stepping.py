@@ -27,8 +27,9 @@ class Order:
     """What the rollout ordered for one deployment, ready to be put into steps.
 
     ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down
-    now, ``overdue`` those of the drained whose grace is over although requests may be in flight. ``unready`` says for
-    how long running servers have not been ready. ``floor`` serving replicas must stand behind each destructive step.
+    now, ``restart`` is who may be restarted now because of what it uses, ``overdue`` are those whose grace is over
+    although requests may be in flight. ``unready`` says for how long running servers have not been ready. ``floor``
+    serving replicas must stand behind each destructive step.
     """
 
     deployment: str
@@ -37,6 +38,7 @@ class Order:
     grow: Mapping[RowKey, int]
     victims: frozenset[str]
     drained: Drained
+    restart: Member | None
     overdue: frozenset[str]
     unready: Mapping[str, int | None]
     groups: Mapping[str, GroupMemory]
@@ -64,6 +66,7 @@ def steps_of(order: Order, memory: PlanMemory, ledger: Ledger) -> Stepped:
             made.converge(row)
     made.reload()
     made.restart()
+    made.relieve()
     made.clear_away()
     return Stepped(tuple(made.grow), tuple(made.shrink), tuple(made.held))
 
@@ -195,6 +198,28 @@ class _Steps:
                     if not self._waits(step):
                         self.shrink.append(step)
 
+    def relieve(self) -> None:
+        """Restart the server that uses more than it may, now that nobody is sent to it."""
+        member = self.order.restart
+        if member is None:
+            return
+        replica = member.replica
+        row = next(row for row in self.order.rows if replica.id in row.out)
+        serves = row.could_serve(member)
+        step = Restart(
+            cluster=member.cluster,
+            deployment=self.order.deployment,
+            replica=replica.id,
+            incarnation=replica.incarnation,
+            grace=row.template.stop.kill_after,
+            standing=self.standing if serves else (),
+            idle=() if serves else (replica.id,),
+            overdue=(replica.id,) if place(member.cluster, replica.id) in self.order.overdue else (),
+            because="it uses more than it may",
+        )
+        if not self._waits(step):
+            self.shrink.append(step)
+
     def clear_away(self) -> None:
         """Delete empty groups beyond the history that is kept; the last proven revision stays."""
         keep = set() if self.order.going else set(_history(self.order))
@@ -237,6 +262,8 @@ class _Steps:
         lost = len(row.group.replicas) - len(row.members) if row.group is not None else 0
         if lost:
             return f"{lost} of its replicas lost"
+        if row.yields:
+            return f"in the place of {row.yields}, which uses more than it may"
         return f"{row.aim} wanted here, {row.alive} there"
 
     def _why_less(self, row: Row, drained: tuple[Member, ...]) -> str:
@@ -244,6 +271,8 @@ class _Steps:
             return f"{row.alive} left of {row.group.target if row.group is not None else 0}"
         if self.order.going:
             return "the deployment is removed"
+        if any(member.replica.id == row.yields for member in drained):
+            return f"{row.yields} uses more than it may"
         return f"{row.aim} wanted of this revision, {len(drained)} drained"
 
 

@@ -202,9 +202,19 @@ def unguarded(world: World, decided: Plan) -> tuple[str, ...]:
             floor = decided.floor.get(step.group.deployment, 0)
             if ready & set(step.retire) and (len(standing & ready) < floor or standing & set(step.retire)):
                 found.append(f"Shrink of {step.group} rests on {len(standing)} of the {floor} that must serve")
-        if isinstance(step, Restart) and not step.incarnation:
-            found.append(f"Restart of {step.replica} of any incarnation")
+        if isinstance(step, Restart):
+            found.extend(_wrong_with_restart(step, world, decided))
     return tuple(found)
+
+
+def _wrong_with_restart(step: Restart, world: World, decided: Plan) -> Iterator[str]:
+    if not step.incarnation:
+        yield f"Restart of {step.replica} of any incarnation"
+    ready = {member.replica.id for member in world.shards[step.deployment].ready}
+    standing = {standing.replica for standing in step.standing} & ready
+    floor = decided.floor.get(step.deployment, 0)
+    if step.replica in ready and (len(standing) < floor or step.replica in standing):
+        yield f"Restart of {step.replica} rests on {len(standing)} of the {floor} that must serve"
 
 
 # ---- 4: what is not ours ----

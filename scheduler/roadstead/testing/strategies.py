@@ -20,6 +20,8 @@ from roadstead.model import (
     Constraint,
     DaemonSpec,
     Deployment,
+    ExcessAction,
+    ExcessSpec,
     Fleet,
     GatewaySpec,
     Gpu,
@@ -51,6 +53,7 @@ __all__ = [
     "cpus",
     "deployments",
     "durations",
+    "excesses",
     "fleets",
     "gateways",
     "gpu_shares",
@@ -178,6 +181,18 @@ def rollouts() -> st.SearchStrategy[RolloutSpec]:
     ).filter(lambda spec: spec.max_surge + spec.max_unavailable > 0)
 
 
+def excesses() -> st.SearchStrategy[ExcessSpec]:
+    """What happens to replicas that use more than they may, after a few turns."""
+    actions = st.sampled_from(ExcessAction)
+    return st.builds(
+        ExcessSpec,
+        cpu=actions,
+        memory=actions,
+        gpu_memory=actions,
+        after=st.sampled_from([4_000, 10_000]).map(Duration),
+    )
+
+
 @st.composite
 def nodes(draw: st.DrawFn, prefix: str = "n", max_size: int = 3, *, plain: bool = False) -> tuple[Node, ...]:
     """One to ``max_size`` nodes in two zones.
@@ -253,6 +268,7 @@ def deployments(
         priority=draw(st.integers(0, 1)),
         place=draw(st.sampled_from(["spread", "binpack"])),
         rollout=rollout,
+        on_excess=draw(excesses()),
         via=Via(gateway=gateway) if gateway is not None else None,
     )
 

@@ -68,6 +68,7 @@ _ORDER: Mapping[ReasonCode, int] = MappingProxyType(
                 ReasonCode.BACK_OFF,
                 ReasonCode.GATEWAY,
                 ReasonCode.GATED,
+                ReasonCode.OVER_LIMIT,
                 ReasonCode.UNMEASURED,
                 ReasonCode.ORPHANED,
                 ReasonCode.DRAINING,

@@ -1,0 +1,238 @@
+"""Replicas that use more than they may: for how long they were seen to, and what their limits are.
+
+Requested, allocated and observed are three numbers. What nobody measures is unknown, which is never 0: it neither adds
+to how long a replica was over a limit nor ends that.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.decide.case import Case
+from roadstead.memory import DeploymentMemory, ExcessMemory, process_place
+from roadstead.model import ExcessAction, ExcessSpec, GpuPart, Resources
+from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
+from roadstead.units import Cpus, Memory
+from roadstead.world import Member, Phase, Shard, Usage
+
+__all__ = [
+    "Excess",
+    "Limited",
+    "is_counting",
+    "is_over",
+    "learnt",
+    "limit_of",
+    "of_members",
+    "of_shard",
+    "reason_of",
+    "used_of",
+]
+
+
+@enum.unique
+class Limited(enum.Enum):
+    """What a replica has a limit of; the value is what people read."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    GPU_MEMORY = "gpu memory"
+
+
+def limit_of(resources: Resources, what: Limited) -> int | None:
+    """Return how much of it one replica may use, in thousandths of a core or bytes; ``None`` is without limit.
+
+    Whoever has whole devices, or a partition, has all of their memory, which the hardware sees to. Whoever asked for
+    none may use none.
+    """
+    if what is Limited.CPU:
+        return resources.cpu.milli
+    if what is Limited.MEMORY:
+        return resources.memory.bytes
+    if resources.gpu is None:
+        return 0
+    return resources.gpu.memory.bytes or None if isinstance(resources.gpu, GpuPart) else None
+
+
+def used_of(usage: Usage | None, what: Limited) -> int | None:
+    """Return how much of it was measured, in the unit of :func:`limit_of`; ``None`` is unknown."""
+    if usage is None:
+        return None
+    if what is Limited.CPU:
+        return usage.cpu.milli if usage.cpu is not None else None
+    amount = usage.memory if what is Limited.MEMORY else usage.gpu_memory
+    return amount.bytes if amount is not None else None
+
+
+def is_over(usage: Usage, resources: Resources) -> bool:
+    """Return whether anything was measured to be more than it may be."""
+    if usage.cpu is not None and usage.cpu.milli > resources.cpu.milli:
+        return True
+    if usage.memory is not None and usage.memory.bytes > resources.memory.bytes:
+        return True
+    if usage.gpu_memory is None or not usage.gpu_memory.bytes:
+        return False
+    limit = limit_of(resources, Limited.GPU_MEMORY)
+    return limit is not None and usage.gpu_memory.bytes > limit
+
+
+def of_shard(shard: Shard, usage: Mapping[str, Usage]) -> bool:
+    """Return whether any replica of a deployment was measured to use more than it may."""
+    for member in shard.members:
+        measured = usage.get(member.replica.id)
+        if measured is not None and is_over(measured, member.group.template.resources):
+            return True
+    return False
+
+
+# ---- for how long ----
+
+_NOTHING = ExcessMemory()
+_NOBODY: Mapping[str, ExcessMemory] = MappingProxyType({})
+
+
+def learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, ExcessMemory]:
+    """Return for how long every server process was seen over its limits, ``elapsed`` ms after what was ``known``.
+
+    Counted until it is long enough. One that has begun to give way keeps its time, though it uses less once nobody
+    sends it requests.
+    """
+    if case.declared is None or case.going:
+        return _NOBODY
+    found = {}
+    for member in case.shard.members:
+        if member.replica.phase is not Phase.RUNNING:
+            continue
+        key = process_place(member.cluster, member.replica.id, member.replica.incarnation)
+        kept = known.ousted is not None and known.ousted.begun and known.ousted.process == key
+        now = _learnt(case, member, known.excess.get(key, _NOTHING), elapsed, kept=kept)
+        if now != _NOTHING:
+            found[key] = now
+    return MappingProxyType(found) if found else _NOBODY
+
+
+def is_counting(case: Case, times: Mapping[str, ExcessMemory]) -> bool:
+    """Return whether any of these is not yet long enough, so that the time that passes now may count."""
+    if case.declared is None:
+        return False
+    longest = case.declared.on_excess.after.ms
+    return any(
+        ms is not None and ms < longest
+        for one in times.values()
+        for ms in (one.cpu_ms, one.memory_ms, one.gpu_memory_ms)
+    )
+
+
+def _learnt(case: Case, member: Member, known: ExcessMemory, elapsed: int, *, kept: bool) -> ExcessMemory:
+    assert case.declared is not None
+    resources, longest = member.group.template.resources, case.declared.on_excess.after.ms
+    usage = case.world.usage.get(member.replica.id) if member.reachable else None
+
+    def counted(what: Limited, known_ms: int | None) -> int | None:
+        used, limit = used_of(usage, what), limit_of(resources, what)
+        if used is None:
+            return known_ms
+        if limit is None or used <= limit:
+            return known_ms if kept else None
+        return 0 if known_ms is None else min(longest, known_ms + elapsed)
+
+    return ExcessMemory(
+        cpu_ms=counted(Limited.CPU, known.cpu_ms),
+        memory_ms=counted(Limited.MEMORY, known.memory_ms),
+        gpu_memory_ms=counted(Limited.GPU_MEMORY, known.gpu_memory_ms),
+    )
+
+
+# ---- who was for too long ----
+
+
+@attrs.frozen(kw_only=True)
+class Excess:
+    """One replica that was over ``limit`` for long enough, ``action`` is what its owner wants to happen then.
+
+    ``used`` is what it uses now, ``None`` where nobody knows. Amounts are in the units of :func:`limit_of`.
+    """
+
+    member: Member
+    what: Limited
+    action: ExcessAction
+    used: int | None
+    limit: int
+
+    @property
+    def process(self) -> str:
+        """The server process, as memory names it."""
+        replica = self.member.replica
+        return process_place(self.member.cluster, replica.id, replica.incarnation)
+
+
+def of_members(case: Case, known: Mapping[str, ExcessMemory]) -> Iterator[Excess]:
+    """Yield who was over a limit for as long as the deployment allows, each once: with the sternest action."""
+    if case.declared is None or not known:
+        return
+    spec = case.declared.on_excess
+    for member in case.shard.members:
+        replica = member.replica
+        times = known.get(process_place(member.cluster, replica.id, replica.incarnation))
+        if times is not None and replica.phase is Phase.RUNNING:
+            found = [one for one in _of_member(case, member, times, spec) if one is not None]
+            if found:
+                yield max(found, key=lambda one: _STERNEST[one.action])
+
+
+def _of_member(case: Case, member: Member, times: ExcessMemory, spec: ExcessSpec) -> Iterator[Excess | None]:
+    usage = case.world.usage.get(member.replica.id)
+    for what, lasted, action in (
+        (Limited.MEMORY, times.memory_ms, spec.memory),
+        (Limited.GPU_MEMORY, times.gpu_memory_ms, spec.gpu_memory),
+        (Limited.CPU, times.cpu_ms, spec.cpu),
+    ):
+        limit = limit_of(member.group.template.resources, what)
+        if lasted is not None and lasted >= spec.after.ms and limit is not None:
+            yield Excess(member=member, what=what, action=action, used=used_of(usage, what), limit=limit)
+
+
+_STERNEST: Mapping[ExcessAction, int] = MappingProxyType(
+    {ExcessAction.WARN: 0, ExcessAction.RESTART: 1, ExcessAction.EVICT: 2}
+)
+
+
+def reason_of(excess: Excess, after: object, besides: str = "", change: Change | None = None) -> Reason:
+    """Return that a replica uses more than it may, with the numbers; ``besides`` is why nothing is done about it."""
+    now = f"uses {_amount(excess.what, excess.used)}" if excess.used is not None else "used more than it may"
+    detail = f"{excess.member.replica.id} {now} of {_amount(excess.what, excess.limit)} {excess.what.value}"
+    if excess.used is not None and excess.used <= excess.limit:
+        detail += ", and used more"
+    return Reason(
+        code=ReasonCode.OVER_LIMIT,
+        detail=f"{detail}, for {after} or longer{besides and f'; {besides}'}",
+        change=change or _raised(excess),
+    )
+
+
+def _raised(excess: Excess) -> Change:
+    """Return that its limit could be what it uses: the only way in which it is within it and stays as it is."""
+    if not excess.limit:
+        return Change(ChangeKind.FIX_INPUT, "ask for a part of a GPU with resources.gpu")
+    key = {Limited.CPU: "cpu", Limited.MEMORY: "memory", Limited.GPU_MEMORY: "gpu.memory"}[excess.what]
+    enough = max(excess.used or 0, excess.limit + 1)
+    return Change(
+        ChangeKind.FIX_INPUT, f"raise resources.{key} to {_amount(excess.what, _rounded(excess.what, enough))}"
+    )
+
+
+def _rounded(what: Limited, amount: int) -> int:
+    """Return an amount that can be read: memory in whole mebibytes."""
+    return amount if what is Limited.CPU else -(-amount // _MIB) * _MIB
+
+
+_MIB = 1024**2
+
+
+def _amount(what: Limited, amount: int) -> str:
+    if what is Limited.CPU:
+        return str(Cpus(amount))
+    return str(Memory(amount if amount % _MIB == 0 or amount < _MIB else _rounded(what, amount)))
