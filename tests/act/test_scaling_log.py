@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.act import journal as journal_module
-from roadstead.act.decisions import KeptScaling, packed_scaling, unpacked_scaling
+from roadstead.act.decisions import KeptScaling, decision, packed, packed_scaling, unpacked, unpacked_scaling
 from roadstead.act.events import EventKind, Turn, happened
 from roadstead.act.intents import scaled, still_held
 from roadstead.act.journal import Journal
@@ -29,11 +29,13 @@ from roadstead.autoscaling import (
 from roadstead.cli.errors import NotUnderstood
 from roadstead.cli.moments import moment
 from roadstead.daemon.changes import nothing_wanted
+from roadstead.decide.planner import plan
 from roadstead.memory import Bucket, Measured, PlanMemory, ScalingMemory, Series
 from roadstead.model import Intents
 from roadstead.plans import Plan, Table
 from roadstead.world import World
 from tests.decide.scene import deployment, fleet
+from tests.decide.test_scaling import POLICIES, SCALERS, Story, load
 
 TARGET = MetricTarget(Metric.CONCURRENCY, 4_000)
 SPEC = AutoscalingSpec(min=1, max=8, metrics=(TARGET,))
@@ -96,6 +98,21 @@ def test_a_change_by_load_is_an_event_with_its_numbers() -> None:
     assert (EventKind.SCALED, "anchor", 9) == (event.kind, event.deployment, event.at)
     assert "anchor: 3 -> 5 wanted by load: so it is: 5" == event.text
     assert () == happened(None, attrs.evolve(turn, undone="the disk is full"))
+
+
+def test_a_whole_decision_by_load_is_planned_again_from_what_was_kept() -> None:
+    """The arguments of the plan are kept with the load that it saw, so that the same plan comes out."""
+    story = Story(SPEC)
+    story.turn(load(3, rate=1.5, p99=12.5))
+    memory, busy = story.memory, load(30, rate=20.25, p99=80.5)
+    world = story.world(busy)
+    made = story.turn(busy, after_ms=2_000)
+    turn = Turn(number=2, at=story.now, fleet=story.fleet, world=world, plan=made)
+    kept = unpacked(packed(decision(turn, memory)))
+    assert kept.arguments is not None
+    then = plan(story.fleet, kept.arguments.world(), kept.arguments.memory, kept.at, POLICIES, scalers=SCALERS)
+    assert made == then
+    assert (1, made.scaled) == (len(made.scaled), then.scaled)
 
 
 def test_what_load_made_survives_the_process_and_a_window_alone_is_no_reason_to_write(tmp_path: Path) -> None:

@@ -20,9 +20,31 @@ from roadstead.act.events import Turn
 from roadstead.assembly import assemble
 from roadstead.autoscaling import Scaling
 from roadstead.memory import PlanMemory
-from roadstead.traffic import DataPath, GatewayState, GatewayView, Passage, RouteView, Unseen
+from roadstead.model import Fleet
+from roadstead.traffic import (
+    DataPath,
+    GatewayState,
+    GatewayView,
+    Load,
+    Passage,
+    RouteLoad,
+    RouteView,
+    ServerReading,
+    Unseen,
+)
 from roadstead.wire import converter
-from roadstead.world import ClusterView, Endpoint, ModelState, Outcome, Reachable, Snapshot, Unreachable, Usage, World
+from roadstead.world import (
+    NO_SERVER_LOADS,
+    ClusterView,
+    Endpoint,
+    ModelState,
+    Outcome,
+    Reachable,
+    Snapshot,
+    Unreachable,
+    Usage,
+    World,
+)
 
 __all__ = [
     "Arguments",
@@ -40,6 +62,7 @@ _REPLICAS_KEPT = 2000
 
 
 _NO_ROUTES: Mapping[str, SeenRoute] = MappingProxyType({})
+_NO_LOADS: Mapping[str, Load] = MappingProxyType({})
 _NO_GATEWAYS: Mapping[str, SeenGateway] = MappingProxyType({})
 _NOWHERE: Mapping[str, str] = MappingProxyType({})
 
@@ -64,22 +87,26 @@ class SeenRoute:
 
 @attrs.frozen(kw_only=True)
 class SeenGateway:
-    """One gateway as it stands in a kept decision, without its load; ``since`` as for :class:`Seen`.
+    """One gateway as it stands in a kept decision; ``since`` as for :class:`Seen`.
 
-    ``shown``: it has answered at least once.
+    ``shown``: it has answered at least once. ``loads`` are those of whole routes, where load decides.
     """
 
     shown: bool = True
     settled: bool = False
     problem: str = ""
     routes: Mapping[str, SeenRoute] = _NO_ROUTES
+    loads: Mapping[str, Load] = _NO_LOADS
     since: int | None = None
     error: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Arguments:
-    """What a plan was made from, besides the fleet, whose options are of plugins' own classes."""
+    """What a plan was made from, besides the fleet, whose options are of plugins' own classes.
+
+    ``server_loads`` are those of replicas of which load decides how many there are.
+    """
 
     clusters: Mapping[str, Seen]
     models: Mapping[str, ModelState]
@@ -88,13 +115,15 @@ class Arguments:
     memory: PlanMemory
     gateways: Mapping[str, SeenGateway] = _NO_GATEWAYS
     via: Mapping[str, str] = _NOWHERE
+    server_loads: Mapping[str, ServerReading] = NO_SERVER_LOADS
 
     def world(self) -> World:
         """Return the world that the plan saw."""
         views = {name: _view(seen) for name, seen in self.clusters.items()}
         gateways = {name: _state(seen) for name, seen in self.gateways.items()}
         path = DataPath(gateways=gateways, via=self.via)
-        return assemble(None, views, self.models, data_path=path, usage=self.usage, outcomes=self.outcomes)
+        world = assemble(None, views, self.models, data_path=path, usage=self.usage, outcomes=self.outcomes)
+        return attrs.evolve(world, server_loads=self.server_loads)
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +161,7 @@ def decision(turn: Turn, memory: PlanMemory) -> Decision:
         ),
         held=tuple(f"{held.deployment}: {held.reason}" for held in turn.plan.held),
         fleet=_CONVERTER.unstructure(turn.fleet) if small else None,
-        arguments=_arguments(turn.world, memory) if small else None,
+        arguments=_arguments(turn.fleet, turn.world, memory) if small else None,
     )
 
 
@@ -156,15 +185,18 @@ def unpacked_scaling(content: bytes) -> KeptScaling:
     return _CONVERTER.structure(json.loads(zlib.decompress(content)), KeptScaling)
 
 
-def _arguments(world: World, memory: PlanMemory) -> Arguments:
+def _arguments(fleet: Fleet, world: World, memory: PlanMemory) -> Arguments:
+    by_load = frozenset(name for name, declared in fleet.deployments.items() if declared.autoscaling is not None)
+    replicas = {member.replica.id for name in by_load & world.shards.keys() for member in world.shards[name].members}
     return Arguments(
         clusters={name: _seen(view) for name, view in world.clusters.items()},
         models=world.models,
         usage=world.usage,
         outcomes=world.outcomes,
         memory=memory,
-        gateways={name: _seen_gateway(state) for name, state in world.data_path.gateways.items()},
+        gateways={name: _seen_gateway(state, by_load) for name, state in world.data_path.gateways.items()},
         via=world.data_path.via,
+        server_loads={name: one for name, one in world.server_loads.items() if name in replicas},
     )
 
 
@@ -182,7 +214,7 @@ def _view(seen: Seen) -> ClusterView:
     return Unreachable(since=seen.since or 0, error=seen.error, snapshot=seen.snapshot)
 
 
-def _seen_gateway(state: GatewayState) -> SeenGateway:
+def _seen_gateway(state: GatewayState, by_load: frozenset[str]) -> SeenGateway:
     view = state.view or GatewayView(settled=False)
     unseen = state if isinstance(state, Unseen) else None
     return SeenGateway(
@@ -193,6 +225,7 @@ def _seen_gateway(state: GatewayState) -> SeenGateway:
             name: SeenRoute(port=route.port, problem=route.problem, passages=tuple(route.passages.items()))
             for name, route in view.routes.items()
         },
+        loads={name: load.total for name, load in view.loads.items() if name in by_load},
         since=unseen.since if unseen is not None else None,
         error=unseen.error if unseen is not None else "",
     )
@@ -203,7 +236,8 @@ def _state(seen: SeenGateway) -> GatewayState:
         name: RouteView(port=route.port, passages=dict(route.passages), problem=route.problem)
         for name, route in seen.routes.items()
     }
-    view = GatewayView(settled=seen.settled, routes=routes, problem=seen.problem)
+    loads = {name: RouteLoad(total=load) for name, load in seen.loads.items()}
+    view = GatewayView(settled=seen.settled, routes=routes, loads=loads, problem=seen.problem)
     if seen.since is None:
         return traffic.Seen(view)
     return Unseen(since=seen.since, error=seen.error, view=view if seen.shown else None)
