@@ -51,7 +51,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
     },
     "Know": {
         "explain": Lazy("explain", "Print the page about an error code or a reason."),
-        "backend": Lazy("backend", "List the installed plugins."),
+        "backend": Lazy("backend", "List the installed plugins, and ask a backend whether it keeps the contract."),
         "completion": Lazy("completion", "Print the completion script for a shell."),
         "version": Lazy("version", "Print the version."),
     },
