@@ -8,11 +8,11 @@ from typing import Protocol, runtime_checkable
 
 from roadstead.errors import BackendError
 from roadstead.model import ModelSpec, Resources, RuntimeSpec, Scheduling, Template
-from roadstead.spi.backend import ABSENT, Backend, Binds, Expect, GroupOrder
+from roadstead.spi.backend import Backend, Binds, Expect, GroupOrder
 from roadstead.spi.runtime import Launch, Program
 from roadstead.template import revision
 from roadstead.units import Cpus, Memory
-from roadstead.world import Group, GroupKey, Phase, Replica, Snapshot
+from roadstead.world import Group, GroupKey, Phase, Snapshot
 
 __all__ = [
     "OWNER_ID",
@@ -31,7 +31,6 @@ __all__ = [
     "found",
     "group_order",
     "small_template",
-    "started",
 ]
 
 OWNER_ID = "owner-of-the-tests"
@@ -179,21 +178,6 @@ def bind_all(backend: Backend, key: GroupKey) -> None:
     for replica in group.replicas if group is not None else ():
         if replica.phase is Phase.SLOT:
             backend.bind(replica.id, snapshot.nodes[0].name, ())
-
-
-def started(subject: Subject, order: GroupOrder, count: int) -> tuple[Replica, ...]:
-    """Create a group and return its replicas when all of them run."""
-    subject.backend.apply(order, count, expect=ABSENT)
-    bind_all(subject.backend, order.key)
-    snapshot = subject.until(lambda seen: _running(seen, order.key) == count)
-    group = found(snapshot, order.key)
-    assert group is not None
-    return group.replicas
-
-
-def _running(snapshot: Snapshot, key: GroupKey) -> int:
-    group = found(snapshot, key)
-    return sum(replica.phase is Phase.RUNNING for replica in group.replicas) if group is not None else 0
 
 
 def expectation(backend: Backend, key: GroupKey) -> Expect:
