@@ -28,10 +28,10 @@ SOURCES = ("scheduler", "backends", "plugins")
 def main() -> None:
     """Hunt all bugs, or those asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", default="")
+    parser.add_argument("names", nargs="*", default=[""])
     parser.add_argument("--tests", nargs="*", default=(), help="tests that are to pass with the bug in")
     asked = parser.parse_args()
-    hunted = [bug for bug in BUGS if asked.name in bug.name]
+    hunted = [bug for bug in BUGS if any(name in bug.name for name in asked.names)]
     killed = 0
     for bug in hunted:
         with tempfile.TemporaryDirectory() as folder:

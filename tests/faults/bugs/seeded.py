@@ -65,14 +65,6 @@ BUGS = (
         first=(Kind.CRASH_BEFORE,),
     ),
     Bug(
-        name="claims that ended without acting stay on disk",
-        kind=Class.STALE,
-        path=f"{ACT}/memory.py",
-        was="for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)",
-        now="for kind in (_DEPLOYMENTS, _BACK_OFF, _SCALING)",
-        stories=("roll without room",),
-    ),
-    Bug(
         name="the memory of the last turn is saved",
         kind=Class.STALE,
         path=f"{ACT}/reconciler.py",
@@ -347,13 +339,5 @@ BUGS = (
         now="wait_ms=max(0, wait.wait_ms - elapsed), at=wait.at)",
         stories=("scale by hand",),
         first=(Kind.THROTTLED,),
-    ),
-    Bug(
-        name="a clock that was set back stops all that is measured",
-        kind=Class.TIME,
-        path=f"{DECIDE}/course.py",
-        was="made == known and known.at <= case.now and case",
-        now="made == known and case",
-        first=(Kind.CLOCK_BACK,),
     ),
 )
