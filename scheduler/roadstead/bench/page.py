@@ -35,6 +35,7 @@ the daemon runs. Pretended are clusters, servers, gateways and clients:
   lock a group while it changes, retire exactly whom we name, launch again from a queue with back-off, and do not show
   nodes.
 - **The daemon** looks once in each `daemon.turn`; a real one is also woken by watches, so it is never later than this.
+- **Use** of processors and memory is not simulated: a server ends for want of memory only where the scenario says so.
 - **Gateways** take a table at once, and send requests to whoever answers.
 - **Clients** are a fluid: requests have no size but their mean, each replica that serves gets its share, and what waits
   for longer than `patience` fails. Answer times therefore have a mean and no tail.

@@ -25,7 +25,6 @@ from roadstead.bench.happening import happen
 from roadstead.bench.record import Record, Simulated
 from roadstead.bench.scenario import Scenario
 from roadstead.bench.world import BEGAN, PretendedWorld
-from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
 from roadstead.plans import Plan
@@ -69,13 +68,8 @@ class _PretendedDrive(Drive):
     """The loop over pretended clusters, which say by themselves what their servers would answer."""
 
     pretended: Mapping[str, SimulatedBackend]
-    scalers: Mapping[str, ScalingPolicy]
     _asked: tuple[Mapping[str, ModelState], ...] = attrs.field(default=(), init=False)
-    _states_: Mapping[str, ModelState] = attrs.field(default=MappingProxyType({}), init=False)
-
-    def decide(self, world: World) -> Plan:
-        """Return the plan for ``world``, with the memory that was saved last."""
-        return plan(self.fleet, world, self.saved, self.now(), self.policies, scalers=self.scalers)
+    _said: Mapping[str, ModelState] = attrs.field(default=MappingProxyType({}), init=False)
 
     @property
     def seen(self) -> World:
@@ -92,8 +86,8 @@ class _PretendedDrive(Drive):
         asked = tuple(one.model_states() for one in self.pretended.values() if one.asks_runtime)
         if len(asked) != len(self._asked) or any(one is not was for one, was in zip(asked, self._asked, strict=True)):
             self._asked = asked
-            self._states_ = MappingProxyType({name: state for one in asked for name, state in one.items()})
-        return self._states_
+            self._said = MappingProxyType({name: state for one in asked for name, state in one.items()})
+        return self._said
 
 
 class _Run:
@@ -173,11 +167,15 @@ class _Run:
         return only_saved and steady and _same(before, decided.memory)
 
     def _serving(self, decided: Plan) -> Mapping[str, int]:
-        """Return how many servers really answer the clients of each deployment."""
-        shown = (self.world.signs(), decided.table.endpoints)
+        """Return how many of those that each deployment's clients are sent to really answer."""
+        states = {name: cluster.model_states() for name, cluster in self.world.clusters.items()}
+        shown = (tuple(states.values()), decided.table.endpoints)
         if self._shown != shown:
             self._shown = shown
-            self._answering = {name: self.world.serving(name, self._listed) for name in decided.table.endpoints}
+            self._answering = {
+                name: sum(_answers(states[entry.cluster].get(entry.replica)) for entry in entries)
+                for name, entries in decided.table.endpoints.items()
+            }
         return self._answering
 
     def _give_back_addresses(self) -> None:
@@ -191,6 +189,10 @@ class _Run:
         """Return the addresses that the clients of a deployment use where it has no gateway."""
         entries = self.plan.table.endpoints.get(name, ()) if self.plan is not None else ()
         return tuple(entry.endpoint for entry in entries)
+
+
+def _answers(state: ModelState | None) -> bool:
+    return state is not None and len(state.versions) > 0
 
 
 def _same(before: PlanMemory, after: PlanMemory) -> bool:
