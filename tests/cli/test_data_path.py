@@ -392,7 +392,7 @@ def test_why_tells_what_is_held_because_of_the_gateway_and_what_helps() -> None:
     stage.proxy.faults.mute = True
     why = stage.why()
     assert [ReasonCode.GATEWAY] == [one.code for one in why.causes]
-    assert "its log says why" in why.change
+    assert "it says why" in why.change
     assert why.summary.startswith("held: ? of 2 serving")
 
 
