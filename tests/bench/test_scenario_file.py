@@ -172,7 +172,7 @@ class TestProblems:
             read_scenario(tmp_path / "no.yaml", fleet(tmp_path), PLUGIN)
 
     @given(data=st.data())
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_any_text_is_a_scenario_or_a_list_of_problems(self, tmp_path: Path, data: st.DataObject) -> None:
         """Whatever is typed over a good file, reading ends in one of the two and never in a traceback."""
         good = f"version: 1\nfor: 30m\n{CLUSTERS}{EVERYTHING}"

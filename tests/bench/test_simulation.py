@@ -106,7 +106,7 @@ _EVENTS: st.SearchStrategy[Action] = st.one_of(
 
 
 @given(events=st.lists(_EVENTS, max_size=4), seed=st.integers(0, 9))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_no_turn_that_is_left_out_would_have_changed_anything(
     tmp_path: Path, events: list[Action], seed: int
 ) -> None:
