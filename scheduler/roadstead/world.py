@@ -27,6 +27,7 @@ __all__ = [
     "NO_USAGE",
     "ClusterView",
     "Device",
+    "Drift",
     "Endpoint",
     "Exit",
     "Group",
@@ -163,12 +164,27 @@ class GroupKey:
 
 
 @attrs.frozen(kw_only=True)
+class Drift:
+    """One field of a group's objects that somebody else changed: what we wrote, what stands there, and who wrote it.
+
+    ``ours`` is of the rendering that the group carries since it was created, never of today's. ``manager`` is empty
+    where the cluster does not tell.
+    """
+
+    field: str
+    ours: str
+    theirs: str
+    manager: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Group:
     """The replicas of one revision on one cluster, with all that is needed to make it again.
 
     ``version`` is the backend's opaque token for compare-and-set: it changes with every change of what is stored about
     the group or of the set of its replicas. ``target`` is how many replicas it was last asked for. Where the group is
-    ``reloading``, the template's model version is one too: what its replicas are to load.
+    ``reloading``, the template's model version is one too: what its replicas are to load. ``drift`` is what others
+    changed of it, by field.
     """
 
     key: GroupKey
@@ -181,6 +197,7 @@ class Group:
     version: str = ""
     replicas: tuple[Replica, ...] = ()
     reason: Reason | None = None
+    drift: tuple[Drift, ...] = ()
 
     @cached_property
     def living(self) -> tuple[Replica, ...]:

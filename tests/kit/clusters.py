@@ -12,14 +12,14 @@ from roadstead.spi.backend import Backend
 from roadstead.spi.runtime import Launch
 from roadstead.testing.subject import OWNER_ID, SERVER
 from roadstead.units import Cpus, Memory
-from roadstead.world import Device, Node, Snapshot
+from roadstead.world import Device, Drift, GroupKey, Node, Snapshot
 from roadstead_backends.simulated.clock import VirtualClock
 from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.faults import CallFault
 from roadstead_backends.simulated.network import Network
 from roadstead_backends.simulated.tempers import DIRECTED, KUBERNETES, MARATHON, NATIVE, Temper
 
-__all__ = ["TEMPERS", "SimulatedSubject", "change_owner", "simulated"]
+__all__ = ["TEMPERS", "MeddledSubject", "SimulatedSubject", "change_owner", "simulated", "wrapped"]
 
 INEXACT = attrs.evolve(NATIVE, able=attrs.evolve(NATIVE.able, exact_retire=False))
 
@@ -112,6 +112,17 @@ class SimulatedSubject:
         self.world.faults.calls.append(_REFUSALS[error])
 
 
+@attrs.define(kw_only=True)
+class MeddledSubject(SimulatedSubject):
+    """A simulated cluster behind a backend that can be told of a change by somebody else."""
+
+    def meddle(self, key: GroupKey) -> str:
+        """Have somebody change the first field that comes to mind."""
+        drift = Drift(field="image", ours="server:1", theirs="server:2", manager="kubectl-edit")
+        self.backend.meddle(key, drift)  # type: ignore[attr-defined]  # it is one of those in tests.kit.wrapping
+        return drift.field
+
+
 def change_owner(world: SimulatedCluster, owner_id: str) -> None:
     """Hand a cluster over to another fleet, in between two calls."""
     world._owner_id = world._controller._owner_id = owner_id
@@ -121,11 +132,23 @@ def change_owner(world: SimulatedCluster, owner_id: str) -> None:
     world.reconnect()
 
 
-def simulated(temper: Temper, wrap: Callable[[SimulatedCluster], Backend] = lambda world: world) -> SimulatedSubject:
+def simulated(temper: Temper) -> SimulatedSubject:
     """Return a cluster of two nodes, one of them with a GPU."""
+    clock, world = _world(temper)
+    return SimulatedSubject(backend=world, world=world, clock=clock)
+
+
+def wrapped(temper: Temper, wrap: Callable[[SimulatedCluster], Backend]) -> MeddledSubject:
+    """Return such a cluster behind a backend of ``tests.kit.wrapping``."""
+    clock, world = _world(temper)
+    return MeddledSubject(backend=wrap(world), world=world, clock=clock, wrap=wrap)
+
+
+def _world(temper: Temper) -> tuple[VirtualClock, SimulatedCluster]:
     clock = VirtualClock()
-    world = SimulatedCluster("here", owner_id=OWNER_ID, nodes=_nodes(), clock=clock, network=Network(), temper=temper)
-    return SimulatedSubject(backend=wrap(world), world=world, clock=clock, wrap=wrap)
+    return clock, SimulatedCluster(
+        "here", owner_id=OWNER_ID, nodes=_nodes(), clock=clock, network=Network(), temper=temper
+    )
 
 
 def _nodes() -> tuple[Node, ...]:

@@ -15,7 +15,7 @@ from roadstead.errors import Unreachable
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.testing.subject import OWNER_ID
 from roadstead.units import Cpus
-from roadstead.world import Endpoint, Group, GroupKey, Phase, Replica, Snapshot, Usage
+from roadstead.world import Drift, Endpoint, Group, GroupKey, Phase, Replica, Snapshot, Usage
 from tests.kit.wrapping import Faithful, Renaming, Showing
 
 
@@ -303,3 +303,24 @@ class LetsSlotsLinger(Showing):
         gone = [slots.pop(name) for name in slots.keys() - {one.id for one in group.replicas}]
         lingering = tuple(attrs.evolve(one, phase=Phase.STOPPING) for one in gone)
         return attrs.evolve(group, replicas=group.replicas + lingering)
+
+
+class ShowsNoDrift(Showing):
+    """Nobody is told of what others change."""
+
+    def group(self, group: Group) -> Group:
+        return attrs.evolve(group, drift=())
+
+
+class SeesDriftInCounts(Showing):
+    """Our own count is taken for somebody else's."""
+
+    def group(self, group: Group) -> Group:
+        return attrs.evolve(group, drift=(Drift(field="replicas", ours="1", theirs=str(group.target)),))
+
+
+class MissesMeddlingInTheVersion(Renaming):
+    """A change by others leaves the token."""
+
+    def token(self, group: Group) -> str:
+        return f"{group.target}/{len(group.replicas)}"

@@ -13,7 +13,7 @@ from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.tempers import DIRECTED, NATIVE, Temper
 from tests.kit import doing_wrong as doing
 from tests.kit import showing_wrong as showing
-from tests.kit.clusters import SimulatedSubject, simulated
+from tests.kit.clusters import SimulatedSubject, wrapped
 from tests.kit.wrapping import Bare, Faithful
 
 Wrap = Callable[[SimulatedCluster], Backend]
@@ -120,6 +120,10 @@ DEFECTS: Mapping[str, Defect] = {
     "test_an_evicted_replica_is_replaced_when_the_group_is_asked_for": Defect(doing.EvictsForGood),
     "test_evicting_again_while_it_ends_does_no_harm": Defect(doing.RefusesToEvictAgain),
     "test_evicting_nobody_is_refused": Defect(doing.EvictsNobody),
+    # drift
+    "test_nothing_has_drifted_that_nobody_else_changed": Defect(showing.SeesDriftInCounts),
+    "test_what_somebody_else_changed_is_shown_with_both_values": Defect(showing.ShowsNoDrift),
+    "test_a_change_by_somebody_else_is_a_change_of_the_group": Defect(showing.MissesMeddlingInTheVersion),
     # failures
     "test_a_conflict_names_the_cluster_and_the_group": Defect(doing.NamesNoCluster),
     "test_every_refusal_is_told_in_the_contract_s_words": Defect(doing.TakesForbiddenForRejected),
@@ -142,7 +146,7 @@ class Quick(BackendConformance):
 
 
 def _subject(wrap: Wrap, temper: Temper) -> SimulatedSubject:
-    subject = simulated(temper, wrap)
+    subject = wrapped(temper, wrap)
     subject.looks = _LOOKS
     return subject
 

@@ -15,14 +15,14 @@ import pytest
 from roadstead.testing.conformance import BackendConformance
 from roadstead_backends.simulated.tempers import DIRECTED, MARATHON
 from tests.kit import doing_wrong, wrapping
-from tests.kit.clusters import simulated
+from tests.kit.clusters import wrapped
 
 class TestBoth(BackendConformance):
     @pytest.fixture(params=["sound", "broken", "native"])
     def subject(self, request):
         wrong = {"broken": doing_wrong.FillsNodesOver}
         temper = MARATHON if request.param == "native" else DIRECTED
-        return simulated(temper, wrong.get(request.param, wrapping.Faithful))
+        return wrapped(temper, wrong.get(request.param, wrapping.Faithful))
 """
 
 

@@ -61,6 +61,7 @@ from roadstead.units import Cpus, Duration, GpuShare, Memory, UnitError
 from roadstead.wire import from_wire, to_wire
 from roadstead.world import (
     Device,
+    Drift,
     Exit,
     Group,
     GroupKey,
@@ -83,6 +84,7 @@ __all__ = [
     "Constraint",
     "Cpus",
     "Device",
+    "Drift",
     "Duration",
     "Endpoint",
     "Engine",

@@ -23,6 +23,7 @@ __all__ = [
     "LendsToOthers",
     "LosesReplicas",
     "LosesReplies",
+    "Meddles",
     "Provokes",
     "Reopens",
     "Subject",
@@ -106,6 +107,14 @@ class CutsOff(Protocol):
 
     def cut_off(self) -> AbstractContextManager[None]:
         """Let no call through for as long as the context lasts; what runs goes on."""
+
+
+@runtime_checkable
+class Meddles(Protocol):
+    """Can change an object of ours as somebody else would, behind the backend's back."""
+
+    def meddle(self, key: GroupKey) -> str:
+        """Change one field of a group that does not restart replicas, and return its name, as drift shows it."""
 
 
 @runtime_checkable

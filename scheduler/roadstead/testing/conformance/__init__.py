@@ -15,6 +15,7 @@ backend and no vendor.
 from __future__ import annotations
 
 from roadstead.testing.conformance.contract import Contract
+from roadstead.testing.conformance.drifting import Drifting
 from roadstead.testing.conformance.eviction import Eviction
 from roadstead.testing.conformance.failures import Failures
 from roadstead.testing.conformance.idempotency import Idempotency
@@ -40,6 +41,7 @@ AREAS = (
     Scaling,
     Restarting,
     Eviction,
+    Drifting,
     Failures,
     SideBySide,
 )
@@ -56,6 +58,7 @@ class BackendConformance(
     Scaling,
     Restarting,
     Eviction,
+    Drifting,
     Failures,
     SideBySide,
 ):

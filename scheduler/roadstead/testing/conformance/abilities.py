@@ -18,6 +18,7 @@ from roadstead.testing.subject import (
     LendsToOthers,
     LosesReplicas,
     LosesReplies,
+    Meddles,
     Provokes,
     Reopens,
     Subject,
@@ -50,6 +51,7 @@ class Ability(enum.Enum):
     LOSES = "the subject can make a replica vanish"
     CUT_OFF = "the subject can cut it off"
     LOST_REPLIES = "the subject can lose replies"
+    MEDDLES = "the subject can change our objects as others would"
     REFUSALS = "the subject can have it refuse calls"
 
 
@@ -78,6 +80,7 @@ _HAS: Mapping[Ability, Callable[[Subject], bool]] = MappingProxyType(
         Ability.LOSES: lambda one: isinstance(one, LosesReplicas),
         Ability.CUT_OFF: lambda one: isinstance(one, CutsOff),
         Ability.LOST_REPLIES: lambda one: isinstance(one, LosesReplies),
+        Ability.MEDDLES: lambda one: isinstance(one, Meddles),
         Ability.REFUSALS: lambda one: isinstance(one, Provokes),
     }
 )
