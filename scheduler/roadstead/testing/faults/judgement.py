@@ -77,7 +77,8 @@ class Judgement:
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Judge a call by what it did."""
         before, plan = self.truth(), daemon.decided
-        if plan is None or daemon.store.saved is not plan.memory:
+        step = _step(plan, cluster, subject) if plan is not None else None
+        if plan is None or step is None or daemon.store.saved is not plan.memory:
             self.wrong.append(f"{subject} is changed by a plan whose memory was not saved")
             call()
             return
@@ -85,7 +86,6 @@ class Judgement:
             call()
         finally:
             after = self.truth()
-            step = _step(plan, cluster, subject)
             self.wrong += (
                 *(() if self.crowded else quota_broken(self._fleet(), before, after)),
                 *floor_broken(plan, step, before, after),
@@ -152,5 +152,5 @@ def _content(memory: PlanMemory) -> tuple[object, ...]:
     return tuple(getattr(memory, field.name) for field in attrs.fields(PlanMemory) if field.name not in _NUMBERS)
 
 
-def _step(plan: Plan, cluster: str, subject: str) -> Step:
-    return next(step for step in plan.steps if step.cluster == cluster and step.subject == subject)
+def _step(plan: Plan, cluster: str, subject: str) -> Step | None:
+    return next((step for step in plan.steps if (step.cluster, step.subject) == (cluster, subject)), None)
