@@ -424,7 +424,7 @@ def rollouts(draw: st.DrawFn) -> Rolling:
     memory = {one.name: one.memory.bytes - one.foreign_memory.bytes for one in nodes}
     devices = {one.name: [it.id for it in one.devices if not it.foreign.bytes] for one in nodes}
     whole = old.resources.gpu.count if isinstance(old.resources.gpu, WholeGpus) else int(old.resources.gpu is not None)
-    running = []
+    running: list[tuple[str, tuple[str, ...]]] = []
     for node in nodes:
         while (
             len(running) < 3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 
 from roadstead.decide.destinations import Destinations, destinations
 from roadstead.decide.fit import Demand, demand
 from roadstead.decide.rollout import floor_of
 from roadstead.decide.steering import is_paused, is_undone
+from roadstead.holdings import Placed
 from roadstead.memory import PlanMemory
 from roadstead.model import Deployment, Fleet, RolloutSpec, Template
 from roadstead.world import Phase, Shard, Snapshot, World
@@ -73,4 +76,12 @@ class Case:
             for member in self.shard.members
         )
         made = demand(cluster, snapshot, self.name, template, self.nodes_of_replicas(cluster))
-        return attrs.evolve(made, ahead=slots + granted)
+        return attrs.evolve(made, ahead=slots + granted, own=partial(self.placed_on, cluster))
+
+    def placed_on(self, cluster: str) -> tuple[Placed, ...]:
+        """Return what its replicas hold on the nodes of ``cluster``."""
+        return tuple(
+            Placed(node=member.replica.node, devices=member.replica.devices, resources=member.group.template.resources)
+            for member in self.shard.members
+            if member.cluster == cluster and member.replica.node is not None and member.replica.phase is not Phase.LOST
+        )

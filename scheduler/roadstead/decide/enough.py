@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 
 import attrs
 
@@ -26,6 +27,7 @@ from roadstead.decide.rooms import (
     room,
     spread_room,
 )
+from roadstead.holdings import Placed, Use, use_of
 from roadstead.model import Constraint, GpuPart, Operator, PlacementSpec, Resources, Spread, WholeGpus
 from roadstead.reasons import Amount, Change, ChangeKind, Reason, ReasonCode
 from roadstead.units import Cpus, GpuShare, Memory
@@ -174,6 +176,16 @@ class _Search:
         self.needed = count + demand.ahead
         self.freed = freed
 
+    @cached_property
+    def own(self) -> list[Placed]:
+        """What the deployment holds itself, without the replica that would be gone."""
+        held = list(self.demand.own())
+        for one in held:
+            if self.freed is not None and (one.node, one.devices) == (self.freed.node, self.freed.devices):
+                held.remove(one)
+                break
+        return held
+
     def cheapest(self) -> Change:
         """Return the first kind of change that is enough, in the order of their cost."""
         return (
@@ -225,7 +237,8 @@ class _Search:
             if any(one.kind in _NO_MATCH for one in self.found[node.name]):
                 continue
             wanted = self._wanted_on(node, rooms, by_domain)
-            missing = _missing(node, self.ledger, self.demand, wanted, self.freed) if wanted else None
+            own = [one for one in self.own if one.node == node.name]
+            missing = _missing(node, self.ledger, self.demand, wanted, self.freed, own) if wanted else None
             if missing is not None:
                 found.append((missing.size, node.name, missing))
         if not found:
@@ -308,23 +321,29 @@ class _Missing:
     amounts: tuple[Amount, ...]
 
 
-def _missing(node: Node, ledger: Ledger, demand: Demand, count: int, freed: Freed | None) -> _Missing | None:
-    """Return what others hold on ``node`` and ``count`` replicas need, or ``None`` where others do not hold as much."""
+def _missing(
+    node: Node, ledger: Ledger, demand: Demand, count: int, freed: Freed | None, own: Sequence[Placed]
+) -> _Missing | None:
+    """Return what others hold on ``node`` and ``count`` replicas need, or ``None`` where others do not hold as much.
+
+    ``own`` is what the deployment itself holds there, and will not give up for this.
+    """
     resources = demand.template.resources
     free = ledger.free(demand.cluster, node, demand.deployment, freed)
-    own = demand.siblings.get(node.name, 0)
+    ours = sum((use_of(one.resources) for one in own), Use())
     amounts = []
-    for key, asked, left, whole in (
-        ("cpu", resources.cpu.milli, free.cpu, node.cpu.milli),
-        ("memory", resources.memory.bytes, free.memory, node.memory.bytes),
-        ("disk", resources.disk.bytes, free.disk, node.disk.bytes),
+    for key, asked, left, others in (
+        ("cpu", resources.cpu.milli, free.cpu, node.cpu.milli - free.cpu - ours.cpu),
+        ("memory", resources.memory.bytes, free.memory, node.memory.bytes - free.memory - ours.memory),
+        ("disk", resources.disk.bytes, free.disk, node.disk.bytes - free.disk - ours.disk),
     ):
         lacking = max(0, asked * count - left)
-        if lacking > max(0, whole - left - asked * own):
+        if lacking > max(0, others):
             return None
         if lacking:
             amounts.append(Amount(key, lacking if key == "cpu" or lacking < _MIB else -(-lacking // _MIB) * _MIB))
-    devices = _devices_missing(node, ledger, demand, count, freed)
+    kept = frozenset(device for one in own for device in one.devices)
+    devices = _devices_missing(node, ledger, demand, count, freed, kept)
     if devices is None:
         return None
     of = {one.what: one.value for one in amounts}
@@ -336,9 +355,9 @@ def _missing(node: Node, ledger: Ledger, demand: Demand, count: int, freed: Free
 
 
 def _devices_missing(
-    node: Node, ledger: Ledger, demand: Demand, count: int, freed: Freed | None
+    node: Node, ledger: Ledger, demand: Demand, count: int, freed: Freed | None, kept: frozenset[str]
 ) -> tuple[str, ...] | None:
-    """Return which devices that others hold, in whole or in part, must become free as a whole; ``None``: no way.
+    """Return which devices that others alone hold must become free as a whole; ``None`` where that is not enough.
 
     Those are given up first that have the least left.
     """
@@ -349,11 +368,10 @@ def _devices_missing(
     rooms = [ledger.device_room(demand.cluster, node, device, demand.deployment, freed) for device in wanted]
     empty = [DeviceRoom(1000, device.memory.bytes, device.partitions) for device in wanted]
     taken = sorted(
-        (at for at in range(len(wanted)) if rooms[at] != empty[at]),
+        (at for at in range(len(wanted)) if rooms[at] != empty[at] and wanted[at].id not in kept),
         key=lambda at: (rooms[at].milli, rooms[at].memory, len(rooms[at].partitions), wanted[at].id),
     )
-    own = demand.siblings.get(node.name, 0) * (gpu.count if isinstance(gpu, WholeGpus) else 1)
-    for number in range(max(0, len(taken) - own) + 1):
+    for number in range(len(taken) + 1):
         emptied = set(taken[:number])
         if gpu_room([empty[at] if at in emptied else rooms[at] for at in range(len(wanted))], gpu) >= count:
             return tuple(wanted[at].id for at in taken[:number])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
+from roadstead.holdings import Placed
 from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Operator, Scheduling, Template, WholeGpus
 from roadstead.world import Device, Node, Snapshot
 
@@ -43,7 +44,7 @@ class Demand:
 
     ``siblings`` counts the deployment's replicas on each node there, over all revisions; ``crowd`` the same for each
     value of the attribute that the template spreads by. ``ahead`` replicas of the deployment wait for a node there and
-    come first. Made by :func:`demand`.
+    come first. ``own`` tells what the deployment holds there already, for whoever must know. Made by :func:`demand`.
     """
 
     cluster: str
@@ -52,6 +53,7 @@ class Demand:
     siblings: Mapping[str, int]
     crowd: Mapping[str, int]
     ahead: int = 0
+    own: Callable[[], tuple[Placed, ...]] = attrs.field(default=tuple, eq=False)
 
     def domain(self, node: Node) -> str:
         """Return the value of the spread attribute on ``node``; every node is in one domain where nothing is spread."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from functools import partial
+
 import attrs
 
 from roadstead.decide.back_off import waiting
@@ -12,11 +14,13 @@ from roadstead.decide.fit import demand, is_directed, refusal
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.placement import seat
 from roadstead.decide.rows import Row
+from roadstead.holdings import Placed
 from roadstead.memory import place
+from roadstead.model import Resources
 from roadstead.plans import Bind, Held
 from roadstead.reasons import Amount, Change, ChangeKind, Reason
 from roadstead.spi.policies import PlacementPolicy
-from roadstead.world import Member, Phase
+from roadstead.world import GroupKey, Member, Phase
 
 __all__ = ["Seating", "seating"]
 
@@ -61,6 +65,7 @@ class _Seats:
         self.ledger = ledger
         self.policy = policy
         self.binds: list[Bind] = []
+        self._resources: dict[GroupKey, Resources] = {}
         self.held: list[Held] = []
         self._nodes = {cluster: case.nodes_of_replicas(cluster) for cluster in case.world.clusters}
 
@@ -73,12 +78,14 @@ class _Seats:
         if not is_directed(snapshot):
             self._say(cluster, slots, row)
             return
+        self._resources[row.group_key] = row.template.resources
         for number, member in enumerate(slots):
             wait = waiting(self.case.memory, cluster, member.replica.id)
             if wait is not None:
                 self._hold(cluster, wait)
                 continue
             wish = demand(cluster, snapshot, self.case.name, row.template, self._nodes[cluster])
+            wish = attrs.evolve(wish, own=partial(self._own, cluster))
             found = seat(snapshot, self.ledger, wish, self.policy)
             if found is None:
                 placed = row.alive - (len(slots) - number)
@@ -99,6 +106,15 @@ class _Seats:
                     because=f"{self.policy_name} puts it there",
                 )
             )
+
+    def _own(self, cluster: str) -> tuple[Placed, ...]:
+        """Return what the deployment holds, with what it was just given."""
+        just = (
+            Placed(node=bind.node, devices=bind.devices, resources=self._resources[bind.group])
+            for bind in self.binds
+            if bind.cluster == cluster
+        )
+        return (*self.case.placed_on(cluster), *just)
 
     def _say(self, cluster: str, slots: Sequence[Member], row: Row) -> None:
         """Pass on why the cluster's own scheduler has not placed these, each reason once with its count."""
