@@ -20,6 +20,7 @@ from roadstead.autoscaling import (
     ScalingQuestion,
     Windows,
 )
+from roadstead.decide.demand import Demand
 from roadstead.decide.planner import plan
 from roadstead.decide.scaling import due, replayed
 from roadstead.decide.windows import averages, fed, highest, peaked
@@ -35,10 +36,13 @@ from roadstead.traffic import (
     GatewayView,
     Latency,
     Load,
+    MeanLoad,
     Passage,
     RouteLoad,
     RouteView,
     Seen,
+    ServerLoad,
+    ServerReading,
     Unseen,
 )
 from roadstead.units import Cpus, Duration
@@ -314,6 +318,48 @@ def test_cpu_in_use_is_measured_where_the_cluster_measures_it() -> None:
     story = Story(spec(CPU))
     story.usage = {"anchor-0": Usage(cpu=Cpus(1_500))}
     assert 3 == story.turn(load()).wanted["anchor"]
+
+
+def test_cpu_that_is_not_known_of_every_replica_lowers_nothing() -> None:
+    """One replica whose cluster says nothing of it keeps the number, and so does one on a cluster that fell silent."""
+    story = Story(spec(CPU), count=2)
+    story.usage = {"anchor-0": Usage(cpu=Cpus(10)), "anchor-1": Usage()}
+    assert 2 == story.turns(60, load())
+    story.usage = {"anchor-0": Usage(cpu=Cpus(10)), "anchor-1": Usage(cpu=Cpus(10))}
+    assert 1 == story.turns(60, load())
+
+
+def test_cpu_of_a_cluster_that_fell_silent_is_not_known() -> None:
+    """What was measured before says nothing of now."""
+    story = Story(spec(CPU), count=2)
+    story.usage = {"anchor-0": Usage(cpu=Cpus(10)), "anchor-1": Usage(cpu=Cpus(10))}
+    seen = story.world(load())
+    views = {"here": Unreachable(since=START, error="silent", snapshot=seen.clusters["here"].snapshot)}
+    silent = assemble(seen, views, seen.models, data_path=seen.data_path, usage=story.usage)
+    shard = silent.shards["anchor"]
+    assert (20, None) == (
+        Demand(seen.shards["anchor"], seen, START, 2_000, None).of(Metric.CPU),
+        Demand(shard, silent, START, 2_000, None).of(Metric.CPU),
+    )
+
+
+def test_servers_that_count_are_asked_where_there_is_no_gateway() -> None:
+    """Their rates and requests in flight add up; one that was not read lately makes the sum unknown."""
+    story = Story(spec(), count=2)
+    world = attrs.evolve(story.world(load()), data_path=DataPath())
+    mean = MeanLoad(rate=4.0, error_rate=0.0, latency=50.0, in_flight=0.25)
+    read = ServerReading(
+        incarnation="#1", at=START - 5_000, counted=ServerLoad(ok=1, failed=0, latency=1.0), seconds=5.0, mean=mean
+    )
+
+    def amounts(*readings: ServerReading) -> tuple[int | None, int | None]:
+        known = {f"anchor-{number}": one for number, one in enumerate(readings)}
+        one = Demand(world.shards["anchor"], attrs.evolve(world, server_loads=known), START, 2_000, None)
+        return one.of(Metric.REQUESTS_PER_SECOND), one.of(Metric.CONCURRENCY)
+
+    assert (8_000, 500) == amounts(read, read)
+    assert (None, None) == amounts(read)
+    assert (None, None) == amounts(read, attrs.evolve(read, at=START - 60_000))
 
 
 def test_the_bounds_hold_and_say_so() -> None:

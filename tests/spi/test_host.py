@@ -159,6 +159,8 @@ def test_every_built_in_plugin_is_whole() -> None:
         one.record.name for one in host.all(PolicyPlugin) if one.record.decides is PolicyKind.PLACEMENT
     }
     assert {"spread", "binpack"} <= set(host.placement_policies())
+    assert {"concurrency"} <= set(host.scaling_policies())
+    assert host.placement_policies().keys().isdisjoint(host.scaling_policies())
 
 
 class TestResolving:

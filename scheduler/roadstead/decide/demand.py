@@ -84,7 +84,8 @@ class Demand:
         return 0 if self._requests_per_second() == 0 else None
 
     def _cpu(self) -> int | None:
-        used = [self._world.usage.get(member.replica.id) for member in self._shard.ready]
+        # What a cluster measured before it fell silent says nothing of now.
+        used = [self._world.usage.get(one.replica.id) if one.reachable else None for one in self._shard.ready]
         known = [usage.cpu.milli for usage in used if usage is not None and usage.cpu is not None]
         return sum(known) if known and len(known) == len(used) else None
 
