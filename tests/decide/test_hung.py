@@ -6,6 +6,7 @@ import attrs
 
 from roadstead.model import HealthSpec, Template
 from roadstead.plans import Restart
+from roadstead.testing.proxy import Traffic
 from roadstead.units import Duration
 from tests.decide.scene import TURN_MS, Scene, deployment, fleet, nodes, template
 
@@ -37,4 +38,20 @@ def test_a_server_that_hangs_is_restarted_once_and_serves_again() -> None:
     hang(scene)
     assert [START // TURN_MS] == restarts(scene, 20)
     assert {("here", "/m/1"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
+def test_a_server_that_hangs_with_requests_in_flight_is_told_to_have_been_ended_with_them() -> None:
+    """They have had all of their time; that they are cut off is said, as of any other replica."""
+    scene = Scene(
+        fleet(deployment(of=slow(), via="front"), gateways=("front",)),
+        {"here": nodes(1)},
+        traffic=Traffic(most=1, service=(500,)),
+    )
+    scene.settle()
+    hung = {hang(scene, number) for number in (0, 1)}
+    for _ in hung:
+        scene.proxies["front"].send("anchor", None)
+    steps = [step for _ in range(20) for step in scene.turn().steps if isinstance(step, Restart)]
+    assert hung == {replica for step in steps for replica in step.overdue}
     assert [] == scene.wrong

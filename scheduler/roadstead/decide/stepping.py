@@ -193,6 +193,7 @@ class _Steps:
                         grace=stop.kill_after,
                         standing=(),
                         idle=(member.replica.id,),
+                        overdue=(member.replica.id,) if member.passage is not None and not member.is_idle else (),
                         because=f"it runs and was not ready for {limit // 1000}s",
                     )
                     if not self._waits(step):
