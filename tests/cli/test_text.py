@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import RenderableType
 
+from roadstead.act.intents import paused
 from roadstead.cli.text.endpoints import endpoints_view
 from roadstead.cli.text.plan import plan_view_text
+from roadstead.cli.text.rollout import rollout_view
 from roadstead.cli.text.status import changes, progress_table, status_view
 from roadstead.cli.text.traffic import load_text
 from roadstead.cli.text.why import explanation_view
@@ -93,6 +95,24 @@ def commanded() -> Stage:
     )
     stage.drive.fleet = attrs.evolve(fleet_of(declared(), declared("goes")), intents=intents)
     return stage
+
+
+def paused_halfway() -> Stage:
+    """A rollout that somebody paused when the first of the new replicas was ready."""
+    stage = running()
+    changed = attrs.evolve(declared(version=2), replicas=2)
+    stage.drive.fleet = fleet_of(changed, declared("translate", replicas=1))
+    stage.until(lambda status: any(one.current and one.ready for one in status.deployments[0].groups))
+    fleet = stage.drive.fleet
+    stage.drive.fleet = attrs.evolve(fleet, intents=paused(fleet.intents, changed))
+    stage.turn()
+    return stage
+
+
+def rollout_halfway() -> RenderableType:
+    """The same, as its own command tells it."""
+    status = paused_halfway().turn()
+    return rollout_view(status.deployments[0], status.intents)
 
 
 def bad_file() -> RenderableType:
@@ -207,7 +227,9 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "status-failing": failing,
     "status-silent-cluster": silent_cluster,
     "status-commanded": lambda: status_view(commanded().turn()),
+    "status-paused": lambda: status_view(paused_halfway().turn()),
     "status-without-daemon": nobody,
+    "rollout-paused": rollout_halfway,
     "progress": lambda: progress_table(over_the_quota().status().deployments),
     "endpoints": lambda: endpoints_view(running().status().deployments),
     "plan-nothing": lambda: plan_view_text(running().plan()),
