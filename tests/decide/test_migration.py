@@ -282,7 +282,9 @@ def test_only_what_clients_miss_is_made_up() -> None:
     scene = lost_here(via="front")
     scene.turns(5)
     victim = scene.replicas("here")[0]
+    assert victim.endpoint is not None
     scene.clusters["here"].lose(victim.id)
+    scene.proxies["front"].faults.unhealthy.add(victim.endpoint)
     scene.turns(100)
     assert {"here": 1, "there": 1} == on(scene)
     scene.clusters["here"].faults.partitioned = False
@@ -347,4 +349,46 @@ def test_a_native_cluster_that_was_full_is_tried_again_when_more_of_it_is_free()
     scene.clusters["here"].set_node(nodes(1, 3_000)[0])
     scene.settle()
     assert {"here": 2} == on(scene)
+    assert [] == scene.wrong
+
+
+def test_a_migration_to_a_native_cluster_without_room_is_taken_back_and_rests() -> None:
+    """What was tried there in vain is given up; nothing is asked again until more of it is free."""
+    quick = attrs.evolve(template(), health=attrs.evolve(template().health, start_within=Duration(20_000)))
+    scene = Scene(
+        fleet(deployment(replicas=2, of=quick, elsewhere=("there",)), clusters=BOTH),
+        {"here": nodes(1), "there": nodes(1, 500)},
+        {"there": NATIVE},
+        thorough=True,
+    )
+    scene.settle()
+    scene.migrate("anchor", "there")
+    scene.turns(60)
+    calls = scene.calls()
+    scene.turns(60)
+    assert calls == scene.calls()
+    assert [] == scene.replicas("there")
+    assert {"here": 2} == on(scene)
+    assert ReasonCode.ROLLOUT_HELD in codes(scene)
+    scene.clusters["there"].set_node(nodes(1)[0])
+    scene.settle()
+    assert {"there": 2} == on(scene)
+    assert [] == scene.wrong
+
+
+def test_a_rollout_on_a_native_cluster_without_room_for_one_more_is_taken_back_and_rests() -> None:
+    """The same on one cluster: surge one, take it back, and hold."""
+    quick = attrs.evolve(template(), health=attrs.evolve(template().health, start_within=Duration(20_000)))
+    scene = Scene(fleet(deployment(replicas=2, of=quick)), {"here": nodes(1, 2_000)}, {"here": NATIVE}, thorough=True)
+    scene.settle()
+    scene.declare(with_source(scene.fleet.deployments["anchor"], "/m/2"))
+    scene.turns(60)
+    calls = scene.calls()
+    scene.turns(60)
+    assert calls == scene.calls()
+    assert {("here", "/m/1"): 2} == scene.serving()
+    assert ReasonCode.ROLLOUT_HELD in codes(scene)
+    scene.clusters["here"].set_node(nodes(1, 3_000)[0])
+    scene.settle()
+    assert {("here", "/m/2"): 2} == scene.serving()
     assert [] == scene.wrong

@@ -30,9 +30,13 @@ _NOTHING = ClusterMemory()
 
 @attrs.frozen(kw_only=True)
 class Prospect:
-    """A cluster where a deployment may run, with the template that should run there and what is known of the place."""
+    """A cluster where a deployment may run, with what should run there and what is known of the place.
+
+    ``revision`` and ``template`` are those of ``target``, or older ones where these failed.
+    """
 
     target: Target
+    revision: str
     template: Template
     reserve: bool
     known: ClusterMemory
@@ -184,13 +188,23 @@ def learnt(case: Case, prospects: Sequence[Prospect], spread: Spread, ledger: Le
         view = case.world.clusters[one.cluster]
         known = one.known
         if isinstance(view, Reachable) and one.cluster not in spread.lacking:
-            decides_itself = known.free is not None
-            if not decides_itself or (spread.at_best and all(map(_has_a_place, _alive(case, one.cluster)))):
+            if known.free is None or (spread.at_best and _has_arrived(case, prospects, spread)):
                 known = attrs.evolve(known, room_ms=None, free=None)
         elif isinstance(view, Reachable) and known.room_ms is None and len(prospects) > 1:
             known = known if _has_room(case, one, view.snapshot, ledger) else attrs.evolve(known, room_ms=0)
         found[one.cluster] = known
     return _worth_keeping(found)
+
+
+def _has_arrived(case: Case, prospects: Sequence[Prospect], spread: Spread) -> bool:
+    """Return whether all that is wanted has a place, of the revision and on a cluster that it should be on."""
+    alive = [
+        one for one in case.shard.members if one.replica.phase not in {Phase.STOPPING, Phase.LOST} and one.reachable
+    ]
+    right = {(one.cluster, one.revision) for one in prospects if spread.counts[one.cluster]}
+    return len(alive) >= case.wanted and all(
+        _has_a_place(one) and (one.cluster, one.group.key.revision) in right for one in alive
+    )
 
 
 def _has_room(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledger) -> bool:

@@ -98,6 +98,7 @@ def _prospects(case: Case, aims: Sequence[_Aim], clusters: Mapping[str, ClusterM
     return tuple(
         Prospect(
             target=aim.target,
+            revision=aim.revision,
             template=aim.template,
             reserve=aim.cluster not in own,
             known=clusters.get(aim.cluster, ClusterMemory()),

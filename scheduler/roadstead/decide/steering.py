@@ -60,11 +60,11 @@ def steered(fleet: Fleet, declared: Deployment) -> Deployment:
         strategy = Strategy.AUTO if declared.rollout.strategy is Strategy.RELOAD else declared.rollout.strategy
     back = {target.cluster: target for target in undo.targets}
     alike = len({target.revision for target in undo.targets}) == len({one.revision for one in declared.targets}) == 1
+    of_others = undo.targets[0] if alike else None
     return attrs.evolve(
         declared,
-        targets=tuple(
-            _back(one, back.get(one.cluster), undo.targets[0] if alike else None) for one in declared.targets
-        ),
+        targets=tuple(_back(one, back.get(one.cluster), of_others) for one in declared.targets),
+        elsewhere=tuple(_back(one, back.get(one.cluster), of_others) for one in declared.elsewhere),
         rollout=attrs.evolve(declared.rollout, strategy=strategy),
     )
 
