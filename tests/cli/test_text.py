@@ -17,17 +17,28 @@ from rich.console import RenderableType
 
 from roadstead.act.intents import paused
 from roadstead.cli.text.endpoints import endpoints_view
+from roadstead.cli.text.limits import limits_view
 from roadstead.cli.text.plan import plan_view_text
 from roadstead.cli.text.rollout import rollout_view
 from roadstead.cli.text.status import changes, progress_table, status_view
 from roadstead.cli.text.traffic import load_text
 from roadstead.cli.text.why import explanation_view
 from roadstead.cli.text.words import age, rough
-from roadstead.decide.report import FleetStatus, Life, LoadStatus, Overdue, RolloutState, Way
+from roadstead.decide.report import (
+    FleetLimits,
+    FleetStatus,
+    Life,
+    LoadStatus,
+    Overdue,
+    RolloutState,
+    Way,
+    fleet_limits,
+)
 from roadstead.model import Intents, Quota, RemoveIntent, ScaleIntent
 from roadstead.reasons import ReasonCode
 from roadstead.traffic import Latency
 from roadstead.units import Cpus, Duration, Memory
+from roadstead.world import Device
 from roadstead_backends.simulated.faults import CallFault, ModelFault
 from tests.cli.stage import DAEMON, Stage, behind, declared, fleet_of, reloading, rendered
 
@@ -218,6 +229,23 @@ def not_loaded() -> Stage:
     return stage
 
 
+def partly_measured() -> Stage:
+    """Two deployments on nodes of which one has a GPU with foreign memory; one replica is not measured."""
+    stage = running()
+    gpu = Device(id="g0", model="A100", memory=Memory(80 * GI), foreign=Memory(3 * GI))
+    node = next(one for one in stage.cluster.truth().nodes if one.name == "node-1")
+    stage.cluster.set_node(attrs.evolve(node, devices=(gpu,), foreign_cpu=Cpus(250)))
+    silent = stage.deployment().replicas[0].id
+    stage.drive.usage = lambda: {name: use for name, use in stage.cluster.usage().items() if name != silent}
+    return stage
+
+
+def limits_of(stage: Stage) -> FleetLimits:
+    """Return what is shown of limits."""
+    world, made = stage.look()
+    return fleet_limits(stage.drive.fleet, world, made, stage.clock.now())
+
+
 SCENES: dict[str, Callable[[], RenderableType]] = {
     "status": lambda: status_view(running().status()),
     "status-verbose": lambda: status_view(running().status(), verbose=True),
@@ -231,6 +259,7 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "status-without-daemon": nobody,
     "rollout-paused": rollout_halfway,
     "progress": lambda: progress_table(over_the_quota().status().deployments),
+    "limits": lambda: limits_view(limits_of(partly_measured())),
     "endpoints": lambda: endpoints_view(running().status().deployments),
     "plan-nothing": lambda: plan_view_text(running().plan()),
     "plan-create": lambda: plan_view_text(Stage(fleet_of(declared())).plan(), verbose=True),

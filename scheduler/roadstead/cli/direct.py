@@ -19,11 +19,13 @@ from roadstead.cli.lookup import deployment_in
 from roadstead.config import read_fleet
 from roadstead.decide.report import (
     Explanation,
+    FleetLimits,
     FleetStatus,
     PlanView,
     Replay,
     Service,
     explanation,
+    fleet_limits,
     fleet_status,
     intents_of,
     plan_view,
@@ -75,6 +77,11 @@ class Direct:
         """Return how the fleet is."""
         look = self._look()
         return fleet_status(look.fleet, look.world, look.plan, look.at, self._service())
+
+    def limits(self) -> FleetLimits:
+        """Return what everything may use, has and uses."""
+        look = self._look()
+        return fleet_limits(look.fleet, look.world, look.plan, look.at)
 
     def plan(self) -> PlanView:
         """Return what ``apply`` would do."""

@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
         "why": Lazy("why", "Explain why a deployment is as it is."),
         "logs": Lazy("logs", "Show what a replica's server prints."),
         "events": Lazy("events", "Show what happened."),
+        "limits": Lazy("limits", "Show what replicas may use, have and use, and what owners may hold."),
         "endpoints": Lazy("endpoints", "List the addresses that clients may use."),
     },
     "Use": {

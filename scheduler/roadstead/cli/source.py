@@ -12,7 +12,7 @@ from roadstead.cli.errors import OtherFile
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.text.status import stale_text
-from roadstead.decide.report import Explanation, FleetStatus, PlanView
+from roadstead.decide.report import Explanation, FleetLimits, FleetStatus, PlanView
 
 __all__ = ["Source", "must_follow", "say_stale", "source"]
 
@@ -22,6 +22,9 @@ class Source(Protocol):
 
     def status(self) -> FleetStatus:
         """Return how the fleet is."""
+
+    def limits(self) -> FleetLimits:
+        """Return what everything may use, has and uses."""
 
     def plan(self) -> PlanView:
         """Return what would be done."""

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from roadstead import __version__
 from roadstead.act.events import EventKind, Turn
 from roadstead.act.traffic_events import overdue
+from roadstead.daemon.limit_metrics import of_limits
 from roadstead.daemon.traffic_metrics import of_gateways, of_servers, of_traffic
 from roadstead.daemon.view import View
 from roadstead.decide.report import scaling_of
@@ -117,6 +118,7 @@ def _of_turn(turn: Turn) -> Iterator[Metric]:
     yield at
     yield from _of_deployments(turn)
     yield from _of_replicas(turn.world)
+    yield from of_limits(turn)
     up = GaugeMetricFamily("roadstead_cluster_reachable", "Whether the cluster answers.", labels=["cluster"])
     for name, view in sorted(turn.world.clusters.items()):
         up.add_metric([name], float(isinstance(view, Reachable)))

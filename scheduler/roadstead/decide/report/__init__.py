@@ -9,6 +9,17 @@ written as 0.
 from roadstead.decide.report.causes import Cause, Remedy
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import grown
+from roadstead.decide.report.limits import (
+    DeploymentLimits,
+    DeviceLimits,
+    ExcessStatus,
+    FleetLimits,
+    Measure,
+    NodeLimits,
+    OwnerLimits,
+    ReplicaLimits,
+    fleet_limits,
+)
 from roadstead.decide.report.movements import PlaceStatus
 from roadstead.decide.report.orders import IntentStatus, intents_of
 from roadstead.decide.report.planview import (
@@ -60,11 +71,15 @@ __all__ = [
     "ClusterStatus",
     "Condition",
     "ConditionName",
+    "DeploymentLimits",
     "DeploymentPlan",
     "DeploymentStatus",
+    "DeviceLimits",
     "DeviceStatus",
+    "ExcessStatus",
     "Explanation",
     "FieldChange",
+    "FleetLimits",
     "FleetStatus",
     "GatewayStatus",
     "GroupStatus",
@@ -72,11 +87,14 @@ __all__ = [
     "LastExit",
     "Life",
     "LoadStatus",
+    "Measure",
     "MetricStatus",
     "Moved",
+    "NodeLimits",
     "NodeStatus",
     "Orphan",
     "Overdue",
+    "OwnerLimits",
     "Passing",
     "PlaceStatus",
     "Placed",
@@ -85,6 +103,7 @@ __all__ = [
     "QuotaStatus",
     "Remedy",
     "Replay",
+    "ReplicaLimits",
     "ReplicaStatus",
     "RolloutState",
     "ScalingStatus",
@@ -99,6 +118,7 @@ __all__ = [
     "differences",
     "endpoints",
     "explanation",
+    "fleet_limits",
     "fleet_status",
     "grown",
     "intents_of",
