@@ -6,7 +6,17 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.act.intents import as_applied, fulfilled, orphans, removed, scaled, still_held, with_removals
+from roadstead.act.intents import (
+    as_applied,
+    fulfilled,
+    migrated,
+    moved_back,
+    orphans,
+    removed,
+    scaled,
+    still_held,
+    with_removals,
+)
 from roadstead.model import DaemonSpec, Fleet, Intents, OnChange
 from roadstead.world import Unreachable, World
 from tests.act.scene import deployment, fleet, template
@@ -42,6 +52,27 @@ def test_a_scale_waits_for_a_deployment_that_is_out_of_the_file() -> None:
     intents = scaled(Intents(), deployment(replicas=2), 5)
 
     assert intents == still_held(intents, fleet())
+
+
+def test_a_migration_holds_until_the_clusters_in_the_file_change() -> None:
+    """Another template, or another number, leaves it in force; another cluster or weight is the newer word."""
+    intents = migrated(Intents(), deployment(), "there")
+    weighted = deployment()
+    heavier = attrs.evolve(weighted, targets=tuple(attrs.evolve(one, weight=7) for one in weighted.targets))
+
+    assert intents == still_held(intents, fleet(deployment(replicas=9, made_from=template(version=2))))
+    assert intents == still_held(intents, fleet())
+    assert Intents() == still_held(intents, fleet(heavier))
+
+
+def test_migrating_to_where_the_file_says_is_no_intent() -> None:
+    """Back to the only declared cluster leaves nothing behind, by name or by undoing; a deletion ends it, too."""
+    declared = deployment()
+    intents = migrated(Intents(), declared, "there")
+
+    assert Intents() == migrated(intents, declared, declared.targets[0].cluster)
+    assert Intents() == moved_back(intents, declared.name)
+    assert () == removed(intents, fleet(declared), [declared.name]).migrate
 
 
 def test_a_deleted_deployment_stays_deleted_until_its_template_changes() -> None:

@@ -95,6 +95,16 @@ adopt: null
     assert reads(MINIMAL) == reads(written)
 
 
+def test_weights_and_other_clusters_arrive_with_the_deployment(reads: Reads) -> None:
+    """A weight stands with its cluster; all clusters that are not named are known as places to send it to."""
+    text = MINIMAL.replace("backend: local}", "backend: local}\n  there: {backend: local}\n  yonder: {backend: local}")
+    fleet = reads(f"{text.rstrip()}\n    clusters: {{there: 30, here: 70}}\n    unreachable: {{fail_over_after: 1m}}\n")
+    (deployment,) = fleet.deployments.values()
+    assert ("there: 30", "here: 70") == deployment.said_clusters
+    assert ["yonder"] == [target.cluster for target in deployment.elsewhere]
+    assert "1m" == str(deployment.fail_over_after)
+
+
 def test_the_file_with_every_key_reads_as_it_says() -> None:
     """A few values of each part of the file arrive where they belong."""
     fleet = read_fleet(HERE / "good/every-key.yaml", HOST)
