@@ -61,10 +61,15 @@ def deployment(  # all but the first by name
     via: str | None = None,
     rollout: RolloutSpec = ROLLS,
     autoscaling: AutoscalingSpec | None = None,
+    drain_within: Duration = Duration(2_000),
 ) -> Deployment:
     """Return one deployment, called anchor."""
     made = template(source)
-    made = attrs.evolve(made, model=attrs.evolve(made.model, version=version))
+    made = attrs.evolve(
+        made,
+        model=attrs.evolve(made.model, version=version),
+        stop=attrs.evolve(made.stop, drain_within=drain_within),
+    )
     reloads = rollout.strategy is Strategy.RELOAD
     return Deployment(
         name="anchor",
@@ -117,6 +122,9 @@ def _drain(stage: Stage, cluster: str) -> None:
 
 
 TIGHT = Quota(cpu=Cpus(2_000))
+SLOWLY = Duration(10_000)
+"""Longer than the two turns that a clock may seem to have run at most: what is cut short by it can be told."""
+
 DIPS = attrs.evolve(ROLLS, max_unavailable=2)
 BUSY = AutoscalingSpec(
     max=4,
@@ -130,6 +138,11 @@ SCENARIOS = (
         name="scale by hand",
         fleet=fleet(deployment()),
         acts=(Act(lambda stage: stage.scale("anchor", 4)), Act(lambda stage: stage.scale("anchor", 1))),
+    ),
+    Scenario(
+        name="take down slowly",
+        fleet=fleet(deployment(drain_within=SLOWLY)),
+        acts=(Act(lambda stage: stage.scale("anchor", 1)),),
     ),
     Scenario(
         name="roll",

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -73,10 +74,14 @@ def killer(bug: Bug, copy: Path) -> str | None:
     return done.stdout.strip() if done.returncode else None
 
 
-def tests_pass(copy: Path, tests: tuple[str, ...]) -> bool:
-    """Return whether these tests pass with the sources of ``copy``."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=600", *tests]
-    return subprocess.run(command, cwd=ROOT, env=_environment(copy), capture_output=True, check=False).returncode == 0
+def tests_pass(copy: Path, tests: Sequence[str]) -> bool:
+    """Return whether these tests pass with the sources of ``copy``, which come before those that pytest is told of."""
+    paths = " ".join((*(str(copy / source) for source in SOURCES), str(ROOT)))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", f"pythonpath={paths}"]
+    done = subprocess.run(
+        [*command, "--timeout=900", *tests], cwd=ROOT, env=_environment(copy), capture_output=True, check=False
+    )
+    return done.returncode == 0
 
 
 def _environment(copy: Path) -> dict[str, str]:
