@@ -111,6 +111,7 @@ class Story:
     now: int = START
     memory: PlanMemory = attrs.field(factory=PlanMemory)
     usage: Mapping[str, Usage] = MappingProxyType({})
+    crashed: bool = False
 
     @property
     def fleet(self) -> Fleet:
@@ -121,7 +122,8 @@ class Story:
     def world(self, measured: RouteLoad | None) -> World:
         """Return what there is, with that word of the gateway; ``None``: it does not answer."""
         aimed = deployment().targets[0]
-        replicas = tuple(map(_replica, range(self.count)))
+        phase = Phase.STARTING if self.crashed else Phase.RUNNING
+        replicas = tuple(attrs.evolve(_replica(number), phase=phase) for number in range(self.count))
         group = Group(
             key=GroupKey("anchor", aimed.revision),
             owner="search",
@@ -341,6 +343,15 @@ def test_cpu_of_a_cluster_that_fell_silent_is_not_known() -> None:
         Demand(seen.shards["anchor"], seen, START, 2_000, None).of(Metric.CPU),
         Demand(shard, silent, START, 2_000, None).of(Metric.CPU),
     )
+
+
+def test_nothing_in_flight_while_nobody_serves_says_nothing() -> None:
+    """All replicas of a busy deployment crash for a long time: it comes back with as many as it had."""
+    story = Story(spec(CONCURRENCY, LATENCY), count=4)
+    story.crashed = True
+    assert {4} == {story.turn(load(0, rate=0)).wanted["anchor"] for _ in range(60)}
+    story.crashed = False
+    assert 1 == story.turns(60, load(0, rate=0))
 
 
 def test_servers_that_count_are_asked_where_there_is_no_gateway() -> None:

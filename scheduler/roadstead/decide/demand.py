@@ -60,7 +60,8 @@ class Demand:
 
     def _concurrency(self) -> int | None:
         if self._fronted:
-            return self._load.in_flight * 1000 if self._load is not None else None
+            # Where nobody serves, nothing is in flight however much is asked for: that says nothing.
+            return self._load.in_flight * 1000 if self._load is not None and self._shard.serving else None
         servers = self._servers()
         return ceil(servers.in_flight * 1000) if servers is not None and servers.in_flight is not None else None
 
@@ -77,10 +78,10 @@ class Demand:
 
     def _latency(self) -> int | None:
         """Return the 99th percentile times the replicas that it is of: it falls as they share what there is to do."""
-        if self._load is None:
+        if self._load is None or not self._shard.serving:
             return None
         if self._load.latency is not None:
-            return ceil(self._load.latency.p99) * max(1, len(self._shard.serving))
+            return ceil(self._load.latency.p99) * len(self._shard.serving)
         return 0 if self._requests_per_second() == 0 else None
 
     def _cpu(self) -> int | None:
