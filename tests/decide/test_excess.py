@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.capabilities import Capabilities
-from roadstead.decide.excess import Limited, is_over, limit_of, used_of
+from roadstead.decide.excess import Limited, limit_of, of_shard, used_of
 from roadstead.model import ExcessAction, ExcessSpec, GpuPart, Quota, Resources, RolloutSpec, Strategy, WholeGpus
 from roadstead.plans import Grow, Held, Plan, Restart, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.testing.proxy import Traffic
 from roadstead.units import Cpus, Duration, GpuShare, Memory
-from roadstead.world import Usage
-from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, with_source
+from roadstead.world import Group, GroupKey, Member, Phase, Replica, Shard, Usage
+from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template, with_source
 
 _MIB = 2**20
 AFTER = 5 * TURN_MS
@@ -337,7 +337,24 @@ def test_over_is_who_was_measured_to_use_more_of_something_than_its_limit(
         and (limit := limit_of(resources, what)) is not None
         and used > limit
     ]
-    assert bool(over) == is_over(usage, resources)
+    assert bool(over) == of_shard(one_replica(resources), {"r": usage})
+
+
+def one_replica(resources: Resources) -> Shard:
+    """Return a deployment of one replica, ``r``, with these resources."""
+    group = Group(
+        key=GroupKey("anchor", "aaaaaaaaaa"),
+        owner="search",
+        owner_id="o",
+        generation=1,
+        target=1,
+        template=attrs.evolve(template(), resources=resources),
+        replicas=(Replica(id="r", phase=Phase.RUNNING),),
+    )
+    members = tuple(
+        Member(cluster="here", reachable=True, group=group, replica=one, model=None) for one in group.replicas
+    )
+    return Shard(deployment="anchor", groups=(("here", group),), members=members)
 
 
 def test_who_asked_for_no_gpu_may_use_no_gpu_memory() -> None:

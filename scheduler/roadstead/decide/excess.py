@@ -23,7 +23,6 @@ __all__ = [
     "Excess",
     "Limited",
     "is_counting",
-    "is_over",
     "learnt",
     "limit_of",
     "of_members",
@@ -67,25 +66,37 @@ def used_of(usage: Usage | None, what: Limited) -> int | None:
     return amount.bytes if amount is not None else None
 
 
-def is_over(usage: Usage, resources: Resources) -> bool:
-    """Return whether anything was measured to be more than it may be."""
-    if usage.cpu is not None and usage.cpu.milli > resources.cpu.milli:
-        return True
-    if usage.memory is not None and usage.memory.bytes > resources.memory.bytes:
-        return True
-    if usage.gpu_memory is None or not usage.gpu_memory.bytes:
-        return False
-    limit = limit_of(resources, Limited.GPU_MEMORY)
-    return limit is not None and usage.gpu_memory.bytes > limit
-
-
 def of_shard(shard: Shard, usage: Mapping[str, Usage]) -> bool:
-    """Return whether any replica of a deployment was measured to use more than it may."""
+    """Return whether any replica of a deployment was measured to use more than it may.
+
+    Asked of every replica of the fleet in every turn, so limits are looked up once for each group.
+    """
+    group, limits = None, _NO_LIMITS
     for member in shard.members:
         measured = usage.get(member.replica.id)
-        if measured is not None and is_over(measured, member.group.template.resources):
+        if measured is None:
+            continue
+        if member.group is not group:
+            group = member.group
+            limits = _limits_of(group.template.resources)
+        if _is_over(measured, limits):
             return True
     return False
+
+
+def _is_over(usage: Usage, limits: tuple[int, int, int | None]) -> bool:
+    """Return whether anything was measured to be more than it may be, of CPU, memory and GPU memory."""
+    cpu, memory, gpu_memory = usage.cpu, usage.memory, usage.gpu_memory
+    if (cpu is not None and cpu.milli > limits[0]) or (memory is not None and memory.bytes > limits[1]):
+        return True
+    return gpu_memory is not None and limits[2] is not None and gpu_memory.bytes > limits[2]
+
+
+_NO_LIMITS: tuple[int, int, int | None] = (0, 0, None)
+
+
+def _limits_of(resources: Resources) -> tuple[int, int, int | None]:
+    return resources.cpu.milli, resources.memory.bytes, limit_of(resources, Limited.GPU_MEMORY)
 
 
 # ---- for how long ----

@@ -1,0 +1,72 @@
+"""What is seen just before a restart decides whether it is taken: whoever has requests in flight is not cut off."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from roadstead.act.preconditions import Now, objection
+from roadstead.model import ModelSpec, Scheduling, Template
+from roadstead.plans import Restart
+from roadstead.traffic import DataPath, Endpoint, GatewayView, Passage, RouteView, Seen
+from roadstead.units import Duration
+from roadstead.world import Group, GroupKey, ModelState, ModelStatus, Phase, Reachable, Replica, Snapshot
+from roadstead_backends.simulated.cluster import capabilities
+
+KEY = GroupKey("minilm", "aaaaaaaaaa")
+ENDPOINT = Endpoint(host="127.0.0.1", grpc=9000, rest=9001)
+REPLICA = Replica(id="r1", phase=Phase.RUNNING, incarnation="i1", endpoint=ENDPOINT)
+STEP = Restart(
+    cluster="here",
+    deployment="minilm",
+    replica="r1",
+    incarnation="i1",
+    grace=Duration(1_000),
+    standing=(),
+    because="it uses more than it may",
+)
+OUT_AND_IDLE = Passage(known=True, listed=False, serving=False, idle=True)
+OUT_AND_BUSY = attrs.evolve(OUT_AND_IDLE, idle=False)
+LISTED = Passage(known=True, listed=True, serving=True, idle=True)
+
+
+def seen(passage: Passage) -> Now:
+    """Return a world in which a ready replica is behind a gateway that treats it like this."""
+    group = Group(
+        key=KEY,
+        owner="search",
+        owner_id="o",
+        generation=1,
+        target=1,
+        template=Template(model=ModelSpec(name="m", source="/m")),
+        version="1",
+        replicas=(REPLICA,),
+    )
+    view = GatewayView(settled=True, routes={"minilm": RouteView(port=18000, passages={ENDPOINT: passage})})
+    return Now(
+        views={"here": Reachable(Snapshot(capabilities=capabilities(Scheduling.DIRECTED), groups=(group,)))},
+        models={"r1": ModelState(status=ModelStatus.AVAILABLE, incarnation="i1", versions=(1,))},
+        data_path=DataPath(gateways={"edge": Seen(view)}, via={"minilm": "edge"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("passage", "against"),
+    [
+        pytest.param(OUT_AND_IDLE, None, id="out and idle"),
+        pytest.param(OUT_AND_BUSY, "requests are in flight to r1", id="out with requests in flight"),
+        pytest.param(LISTED, "the gateway may send requests to r1", id="listed"),
+    ],
+)
+def test_a_server_is_restarted_for_what_it_uses_only_when_nobody_waits_for_its_answer(
+    passage: Passage, against: str | None
+) -> None:
+    """Listed or busy it stays, idle it may be restarted."""
+    assert against == objection(STEP, seen(passage))
+
+
+def test_one_whose_time_to_drain_is_over_is_restarted_although_it_is_busy() -> None:
+    """The plan says that its grace is over; that it is listed again stands against it all the same."""
+    overdue = attrs.evolve(STEP, overdue=("r1",))
+    assert objection(overdue, seen(OUT_AND_BUSY)) is None
+    assert objection(overdue, seen(LISTED)) is not None
