@@ -7,9 +7,11 @@ from collections import Counter
 import attrs
 import pytest
 
+from roadstead.decide.report import Action, DeploymentStatus, RolloutState, fleet_status, plan_view
 from roadstead.model import ClusterState, Quota, RolloutSpec
 from roadstead.reasons import ReasonCode
 from roadstead.units import Cpus, Duration
+from tests.cli.stage import DAEMON
 from tests.decide.scene import DIRECTED, NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template, with_source
 
 BOTH = ("here", "there")
@@ -146,6 +148,32 @@ def test_other_clusters_in_the_file_move_it_without_a_command() -> None:
     scene.settle()
     assert {"there": 2} == on(scene)
     assert [] == scene.wrong
+
+
+def test_reports_say_how_many_are_where_and_how_many_should_be() -> None:
+    """The plan says what moves before it does; the status is not settled before all is there."""
+    scene = settled(replicas=2)
+    assert RolloutState.SETTLED is status(scene).state
+    scene.migrate("anchor", "there")
+    world = scene.drive.observe()
+    (planned,) = plan_view(scene.fleet, world, scene.drive.decide(world), scene.clock.now()).deployments
+    assert Action.MOVE is planned.action
+    assert {("here", 2, 0), ("there", 0, 2)} == {(one.cluster, one.was, one.wanted) for one in planned.moved}
+
+    scene.turns(3)
+    assert RolloutState.PROGRESSING is status(scene).state
+    assert {"here": 0, "there": 2} == {place.cluster: place.wanted for place in status(scene).places}
+    scene.settle()
+    assert RolloutState.SETTLED is status(scene).state
+    assert [("there", 2, 2, 2)] == [(one.cluster, one.wanted, one.there, one.listed) for one in status(scene).places]
+
+
+def status(scene: Scene) -> DeploymentStatus:
+    """Return what is told of the deployment now."""
+    world = scene.drive.observe()
+    found = fleet_status(scene.fleet, world, scene.drive.decide(world), scene.clock.now(), DAEMON).deployment("anchor")
+    assert found is not None
+    return found
 
 
 # ---- in order ----
