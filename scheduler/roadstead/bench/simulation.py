@@ -168,12 +168,13 @@ class _Run:
 
     def _serving(self, decided: Plan) -> Mapping[str, int]:
         """Return how many of those that each deployment's clients are sent to really answer."""
-        states = {name: cluster.model_states() for name, cluster in self.world.clusters.items()}
-        shown = (tuple(states.values()), decided.table.endpoints)
+        states = tuple(cluster.model_states() for cluster in self.world.clusters.values())
+        shown = (states, decided.table.endpoints)
         if self._shown != shown:
             self._shown = shown
+            answering = {replica for said in states for replica, state in said.items() if state.versions}
             self._answering = {
-                name: sum(_answers(states[entry.cluster].get(entry.replica)) for entry in entries)
+                name: sum(entry.replica in answering for entry in entries)
                 for name, entries in decided.table.endpoints.items()
             }
         return self._answering
@@ -189,10 +190,6 @@ class _Run:
         """Return the addresses that the clients of a deployment use where it has no gateway."""
         entries = self.plan.table.endpoints.get(name, ()) if self.plan is not None else ()
         return tuple(entry.endpoint for entry in entries)
-
-
-def _answers(state: ModelState | None) -> bool:
-    return state is not None and len(state.versions) > 0
 
 
 def _same(before: PlanMemory, after: PlanMemory) -> bool:
