@@ -108,7 +108,7 @@ def test_over_the_quota_is_held_with_the_numbers_and_cannot_be_placed() -> None:
     (deployment,) = status.deployments
     assert (3, 4) == (deployment.ready, deployment.wanted)
     assert [ReasonCode.QUOTA] == [cause.code for cause in deployment.causes]
-    assert "raise quotas.search.cpu to 2" == deployment.causes[0].change
+    assert "lower replicas by 1" == deployment.causes[0].change
     assert Verdict.CANNOT_BE_PLACED is verdict(status, ("minilm",))
     assert [(Cpus(1_500), Cpus(1_500))] == [(one.cpu, one.cpu_limit) for one in status.quotas]
 
@@ -151,7 +151,7 @@ def test_intents_are_part_of_the_status() -> None:
     fleet = fleet_of(declared(replicas=2))
     scaled = Intents(scale=(ScaleIntent(deployment="minilm", replicas=3, declared=2),))
     status = Stage(attrs.evolve(fleet, intents=scaled)).turn()
-    assert [("scale", "minilm", 3)] == [attrs.astuple(one) for one in status.intents]
+    assert [("scale", "minilm", 3, "")] == [attrs.astuple(one) for one in status.intents]
     assert (2, 3) == (status.deployments[0].declared, status.deployments[0].wanted)
 
 
@@ -278,7 +278,7 @@ def test_why_names_the_smallest_change_that_is_enough() -> None:
     """The change is said, and with it the deployment does fit."""
     stage = Stage(fleet_of(declared(replicas=4), quotas={"search": Quota(cpu=Cpus(1_500))}))
     stage.until(lambda one: one.deployments[0].state is RolloutState.HELD)
-    assert "raise quotas.search.cpu to 2" == stage.why().change
+    assert "lower replicas by 1" == stage.why().change
     stage.drive.fleet = fleet_of(declared(replicas=4), quotas={"search": Quota(cpu=Cpus(2_000))})
     stage.until(settled)
 

@@ -73,6 +73,7 @@ REASONS = [
     "model",
     "crash",
     "out-of-memory",
+    "over-limit",
     "starting",
     "not-ready",
     "back-off",
@@ -85,8 +86,10 @@ REASONS = [
     "foreign-owner",
     "rollout-held",
     "rollout-failed",
+    "paused",
     "orphaned",
     "lost",
+    "unmeasured",
     "refused",
 ]
 
