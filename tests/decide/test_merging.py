@@ -54,9 +54,7 @@ class Beside:
         if only is None:
             return
         self.asked.append(only)
-        scoped = plan(
-            drive.fleet, world, drive.saved, drive.now(), drive.policies, scalers=drive.scalers, only=only
-        )
+        scoped = plan(drive.fleet, world, drive.saved, drive.now(), drive.policies, scalers=drive.scalers, only=only)
         together = merged(drive.fleet, last[2], only, scoped)
         if together != whole:
             self.wrong.append(f"for {sorted(only)} only: {together} instead of {whole}")
