@@ -244,8 +244,8 @@ class Measured:
 
     ``peaks`` are the most replicas that were needed lately, oldest first. ``requests`` is how many its gateway had
     counted, ``None`` where none counts. ``because`` is how it came to what is wanted now. ``blind`` are the metrics of
-    which nothing is known although replicas are ready. ``idle``: nothing has been to do for all of its windows, and as few
-    as may be are wanted.
+    which nothing is known although replicas are ready. ``idle``: nothing has been to do for all of its windows, and as
+    few as may be are wanted.
     """
 
     spec: AutoscalingSpec
