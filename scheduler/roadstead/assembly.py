@@ -14,7 +14,8 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.holdings import Holdings
+from roadstead.holdings import Holdings, Limited, limit_of
+from roadstead.model import Resources
 from roadstead.traffic import NO_DATA_PATH, DataPath, Seen
 from roadstead.world import (
     NO_USAGE,
@@ -71,6 +72,7 @@ def assemble(
         holdings=_holdings(before, changes, views),
         data_path=data_path,
         usage=usage,
+        over=_over(before, shards, usage, touched),
         outcomes=outcomes,
     )
 
@@ -194,3 +196,42 @@ def _holdings(before: World, changes: Iterable[_Change], views: Mapping[str, Clu
                 (placed for group in change.come for placed in group.placed),
             )
     return MappingProxyType(holdings)
+
+
+# ---- who uses more than it may ----
+
+
+def _over(before: World, shards: Mapping[str, Shard], usage: Mapping[str, Usage], touched: set[str]) -> frozenset[str]:
+    """Return the deployments of which a replica uses more than it may; only where something is new is it looked at."""
+    if usage is before.usage:
+        if before.over.isdisjoint(touched) and not any(name in shards for name in touched):
+            return before.over
+        names, kept = touched & shards.keys(), before.over - touched
+    else:
+        names, kept = set(shards) if usage else set(), frozenset()
+    return kept | {name for name in names if _is_over(shards[name], usage)}
+
+
+def _is_over(shard: Shard, usage: Mapping[str, Usage]) -> bool:
+    """Return whether any replica was measured to use more than it may; limits are looked up once for each group."""
+    group, limits = None, _NO_LIMITS
+    for member in shard.members:
+        measured = usage.get(member.replica.id)
+        if measured is None:
+            continue
+        if member.group is not group:
+            group = member.group
+            limits = _limits_of(group.template.resources)
+        cpu, memory, gpu_memory = measured.cpu, measured.memory, measured.gpu_memory
+        if (cpu is not None and cpu.milli > limits[0]) or (memory is not None and memory.bytes > limits[1]):
+            return True
+        if gpu_memory is not None and limits[2] is not None and gpu_memory.bytes > limits[2]:
+            return True
+    return False
+
+
+_NO_LIMITS: tuple[int, int, int | None] = (0, 0, None)
+
+
+def _limits_of(resources: Resources) -> tuple[int, int, int | None]:
+    return resources.cpu.milli, resources.memory.bytes, limit_of(resources, Limited.GPU_MEMORY)

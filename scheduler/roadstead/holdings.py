@@ -5,6 +5,7 @@ A :class:`Use` is what one replica holds; :class:`Holdings` are the sums for eve
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -12,7 +13,7 @@ import attrs
 
 from roadstead.model import GpuPart, GpuPartition, Resources, WholeGpus
 
-__all__ = ["DeviceUse", "Holdings", "Placed", "Use", "device_use", "more", "use_of"]
+__all__ = ["DeviceUse", "Holdings", "Limited", "Placed", "Use", "device_use", "limit_of", "more", "use_of"]
 
 MILLI = 1000
 
@@ -88,6 +89,30 @@ def device_use(resources: Resources) -> DeviceUse:
             return DeviceUse(0, 0, (profile,))
         case None:
             return DeviceUse()
+
+
+@enum.unique
+class Limited(enum.Enum):
+    """What a replica has a limit of; the value is what people read."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    GPU_MEMORY = "gpu memory"
+
+
+def limit_of(resources: Resources, what: Limited) -> int | None:
+    """Return how much of it one replica may use, in thousandths of a core or bytes; ``None`` is without limit.
+
+    Whoever has whole devices, or a partition, has all of their memory, which the hardware sees to. Whoever asked for
+    none may use none.
+    """
+    if what is Limited.CPU:
+        return resources.cpu.milli
+    if what is Limited.MEMORY:
+        return resources.memory.bytes
+    if resources.gpu is None:
+        return 0
+    return resources.gpu.memory.bytes or None if isinstance(resources.gpu, GpuPart) else None
 
 
 @attrs.frozen

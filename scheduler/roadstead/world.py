@@ -488,7 +488,8 @@ class World:
     """Everything a decision may depend on besides the fleet, the memory and the time.
 
     Built by :func:`roadstead.assembly.assemble`, which keeps the identity of shards that did not change. ``models`` and
-    ``usage`` are keyed by replica id, ``holdings`` by cluster. ``outcomes`` are those not yet counted.
+    ``usage`` are keyed by replica id, ``holdings`` by cluster. ``over`` are the deployments of which a replica uses
+    more than it may. ``outcomes`` are those not yet counted.
 
     There are two words about load. ``data_path`` has the gateways', which is the better one. ``server_loads``, by
     replica id, has what servers count of their own requests; each is as fresh as its ``at`` says, some seconds old, and
@@ -502,6 +503,7 @@ class World:
     data_path: DataPath = NO_DATA_PATH
     server_loads: Mapping[str, ServerReading] = NO_SERVER_LOADS
     usage: Mapping[str, Usage] = NO_USAGE
+    over: frozenset[str] = frozenset()
     outcomes: tuple[Outcome, ...] = ()
 
     def server_load(self, replica: Replica) -> ServerReading | None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
-from roadstead.decide.excess import Limited, limit_of, of_shard, used_of
+from roadstead.decide.excess import used_of
+from roadstead.holdings import Limited, limit_of
 from roadstead.model import ExcessAction, ExcessSpec, GpuPart, Quota, Resources, RolloutSpec, Strategy, WholeGpus
 from roadstead.plans import Grow, Held, Plan, Restart, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.testing.proxy import Traffic
 from roadstead.units import Cpus, Duration, GpuShare, Memory
-from roadstead.world import Group, GroupKey, Member, Phase, Replica, Shard, Usage
+from roadstead.world import Group, GroupKey, Phase, Reachable, Replica, Snapshot, Usage
 from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template, with_source
 
 _MIB = 2**20
@@ -337,11 +340,17 @@ def test_over_is_who_was_measured_to_use_more_of_something_than_its_limit(
         and (limit := limit_of(resources, what)) is not None
         and used > limit
     ]
-    assert bool(over) == of_shard(one_replica(resources), {"r": usage})
+    first = assemble(None, one_replica(resources), {})
+    measured = {"r": usage}
+    world = assemble(first, one_replica(resources), {}, usage=measured)
+    assert frozenset({"anchor"} if over else ()) == world.over
+    assert world.over == assemble(world, world.clusters, {}, usage=measured).over
+    assert frozenset() == assemble(world, world.clusters, {}, usage={}).over
+    assert frozenset() == assemble(world, {}, {}, usage=measured).over
 
 
-def one_replica(resources: Resources) -> Shard:
-    """Return a deployment of one replica, ``r``, with these resources."""
+def one_replica(resources: Resources) -> Mapping[str, Reachable]:
+    """Return a cluster with a deployment of one replica, ``r``, with these resources."""
     group = Group(
         key=GroupKey("anchor", "aaaaaaaaaa"),
         owner="search",
@@ -351,10 +360,7 @@ def one_replica(resources: Resources) -> Shard:
         template=attrs.evolve(template(), resources=resources),
         replicas=(Replica(id="r", phase=Phase.RUNNING),),
     )
-    members = tuple(
-        Member(cluster="here", reachable=True, group=group, replica=one, model=None) for one in group.replicas
-    )
-    return Shard(deployment="anchor", groups=(("here", group),), members=members)
+    return {"here": Reachable(Snapshot(capabilities=NATIVE, groups=(group,)))}
 
 
 def test_who_asked_for_no_gpu_may_use_no_gpu_memory() -> None:

@@ -6,54 +6,20 @@ to how long a replica was over a limit nor ends that.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import attrs
 
 from roadstead.decide.case import Case
+from roadstead.holdings import Limited, limit_of
 from roadstead.memory import DeploymentMemory, ExcessMemory, process_place
-from roadstead.model import ExcessAction, ExcessSpec, GpuPart, Resources
+from roadstead.model import ExcessAction, ExcessSpec
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.units import Cpus, Memory
-from roadstead.world import Member, Phase, Shard, Usage
+from roadstead.world import Member, Phase, Usage
 
-__all__ = [
-    "Excess",
-    "Limited",
-    "is_counting",
-    "learnt",
-    "limit_of",
-    "of_members",
-    "of_shard",
-    "reason_of",
-    "used_of",
-]
-
-
-@enum.unique
-class Limited(enum.Enum):
-    """What a replica has a limit of; the value is what people read."""
-
-    CPU = "cpu"
-    MEMORY = "memory"
-    GPU_MEMORY = "gpu memory"
-
-
-def limit_of(resources: Resources, what: Limited) -> int | None:
-    """Return how much of it one replica may use, in thousandths of a core or bytes; ``None`` is without limit.
-
-    Whoever has whole devices, or a partition, has all of their memory, which the hardware sees to. Whoever asked for
-    none may use none.
-    """
-    if what is Limited.CPU:
-        return resources.cpu.milli
-    if what is Limited.MEMORY:
-        return resources.memory.bytes
-    if resources.gpu is None:
-        return 0
-    return resources.gpu.memory.bytes or None if isinstance(resources.gpu, GpuPart) else None
+__all__ = ["Excess", "is_counting", "learnt", "of_members", "reason_of", "used_of"]
 
 
 def used_of(usage: Usage | None, what: Limited) -> int | None:
@@ -64,39 +30,6 @@ def used_of(usage: Usage | None, what: Limited) -> int | None:
         return usage.cpu.milli if usage.cpu is not None else None
     amount = usage.memory if what is Limited.MEMORY else usage.gpu_memory
     return amount.bytes if amount is not None else None
-
-
-def of_shard(shard: Shard, usage: Mapping[str, Usage]) -> bool:
-    """Return whether any replica of a deployment was measured to use more than it may.
-
-    Asked of every replica of the fleet in every turn, so limits are looked up once for each group.
-    """
-    group, limits = None, _NO_LIMITS
-    for member in shard.members:
-        measured = usage.get(member.replica.id)
-        if measured is None:
-            continue
-        if member.group is not group:
-            group = member.group
-            limits = _limits_of(group.template.resources)
-        if _is_over(measured, limits):
-            return True
-    return False
-
-
-def _is_over(usage: Usage, limits: tuple[int, int, int | None]) -> bool:
-    """Return whether anything was measured to be more than it may be, of CPU, memory and GPU memory."""
-    cpu, memory, gpu_memory = usage.cpu, usage.memory, usage.gpu_memory
-    if (cpu is not None and cpu.milli > limits[0]) or (memory is not None and memory.bytes > limits[1]):
-        return True
-    return gpu_memory is not None and limits[2] is not None and gpu_memory.bytes > limits[2]
-
-
-_NO_LIMITS: tuple[int, int, int | None] = (0, 0, None)
-
-
-def _limits_of(resources: Resources) -> tuple[int, int, int | None]:
-    return resources.cpu.milli, resources.memory.bytes, limit_of(resources, Limited.GPU_MEMORY)
 
 
 # ---- for how long ----

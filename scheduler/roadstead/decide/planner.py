@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import back_off, excess, passing
+from roadstead.decide import back_off, passing
 from roadstead.decide.case import Case
 from roadstead.decide.course import course
 from roadstead.decide.destinations import destinations
@@ -161,7 +161,7 @@ class _Turn:
             len(shard.members) != count
             or len(shard.serving) != count
             or len(shard.groups) > 1 + declared.rollout.history
-            or (self.world.usage and excess.of_shard(shard, self.world.usage))
+            or declared.name in self.world.over
         ):
             return False
         where = destinations(self.fleet, declared).targets
