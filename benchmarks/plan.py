@@ -1,12 +1,15 @@
-"""What the decision itself costs: ``plan`` over a fleet at rest, and over the one deployment that an event touched.
+"""What the decision itself costs: ``plan`` over a fleet at rest, after one event, and in a rollout of everything.
 
     python -m benchmarks.plan               # prints a table, writes benchmarks/results/plan.json
 
 The worlds are values, ten ready replicas for each deployment on nodes of a hundred replicas each, and every owner has a
 quota, so that nothing of the decision is left out. One *event* is one replica lost: a new snapshot, the world put
-together again, and the plan for that deployment. Each number is over ``--rounds`` rounds; the garbage collector runs
-between them and not within, as it would for any process that keeps so many values. Budgets: 100 ms for the full plan at
-10,000 deployments, 10 ms from an event to the call, of which this is the thinking part.
+together again, and the plan for that deployment. In the *rollout* every deployment has nine replicas of the old
+revision and one of the new, all ready, and is given its next: a question for room, a place in the quota and a step for
+each. While that one starts (*waiting*), each has eleven and nothing can be done. Each number is over ``--rounds``
+rounds, a quarter of them in the rollout; the garbage collector runs between them and not within, as it would for any
+process that keeps so many values. Budgets: 100 ms for the full plan at 10,000 deployments, 10 ms from an event to the
+call, of which this is the thinking part, and 2 s for the turn in which all of them go on with a rollout.
 """
 
 import argparse
@@ -47,7 +50,7 @@ from roadstead.world import (
 from roadstead_plugins.placement.plugin import BinPack, Spread
 
 RESULTS: Final = Path(__file__).parent / "results" / "plan.json"
-BUDGETS_MS: Final = {"full": 100, "event": 10}
+BUDGETS_MS: Final = {"full": 100, "event": 10, "rollout": 2_000}
 REPLICAS: Final = 10
 PER_NODE: Final = 100
 NOW: Final = 1_700_000_000_000
@@ -126,6 +129,37 @@ def at_rest(count: int) -> Case:
     return Case(fleet=fleet, world=world, memory=first.memory)
 
 
+def in_rollout(rest: Case, *, waiting: bool) -> Case:
+    """Return the fleet of ``rest`` with a new template for each, and one replica of ten that has it.
+
+    With ``waiting``, one more replica of each was asked for, and starts.
+    """
+    view = rest.world.clusters["here"]
+    assert isinstance(view, Reachable)
+    groups: list[Group] = []
+    models = dict(rest.world.models)
+    changed = {}
+    for old in view.snapshot.groups:
+        declared = rest.fleet.deployments[old.key.deployment]
+        model = attrs.evolve(old.template.model, source=f"{old.template.model.source}/new")
+        aimed = target("here", attrs.evolve(old.template, model=model))
+        changed[declared.name] = attrs.evolve(declared, targets=(aimed,))
+        replaced = attrs.evolve(old.replicas[-1], id=f"{declared.name}-new", incarnation=f"{declared.name}-new#1")
+        models[replaced.id] = attrs.evolve(models[old.replicas[-1].id], incarnation=replaced.incarnation)
+        starting = attrs.evolve(replaced, id=f"{declared.name}-next", phase=Phase.STARTING, endpoint=None)
+        replicas = (replaced, starting) if waiting else (replaced,)
+        key = GroupKey(declared.name, aimed.revision)
+        groups += [
+            attrs.evolve(old, target=REPLICAS - 1, replicas=old.replicas[:-1]),
+            attrs.evolve(old, key=key, generation=2, template=aimed.template, target=len(replicas), replicas=replicas),
+        ]
+    fleet = attrs.evolve(rest.fleet, deployments=changed)
+    snapshot = attrs.evolve(view.snapshot, groups=tuple(groups))
+    world = assemble(None, {"here": Reachable(snapshot)}, models)
+    first = plan(fleet, world, PlanMemory(), NOW, POLICIES)
+    return Case(fleet=fleet, world=world, memory=first.memory)
+
+
 def milliseconds(rounds: int, act: Callable[[int], Plan], *, steps: int) -> list[float]:
     """Return how long each round took; every one must have ended in so many steps."""
     taken = []
@@ -167,12 +201,23 @@ def measured(count: int, rounds: int) -> dict[str, dict[str, float]]:
     case = at_rest(count)
     gc.collect()
     held = process.memory_info().rss - before
+    rolling, waiting = in_rollout(case, waiting=False), in_rollout(case, waiting=True)
     works = [after_a_loss(case, number) for number in range(rounds)]
     rows = {
         "full": milliseconds(
             rounds, lambda _: plan(case.fleet, case.world, case.memory, NOW + 1_000, POLICIES), steps=0
         ),
         "event": milliseconds(rounds, lambda number: works[number](), steps=1),
+        "rollout": milliseconds(
+            max(2, rounds // 4),
+            lambda _: plan(rolling.fleet, rolling.world, rolling.memory, NOW + 1_000, POLICIES),
+            steps=count,
+        ),
+        "waiting": milliseconds(
+            max(2, rounds // 4),
+            lambda _: plan(waiting.fleet, waiting.world, waiting.memory, NOW + 1_000, POLICIES),
+            steps=0,
+        ),
     }
     found = {
         name: {
@@ -192,12 +237,14 @@ def main() -> None:
     parser.add_argument("--deployments", type=int, nargs="+", default=[1_000, 10_000])
     given = parser.parse_args()
     found = {str(count): measured(count, given.rounds) for count in given.deployments}
-    print(f"{'deployments x 10':<18} {'full plan':>11} {'p90':>9} {'one event':>11} {'p90':>9} {'values':>10}")
+    heads = f"{'full plan':>11} {'p90':>9} {'one event':>11} {'p90':>9} {'rollout':>11} {'waiting':>11} {'values':>10}"
+    print(f"{'deployments x 10':<18} {heads}")
     for count, one in found.items():
         full, event, memory = one["full"], one["event"], one["memory"]
         print(
             f"{count:<18} {full['median_ms']:>8.2f} ms {full['p90_ms']:>6.2f} ms"
-            f" {event['median_ms']:>8.2f} ms {event['p90_ms']:>6.2f} ms {memory['mib']:>6.0f} MiB"
+            f" {event['median_ms']:>8.2f} ms {event['p90_ms']:>6.2f} ms {one['rollout']['median_ms']:>8.0f} ms"
+            f" {one['waiting']['median_ms']:>8.0f} ms {memory['mib']:>6.0f} MiB"
         )
     largest = found[str(max(given.deployments))]
     for name, budget in BUDGETS_MS.items():
