@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +14,28 @@ from roadstead.act.intents import (
     migrated,
     moved_back,
     orphans,
+    paused,
+    promoted,
+    redone,
     removed,
+    resumed,
     scaled,
     still_held,
+    undone,
     with_removals,
 )
-from roadstead.model import DaemonSpec, Fleet, Intents, OnChange
+from roadstead.model import (
+    DaemonSpec,
+    Deployment,
+    Fleet,
+    Intents,
+    OnChange,
+    RolloutSpec,
+    Strategy,
+    UndoIntent,
+)
+from roadstead.template import target
+from roadstead.wire import from_wire, to_wire
 from roadstead.world import Unreachable, World
 from tests.act.scene import deployment, fleet, template
 
@@ -138,3 +156,59 @@ def test_only_the_last_number_of_each_deployment_counts(asked: list[tuple[str, i
 
     expected = {name: replicas for name, replicas in dict(asked).items() if replicas != 2}
     assert sorted(expected.items()) == [(intent.deployment, intent.replicas) for intent in intents.scale]
+
+
+def _steered(declared: Deployment) -> Intents:
+    """Return intents of every kind that is about the template of a deployment."""
+    back = UndoIntent(
+        deployment=declared.name, revision="old", targets=declared.targets, declared=declared.declared_template
+    )
+    return paused(undone(promoted(Intents(), declared), back), declared)
+
+
+def test_what_is_asked_of_a_rollout_ends_with_another_template_and_not_with_anything_else() -> None:
+    """Another number of replicas, or a file that is half saved, changes nothing."""
+    intents = _steered(deployment(replicas=2))
+
+    assert (1, 1, 1) == (len(intents.pause), len(intents.promote), len(intents.undo))
+    assert intents == still_held(intents, fleet(deployment(replicas=5)))
+    assert intents == still_held(intents, fleet())
+    assert Intents() == still_held(intents, fleet(deployment(made_from=template(version=2))))
+
+
+def test_where_replicas_reload_another_version_is_another_template() -> None:
+    """The revision stays, and so do verdicts about it; what was asked of the rollout does not."""
+
+    def at(version: int) -> Deployment:
+        made = deployment()
+        targets = tuple(target(one.cluster, template(version=version), reloads=True) for one in made.targets)
+        return attrs.evolve(made, targets=targets, rollout=RolloutSpec(strategy=Strategy.RELOAD))
+
+    intents = _steered(at(1))
+
+    assert intents == still_held(intents, fleet(at(1)))
+    assert Intents() == still_held(intents, fleet(at(2)))
+
+
+def test_deleting_ends_all_that_was_asked_of_a_rollout() -> None:
+    """When it is declared again, it is as the file says."""
+    declared = fleet(deployment())
+
+    left = removed(_steered(deployment()), declared, ["minilm"])
+
+    assert Intents(remove=left.remove) == left
+
+
+def test_resuming_and_clearing_leave_nothing_behind() -> None:
+    """What was taken back is as if it had never been asked."""
+    intents = paused(Intents(), deployment())
+
+    assert Intents() == resumed(intents, "minilm")
+    assert () == redone(_steered(deployment()), "minilm").undo
+
+
+def test_what_was_undone_outlives_the_process_with_its_templates() -> None:
+    """It is kept with the fleet's identity, and read again as it was."""
+    intents = _steered(deployment())
+
+    assert intents == from_wire(json.loads(json.dumps(to_wire(intents))), Intents)
