@@ -67,6 +67,7 @@ bench: model ## the benchmarks, each printing a table and writing benchmarks/res
 	$(BIN)/python -m benchmarks.healing
 	$(BIN)/python -m configs.minilm.export models/minilm --version 2
 	$(BIN)/python -m benchmarks.underload
+	$(BIN)/python -m benchmarks.migration
 
 .PHONY: fuzz
 fuzz: env ## a million wrong fleet files, read to the end (about an hour; goes on where it was interrupted)
