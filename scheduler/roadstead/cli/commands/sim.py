@@ -40,7 +40,7 @@ _TARGET = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--events", type=_TARGET, metavar="FILE", help="Write everything that happened, a JSON object a line.")
 @click.option("--plot", type=_TARGET, metavar="FILE.svg", help="Draw how many replicas there were when.")
 def command(scenario: Path, seed: int | None, events: Path | None, plot: Path | None) -> None:
-    """Show what would become of the fleet in a scenario, hours in seconds.
+    """Show what would become of the fleet in a scenario.
 
     The fleet file is used as it is; pretended clusters of the same names stand in for its own, and nothing is asked of
     those. What decides and carries out is what the daemon runs. The same seed gives the same events, byte for byte.
