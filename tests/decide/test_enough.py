@@ -52,6 +52,9 @@ from roadstead_plugins.placement.plugin import Spread as Spreading
 from tests.decide.scene import DIRECTED, OWNER_ID, template
 
 MIB = 2**20
+FEWER = settings(max_examples=100) if settings().derandomize else settings()
+"""Each example is a dozen plans; the nightly profile asks for as many as it always does."""
+
 PLACED = frozenset({ReasonCode.NO_CAPACITY, ReasonCode.NO_MATCHING_NODE})
 
 
@@ -398,7 +401,7 @@ cases = st.builds(
 )
 
 
-@settings(max_examples=400)
+@FEWER
 @given(cases)
 def test_what_is_suggested_is_enough_and_nothing_cheaper_is(case: Case) -> None:
     """By the plan itself, made again after each change of the list: brute force."""
@@ -452,7 +455,7 @@ def rollouts(draw: st.DrawFn) -> Rolling:
     )
 
 
-@settings(max_examples=200)
+@FEWER
 @given(rollouts())
 def test_what_is_suggested_to_a_rollout_that_is_held_lets_it_go_on_and_nothing_cheaper_does(case: Rolling) -> None:
     """The same for what stands still: taking one down first, or room for one more."""
