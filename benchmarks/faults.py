@@ -46,7 +46,8 @@ NOT_COVERED: Final = (
     "410 and a watch that is half open: they belong to the backends that keep watches",
     "a gateway's view that is old: its contract allows none, and what it shows of the others is in the state machine",
     "a wrong answer of a cluster that keeps to the protocol (Byzantine faults)",
-    "a quota while two daemons decide at once: each may ask for what both saw room for, until one has looked again",
+    "quotas and listings while two daemons decide at once: nothing compares and sets over groups, or in a gateway",
+    "the floor where a node is lost between the last look and the call: nobody can know",
     "more than two faults at exactly chosen calls: swarms have more, at random ones",
 )
 

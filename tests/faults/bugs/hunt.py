@@ -59,8 +59,8 @@ def seed(bug: Bug, copy: Path) -> None:
 
 def killer(bug: Bug, copy: Path) -> str | None:
     """Return the plan that shows the bug, in words, or ``None`` where none does."""
-    kinds = ",".join(kind.name for kind in bug.first)
-    command = [sys.executable, "-m", "tests.faults.bugs.kill", bug.temper, kinds, *bug.stories]
+    first, then = (",".join(kind.name for kind in kinds) for kinds in (bug.first, bug.then))
+    command = [sys.executable, "-m", "tests.faults.bugs.kill", bug.temper, first, then, *bug.stories]
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -1,9 +1,9 @@
 """Tells stories until one shows something wrong; exits with 1 and says which plan that was.
 
-    python -m tests.faults.bugs.kill TEMPER KIND,KIND... STORY...
+    python -m tests.faults.bugs.kill TEMPER KIND,KIND... [KIND,KIND...] STORY...
 
 First every story as it is; then with every fault of these kinds, and with some of the others; then with some of the
-pairs that begin like that. What is some is always the same.
+pairs that begin like that, with those kinds that are named second. What is some is always the same.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tests.faults.furnishing import furnished
 from tests.faults.scenarios import SCENARIOS
 
 OTHERS = 60
-PAIRS = 60
+PAIRS = 200
 
 
 def main() -> None:
     """Look for a plan that shows something wrong."""
     logging.disable(logging.CRITICAL)
-    temper, kinds, *names = sys.argv[1:]
-    first = frozenset(kinds.split(","))
+    temper, kinds, later, *names = sys.argv[1:]
+    first, then = frozenset(kinds.split(",")), frozenset(later.split(",")) - {""}
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         trials = [
@@ -41,12 +41,12 @@ def main() -> None:
             for one in SCENARIOS
             if one.name in names
         ]
-        for found in _found(trials, first):
+        for found in _found(trials, first, then):
             click.echo(found)
             sys.exit(1)
 
 
-def _found(trials: list[Trial], first: frozenset[str]) -> Iterator[str]:
+def _found(trials: list[Trial], first: frozenset[str], then: frozenset[str]) -> Iterator[str]:
     references: list[tuple[Trial, Telling]] = []
     for trial in trials:
         told = trial.told()
@@ -64,8 +64,9 @@ def _found(trials: list[Trial], first: frozenset[str]) -> Iterator[str]:
         told = trial.told(plan)
         if wrong := verdict(told, reference).violations:
             yield f"{trial.scenario.name}: {_words(plan, reference)}: {_short(wrong)}"
-        pair = chance.choice([(*plan, Fault(call.number, kind)) for call in window(told) for kind in kinds_of(call)])
-        after.append((trial, reference, pair))
+        pairs = [(*plan, Fault(call.number, kind)) for call in window(told) for kind in kinds_of(call)]
+        chosen = [pair for pair in pairs if pair[1].kind.name in then] if then else [chance.choice(pairs)]
+        after += [(trial, reference, pair) for pair in chosen]
     for trial, reference, plan in after[:PAIRS]:
         if wrong := verdict(trial.told(plan), reference).violations:
             yield f"{trial.scenario.name}: {_words(plan, reference)}: {_short(wrong)}"

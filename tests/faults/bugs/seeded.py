@@ -30,7 +30,8 @@ class Class(enum.Enum):
 class Bug:
     """One line of ``path`` that ``was`` right.
 
-    ``stories`` are those that it should show in, and ``first`` are the faults that are tried on them before others.
+    ``stories`` are those that it should show in, and ``first`` are the faults that are tried on them before others,
+    ``then`` those that follow closely where one is not enough.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Bug:
     now: str
     stories: tuple[str, ...] = ("scale by hand", "roll")
     first: tuple[Kind, ...] = ()
+    then: tuple[Kind, ...] = ()
     temper: str = "directed"
 
 
@@ -389,6 +391,7 @@ BUGS = (
         now="min(now - wait.at, longest_ms)",
         stories=("scale by hand", "create"),
         first=(Kind.FAILS,),
+        then=(Kind.CLOCK_BACK,),
     ),
     Bug(
         name="a clock that jumps forth ends every wait",
@@ -398,6 +401,7 @@ BUGS = (
         now="max(0, now - wait.at)",
         stories=("scale by hand",),
         first=(Kind.THROTTLED,),
+        then=(Kind.CLOCK_FORTH,),
     ),
     Bug(
         name="the same time is taken off a wait again and again",

@@ -38,8 +38,9 @@ _ALL = Selection(limit=10_000)
 class Judgement:
     """What is ``wrong`` about what happens to ``fleet`` on these ``props``.
 
-    ``crowded``: two daemons decide at once. Nothing compares and sets over several groups, so both may ask for what
-    both saw room for. ``journal_is_whole``: no fault took anything from the journal.
+    ``crowded``: two daemons decide at once. Nothing compares and sets over several groups, or in gateways, so both may
+    ask for what both saw room for, and one may list again whom the other takes down. ``journal_is_whole``: no fault
+    took anything from the journal.
     """
 
     def __init__(self, props: Props, fleet: Callable[[], Fleet]) -> None:
@@ -74,8 +75,8 @@ class Judgement:
         )
         daemon.graces.see(world, plan, self._props.time.now())
 
-    def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
-        """Judge a call by what it did."""
+    def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None], *, surprised: bool) -> None:
+        """Judge a call by what it did; ``surprised``: replicas were lost after the last look before it."""
         before, plan = self.truth(), daemon.decided
         step = _step(plan, cluster, subject) if plan is not None else None
         if plan is None or step is None or daemon.store.saved is not plan.memory:
@@ -87,11 +88,14 @@ class Judgement:
         finally:
             after = self.truth()
             self.wrong += (
-                *(() if self.crowded else quota_broken(self._fleet(), before, after)),
-                *floor_broken(plan, step, before, after),
+                *(() if surprised else floor_broken(plan, step, before, after)),
                 *last_proven_deleted(plan, step, before),
-                *cut_off(step, before, after, daemon.graces, self._as_late_as_may_be(daemon)),
             )
+            if not self.crowded:
+                self.wrong += (
+                    *quota_broken(self._fleet(), before, after),
+                    *cut_off(step, before, after, daemon.graces, self._as_late_as_may_be(daemon)),
+                )
 
     def _as_late_as_may_be(self, daemon: Daemon) -> int:
         """Return the time, or what a daemon may take it for whose clock was set forth: two turns passed at most."""

@@ -187,7 +187,7 @@ class Stage:
             self.wrong.extend(wire.hasty)
             wire.hasty.clear()
         self.last = turn
-        self.judgement.listed(turn, strictly=len(self.injector.applied) < 2)
+        self.judgement.listed(turn, strictly=self._is_strict)
         self._tidy_up(turn)
 
     def _tidy_up(self, turn: Turn) -> None:
@@ -313,6 +313,12 @@ class Stage:
         return bool(self._pending or self._second_left or self._late)
 
     @property
+    def _is_strict(self) -> bool:
+        """Whether at most one thing went wrong, and nobody else decides."""
+        applied = self.injector.applied
+        return not applied or (len(applied) == 1 and applied[0].kind is not Kind.SECOND_DAEMON)
+
+    @property
     def looks(self) -> Mapping[str, tuple[Group, ...]]:
         """What every cluster looked like when that was last told."""
         return dict(self._looks)
@@ -340,7 +346,9 @@ class Stage:
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Have a call judged."""
         self.writes += 1
-        self.judgement.around(daemon, cluster, subject, call)
+        struck = self.injector.applied[-1:]
+        surprised = any((one.number, one.kind) == (len(self.injector.calls) - 1, Kind.NODE_AWAY) for one in struck)
+        self.judgement.around(daemon, cluster, subject, call, surprised=surprised)
 
 
 def _driver(name: str, proxy: Proxy) -> Callable[[], SimulatedGateway]:

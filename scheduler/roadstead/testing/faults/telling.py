@@ -145,9 +145,10 @@ def _rest(stage: Stage, within: int) -> bool:
     quiet = 0
     limit = stage.turns + within
     while stage.turns < limit:
-        before = stage.writes, stage.offers, stage.looks
+        before = stage.writes, stage.offers, stage.looks, len(stage.injector.applied)
         stage.pass_turn()
-        still = before == (stage.writes, stage.offers, stage.looks) and stage.last is not None and not stage.busy
+        after = stage.writes, stage.offers, stage.looks, len(stage.injector.applied)
+        still = before == after and stage.last is not None and not stage.last.undone and not stage.busy
         quiet = quiet + 1 if still else 0
         if quiet == QUIET:
             return True
