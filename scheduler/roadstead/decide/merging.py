@@ -1,10 +1,10 @@
 """Planning for what may have changed only, and merging that with what was planned before. Pure.
 
 A deployment that a plan passed over, because it was as it should be, is passed over again as long as nothing changed
-that this depends on: what is declared, its shard, its memory, what is wrong with its route, and which clusters and
-gateways answer. It takes no room and holds nothing back, so that leaving it out changes nothing for the others.
-Everything else is planned anew each time, in the same order as ever. So a merged plan is equal to the full one, and
-that is what is tested.
+that this depends on: what is declared, its shard, its memory, what is wrong with its route, whether a replica uses more
+than it may, and which clusters and gateways answer. It takes no room and holds nothing back, so that leaving it out
+changes nothing for the others. Everything else is planned anew each time, in the same order as ever. So a merged plan
+is equal to the full one, and that is what is tested.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def in_question(before: World, last: Plan, after: World, due: frozenset[str] = f
     """
     if _answering(before) != _answering(after):
         return None
-    return last.unsettled | changed_shards(before, after) | _changed_problems(before, after) | due
+    return last.unsettled | changed_shards(before, after) | _changed_problems(before, after) | after.over | due
 
 
 def _changed_problems(before: World, after: World) -> frozenset[str]:
