@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from roadstead.model import Deployment, RolloutSpec, Strategy
+from roadstead.model import ClusterState, Deployment, RolloutSpec, Strategy
 from roadstead.plans import Grow, Plan, Restart, Shrink
 from roadstead.reasons import ReasonCode
-from roadstead.testing.proxy import Proxy
+from roadstead.testing.proxy import Proxy, Traffic
 from roadstead.traffic import Endpoint
 from roadstead.units import Duration
 from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template
@@ -481,3 +481,35 @@ def test_replicas_are_given_up_one_by_one_where_the_cluster_picks_them() -> None
     scene.settle()
     assert 2 == len(used(scene))
     assert [] == scene.wrong
+
+
+@pytest.mark.parametrize("disabled_for", [1, 3])
+def test_what_is_still_to_be_answered_on_a_cluster_that_was_disabled_is_known_when_it_comes_back(
+    disabled_for: int,
+) -> None:
+    """Nobody looks at it meanwhile; its endpoints drain in the gateway, so that nothing is cut off after that."""
+    declared = deployment(on=("here", "there"), replicas=2, of=template(cpu=500), via="front", rollout=QUICK)
+    busy = Traffic(most=1, service=(500, 3_000, 9_000))
+    scene = Scene(
+        fleet(declared, clusters=("here", "there"), gateways=("front",)),
+        {"here": nodes(1), "there": nodes(2)},
+        {"there": NATIVE},
+        traffic=busy,
+    )
+    scene.turns(12)
+    put(scene, ClusterState.DISABLED)
+    scene.turns(disabled_for)
+    put(scene, ClusterState.DRAINING)
+    scene.turns(25)
+    assert [] == scene.wrong
+
+
+QUICK = RolloutSpec(max_surge=2, max_unavailable=2)
+
+
+def put(scene: Scene, state: ClusterState) -> None:
+    """Declare that the first cluster is in this state."""
+    clusters = scene.fleet.clusters
+    scene.drive.fleet = attrs.evolve(
+        scene.fleet, clusters={**clusters, "here": attrs.evolve(clusters["here"], state=state)}
+    )

@@ -51,12 +51,13 @@ class Checks:
 
 @attrs.frozen
 class _Made:
-    """A route and what it was made from."""
+    """A route and what it was made from; not ``whole``: something is in it only because its gateway shows it."""
 
     address: Address
     listed: Entries
     draining: Entries
     route: Route
+    whole: bool
 
 
 _NO_ADDRESSES: Mapping[str, Address] = MappingProxyType({})
@@ -106,7 +107,8 @@ def routing(
     table.
 
     A gateway that a deployment has left keeps its route as long as it shows requests in flight, all of it draining:
-    only there can they be seen.
+    only there can they be seen. So does an endpoint at which no known replica is, such as one on a cluster that was
+    disabled: if it comes back to be stopped, what it still has to answer is known.
     """
     unsure = any(view.snapshot is None for view in world.clusters.values())
     keeping = frozenset(inherited) if unsure else frozenset()
@@ -118,13 +120,14 @@ def routing(
         listed, draining = table.endpoints.get(name, ()), table.draining.get(name, ())
         known = before.made.get(name)
         keeps = address.gateway in keeping
-        if known is not None and before.whole and not keeps and _is_same(known, address, listed, draining):
+        if known is not None and known.whole and not keeps and _is_same(known, address, listed, draining):
             made[name] = known
         else:
             parts = _Parts(name, address, listed, draining, keeps=keeps)
-            route = parts.route(fleet, world, check)
+            unknown = dict(parts.unknown(world))
+            route = parts.route(fleet, world, check, unknown)
             kept = known.route if known is not None and known.route == route else route
-            made[name] = _Made(address, listed, draining, kept)
+            made[name] = _Made(address, listed, draining, kept, whole=not unknown)
     dumb = {name for name in keeping if not _has_shown(world, name)}
     routes: dict[str, dict[str, Route]] = {name: {} for name in fleet.gateways}
     for name, one in made.items():
@@ -135,7 +138,7 @@ def routing(
         tables=MappingProxyType(
             {name: _table(before.tables.get(name), own) for name, own in routes.items() if name not in dumb}
         ),
-        whole=not keeping and not left,
+        whole=not keeping and not left and all(one.whole for one in made.values()),
         addresses=fleet.addresses,
         table=table,
         made=MappingProxyType(made),
@@ -189,13 +192,19 @@ class _Parts:
     draining: Entries
     keeps: bool = attrs.field(kw_only=True)
 
-    def route(self, fleet: Fleet, world: World, check: Callable[[Template], Check | None]) -> Route:
+    def route(
+        self,
+        fleet: Fleet,
+        world: World,
+        check: Callable[[Template], Check | None],
+        unknown: Mapping[Endpoint, bool],
+    ) -> Route:
         """Return the route; an endpoint that two entries name is listed if one of them is."""
         shard = world.shards.get(self.name)
         members = shard.members if shard is not None else ()
         templates = {(one.cluster, one.replica.id): one.group.template for one in members}
         found: dict[Endpoint, Destination] = {}
-        for endpoint, draining in self._unknown(world, members):
+        for endpoint, draining in unknown.items():
             template = _any_template(fleet, self.name, members)
             its = check(template) if template is not None else None
             found[endpoint] = Destination(endpoint=endpoint, draining=draining, check=its)
@@ -207,15 +216,16 @@ class _Parts:
         destinations = tuple(found[endpoint] for endpoint in sorted(found, key=_order))
         return Route(deployment=self.name, port=self.address.port, destinations=destinations)
 
-    def _unknown(self, world: World, members: Iterable[Member]) -> Iterator[tuple[Endpoint, bool]]:
+    def unknown(self, world: World) -> Iterator[tuple[Endpoint, bool]]:
         """Yield the endpoints that the gateway has and no known replica is at, and whether they drain."""
         route = world.data_path.routes(self.address.gateway).get(self.name)
-        if not self.keeps or route is None:
+        if route is None:
             return
-        known = {one.replica.endpoint for one in members}
+        shard = world.shards.get(self.name)
+        known = {one.replica.endpoint for one in shard.members} if shard is not None else set()
         for endpoint, passage in route.passages.items():
             if endpoint not in known and (passage.listed or not passage.idle):
-                yield endpoint, not passage.listed
+                yield endpoint, not (self.keeps and passage.listed)
 
 
 def _any_template(fleet: Fleet, name: str, members: Iterable[Member]) -> Template | None:
