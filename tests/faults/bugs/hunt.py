@@ -33,17 +33,19 @@ def main() -> None:
     parser.add_argument("--tests", nargs="*", default=(), help="tests that are to pass with the bug in")
     asked = parser.parse_args()
     hunted = [bug for bug in BUGS if any(name in bug.name for name in asked.names)]
-    killed = 0
+    killed = counting = 0
     for bug in hunted:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder)
             seed(bug, copy)
             by = killer(bug, copy)
             passed = tests_pass(copy, asked.tests) if by and asked.tests else None
-        killed += by is not None
+        if not bug.caught_by:
+            counting += 1
+            killed += by is not None
         tests = {None: "", True: "; those tests pass", False: "; those tests fail"}[passed]
         click.echo(f"{'killed' if by else 'ALIVE '} | {bug.kind.value} | {bug.name} | {by or ''}{tests}")
-    click.echo(f"{killed} of {len(hunted)} killed")
+    click.echo(f"{killed} of {counting} killed that no ordinary test is known to catch; {len(hunted)} hunted")
 
 
 def seed(bug: Bug, copy: Path) -> None:

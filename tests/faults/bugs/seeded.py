@@ -31,7 +31,8 @@ class Bug:
     """One line of ``path`` that ``was`` right.
 
     ``stories`` are those that it should show in, and ``first`` are the faults that are tried on them before others,
-    ``then`` those that follow closely where one is not enough.
+    ``then`` those that follow closely where one is not enough. One that is ``caught_by`` an ordinary test says nothing
+    about what only the fault machine finds, and does not count.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Bug:
     stories: tuple[str, ...] = ("scale by hand", "roll")
     first: tuple[Kind, ...] = ()
     then: tuple[Kind, ...] = ()
+    caught_by: str = ""
     temper: str = "directed"
 
 
@@ -57,6 +59,7 @@ BUGS = (
         was="for name in before.keys() - after.keys()]",
         now="for name in ()]",
         stories=("roll without room",),
+        caught_by="tests/act/test_stores.py::test_the_last_of_any_memories_comes_back",
     ),
     Bug(
         name="what was learnt without acting is not saved",
@@ -73,6 +76,7 @@ BUGS = (
         was="self._store.save(made.memory, ",
         now="self._store.save(self._memory, ",
         stories=("create",),
+        caught_by="tests/act/test_session.py::test_identity_survives_and_the_next_session_goes_on",
     ),
     Bug(
         name="a silent cluster is forgotten",
@@ -82,6 +86,7 @@ BUGS = (
         now="error=error, snapshot=None)",
         stories=("cluster lost and back", "scale by hand"),
         first=(Kind.LOST_BEFORE,),
+        caught_by="tests/act/test_executor.py::test_an_unreachable_cluster_keeps_its_last_snapshot",
     ),
     Bug(
         name="servers of a silent cluster are not asked",
@@ -100,6 +105,7 @@ BUGS = (
         now="newest.view.settled",
         stories=("roll",),
         first=(Kind.SECOND_DAEMON,),
+        caught_by="tests/act/test_gateway.py::test_a_table_in_the_place_of_which_another_is_in_force_is_offered_again",
     ),
     Bug(
         name="a cluster that stops answering touches nothing",
@@ -117,6 +123,7 @@ BUGS = (
         now="keeping = frozenset[str]()",
         stories=("cluster lost and back",),
         first=(Kind.CRASH_BEFORE,),
+        caught_by="tests/act/test_routing.py::test_what_a_gateway_lists_stays_until_every_cluster_was_seen_once",
     ),
     Bug(
         name="servers count as unready until a new daemon has asked them",
@@ -151,6 +158,7 @@ BUGS = (
         was="retry_after=error.after_ms if isinstance(error, Retryable) else None",
         now="retry_after=None",
         first=(Kind.THROTTLED,),
+        caught_by="tests/act/test_executor.py::test_a_step_is_tried_three_times_at_most",
     ),
     Bug(
         name="Retry-After is cut short within a turn",
@@ -159,6 +167,7 @@ BUGS = (
         was="return max(own, error.after_ms / 1000)",
         now="return min(own, error.after_ms / 1000)",
         first=(Kind.THROTTLED,),
+        caught_by="tests/act/test_executor.py::test_waiting_stays_within_the_turn_s_budget",
     ),
     Bug(
         name="Retry-After does not lengthen a wait",
@@ -191,6 +200,7 @@ BUGS = (
         was="or run.fresh_until is not None:\n                    return failed(step, self._turn, error)",
         now="or run.fresh_until is not None:\n                    return None",
         first=(Kind.THROTTLED,),
+        caught_by="tests/act/test_executor.py::test_a_step_is_tried_three_times_at_most",
     ),
     Bug(
         name="a reload that was asked for is never asked for again",
@@ -226,6 +236,7 @@ BUGS = (
         was="believed = entry.state.status is ModelStatus.AVAILABLE and patient",
         now="believed = False",
         first=(Kind.LOST_BEFORE,),
+        caught_by="tests/act/test_probing.py::test_an_available_model_is_believed_until_it_failed_to_answer_often_enough",
     ),
     Bug(
         name="a probe that fails ends the thread that asks",
@@ -234,6 +245,7 @@ BUGS = (
         was="except Exception as error:",
         now="except TimeoutError as error:",
         first=(Kind.FAILS,),
+        caught_by="tests/act/test_probing.py::test_a_broken_runtime_is_no_answer_with_its_words",
     ),
     Bug(
         name="what is written to a removed memory is seen by nobody",
@@ -277,6 +289,7 @@ BUGS = (
         now="        if missing is not None:\n            continue",
         stories=("roll", "scale by hand", "drain", "migrate"),
         first=(Kind.NODE_AWAY,),
+        caught_by="tests/act/test_executor.py::test_nothing_is_given_up_when_what_the_plan_counts_on_is_not_there",
     ),
     Bug(
         name="a conflict is not seen: the group may be another by now",
@@ -295,6 +308,7 @@ BUGS = (
         was="            self.outcomes += run.outcomes\n            self._patience",
         now="            self._patience",
         first=(Kind.THROTTLED,),
+        caught_by="tests/act/test_executor.py::test_each_step_is_one_call_with_its_precondition",
     ),
     Bug(
         name="a failure says nothing about the step",
@@ -303,6 +317,7 @@ BUGS = (
         was="        case RoadsteadError():\n            return OutcomeKind.FAILED",
         now="        case RoadsteadError():\n            return OutcomeKind.UNKNOWN",
         first=(Kind.THROTTLED,),
+        caught_by="tests/act/test_executor.py::test_every_error_is_an_outcome",
     ),
     Bug(
         name="the own back-off counts where the cluster asked for more",
@@ -311,6 +326,7 @@ BUGS = (
         was="if error.after_ms is not None else own",
         now="if error.after_ms is None else own",
         first=(Kind.THROTTLED,),
+        caught_by="tests/act/test_executor.py::test_what_may_succeed_a_moment_later_is_tried_again",
     ),
     Bug(
         name="whoever is counted on need not serve any more",
@@ -320,6 +336,7 @@ BUGS = (
         now='    return None if found else f"{serving}"',
         stories=("drain",),
         first=(Kind.NODE_AWAY,),
+        caught_by="tests/act/test_executor.py::test_nothing_is_given_up_when_what_the_plan_counts_on_is_not_there",
     ),
     Bug(
         name="a probe that fails is a word about the model",
@@ -336,6 +353,7 @@ BUGS = (
         was="entry.unknown + 1 if state",
         now="entry.unknown + 2 if state",
         first=(Kind.LOST_BEFORE,),
+        caught_by="tests/act/test_probing.py::test_an_available_model_is_believed_until_it_failed_to_answer_often_enough",
     ),
     Bug(
         name="load is not looked at any more after the clock was set back",
@@ -364,6 +382,7 @@ BUGS = (
         now="max(0, case.now - known.at)",
         stories=("take down slowly",),
         first=(Kind.CLOCK_FORTH,),
+        caught_by="tests/decide/test_reload.py::test_another_version_is_loaded_by_the_very_same_processes",
     ),
     Bug(
         name="a clock that jumps back takes away what was waited",
@@ -373,6 +392,7 @@ BUGS = (
         now="min(case.now - known.at, longest)",
         stories=("scale by hand", "drain"),
         first=(Kind.CLOCK_BACK,),
+        caught_by="tests/decide/test_clock.py::test_a_clock_that_is_set_back_holds_up_no_drain",
     ),
     Bug(
         name="a clock that jumps back counts as time that passed",
@@ -382,6 +402,7 @@ BUGS = (
         now="min(abs(case.now - known.at), longest)",
         stories=("scale by hand", "drain", "roll, and change one's mind"),
         first=(Kind.CLOCK_BACK,),
+        caught_by="tests/decide/test_clock.py::test_a_clock_that_is_set_back_holds_up_no_drain",
     ),
     Bug(
         name="a clock that jumps back makes a wait an hour longer",

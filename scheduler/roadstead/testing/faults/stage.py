@@ -155,6 +155,7 @@ class Stage:
         before.end()
         self._damage = None
         self.daemon = self._open("first")
+        self.daemon.clock.skew_ms = before.clock.skew_ms
         self.judgement.found_again(before, events, self.daemon, damage)
         self._begin()
 
