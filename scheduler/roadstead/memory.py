@@ -27,6 +27,7 @@ __all__ = [
     "Measured",
     "Ousting",
     "PlanMemory",
+    "Reverted",
     "ScalingMemory",
     "Series",
     "SlotMemory",
@@ -189,6 +190,15 @@ class Ousting:
     begun: bool = False
 
 
+@attrs.frozen
+class Reverted:
+    """That a group was put back ``ago_ms`` ago, when its version was ``version``."""
+
+    version: str
+    ago_ms: int
+
+
+_NO_REVERTS: Mapping[str, tuple[Reverted, ...]] = MappingProxyType({})
 _NO_EXCESS: Mapping[str, ExcessMemory] = MappingProxyType({})
 _NO_SLOTS: Mapping[str, SlotMemory] = MappingProxyType({})
 _NO_CLUSTERS: Mapping[str, ClusterMemory] = MappingProxyType({})
@@ -206,6 +216,7 @@ class DeploymentMemory:
     process that runs and is not ready, keyed by :func:`process_place`. ``clusters``, by name, are places that are not
     as good as they should be, and ``slots`` are of groups whose slots wait for a cluster's own scheduler. ``excess``,
     by :func:`process_place`, is of server processes that use more than they may; ``ousted`` is the one that gives way.
+    ``reverts`` are of groups that others changed, within the last hour.
     """
 
     at: int
@@ -216,6 +227,7 @@ class DeploymentMemory:
     slots: Mapping[str, SlotMemory] = _NO_SLOTS
     excess: Mapping[str, ExcessMemory] = _NO_EXCESS
     ousted: Ousting | None = None
+    reverts: Mapping[str, tuple[Reverted, ...]] = _NO_REVERTS
 
 
 @attrs.frozen

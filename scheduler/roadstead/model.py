@@ -40,6 +40,7 @@ __all__ = [
     "ModelSpec",
     "ModelVersion",
     "OnChange",
+    "OnDrift",
     "Operator",
     "PauseIntent",
     "PlacementSpec",
@@ -344,6 +345,14 @@ class ExcessAction(enum.Enum):
     EVICT = "evict"
 
 
+@enum.unique
+class OnDrift(enum.Enum):
+    """What happens when somebody else changed what is stored of ours: it is put back, or only said."""
+
+    REVERT = "revert"
+    REPORT = "report"
+
+
 @attrs.frozen(kw_only=True)
 class ExcessSpec:
     """What happens to a replica that was seen over a limit for ``after``, by what it uses too much of."""
@@ -398,6 +407,7 @@ class Deployment:
     fail_over_after: Duration = Duration(300_000)
     autoscaling: AutoscalingSpec | None = None
     on_excess: ExcessSpec = ExcessSpec()
+    on_drift: OnDrift = OnDrift.REVERT
 
     @property
     def declared_template(self) -> str:

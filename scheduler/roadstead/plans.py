@@ -26,6 +26,7 @@ __all__ = [
     "Plan",
     "Reload",
     "Restart",
+    "Revert",
     "Shrink",
     "Standing",
     "Step",
@@ -170,7 +171,23 @@ class Reload:
         return self.replica
 
 
-Step = Grow | Bind | Reload | Restart | Shrink | Delete
+@attrs.frozen(kw_only=True)
+class Revert:
+    """Put back what a group was made with, where somebody else changed what is stored of it."""
+
+    cluster: str
+    group: GroupKey
+    version: str
+    standing: tuple[Standing, ...] = ()
+    because: str
+
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return str(self.group)
+
+
+Step = Grow | Bind | Reload | Restart | Revert | Shrink | Delete
 
 
 def deployment_of(step: Step) -> str:

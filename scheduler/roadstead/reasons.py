@@ -36,6 +36,7 @@ class ReasonCode(enum.Enum):
     UNREACHABLE = "unreachable"
     DISABLED = "disabled"
     CONTESTED = "contested"
+    DRIFT = "drift"
     FOREIGN_OWNER = "foreign-owner"
     ROLLOUT_HELD = "rollout-held"
     ROLLOUT_FAILED = "rollout-failed"

@@ -130,7 +130,8 @@ class Replica:
 
     ``incarnation`` changes whenever the server process does: what was learnt of an earlier one does not count.
     ``ready`` is the orchestrator's own readiness, ``None`` where it has none. ``started_at`` is in milliseconds since
-    the epoch. ``earlier_exits`` are those before the last that the cluster still knows, oldest first.
+    the epoch. ``earlier_exits`` are those before the last that the cluster still knows, oldest first. ``drifted``: it
+    was made from what somebody else wrote into its group.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Replica:
     reason: Reason | None = None
     last_exit: Exit | None = None
     earlier_exits: tuple[Exit, ...] = ()
+    drifted: bool = False
 
     @property
     def exits(self) -> tuple[Exit, ...]:
@@ -198,6 +200,11 @@ class Group:
     replicas: tuple[Replica, ...] = ()
     reason: Reason | None = None
     drift: tuple[Drift, ...] = ()
+
+    @cached_property
+    def has_drifted(self) -> bool:
+        """Whether others changed what is stored of it, or a replica was made while it was so."""
+        return bool(self.drift) or any(replica.drifted for replica in self.replicas)
 
     @cached_property
     def living(self) -> tuple[Replica, ...]:

@@ -162,6 +162,7 @@ def test_a_fleet_is_applied_looked_at_scaled_and_deleted(place: Place) -> None:
     status = place.json("status")
     assert [("minilm", "settled", 2)] == [(one["name"], one["state"], one["ready"]) for one in status["deployments"]]
     assert 2 == len(place.json("endpoints")["endpoints"])
+    assert [] == place.json("drift", "minilm")["groups"]
     assert 2 == len(place.json("limits", "minilm")["deployments"][0]["replicas"])
     assert "as asked: 2 of 2 serving" == place.json("why", "minilm")["summary"]
     place.run("plan", "--detailed-exitcode")
@@ -245,6 +246,7 @@ def test_a_deployment_that_is_not_there_is_told_with_those_that_are(place: Place
         ("scale", "nope", "2"),
         ("endpoints", "nope"),
         ("limits", "nope"),
+        ("drift", "nope"),
     ):
         assert "minilm" in place.run(*arguments, expect=Exit.ERROR).stderr
 

@@ -22,6 +22,7 @@ from roadstead.model import (
     GpuPartition,
     ModelSpec,
     OnChange,
+    OnDrift,
     Operator,
     Quota,
     Resources,
@@ -137,6 +138,7 @@ def test_the_file_with_every_key_reads_as_it_says() -> None:
         )
         == deployment.rollout
     )
+    assert OnDrift.REPORT is deployment.on_drift
     assert Quota(cpu=Cpus(64_000), memory=Memory(256 * 1024**3), gpu=8000) == fleet.quotas["search"]
     assert Quota() == fleet.quotas["free"]
     assert Via(gateway="edge", port=20001) == deployment.via

@@ -15,7 +15,7 @@ from roadstead.model import ClusterState, Quota, Scheduling, Via
 from roadstead.testing.proxy import Traffic
 from roadstead.testing.strategies import deployments, fleets, nodes, quotas
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import Node, Usage
+from roadstead.world import Drift, Node, Usage
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.faults import CallFault, ModelFault
 from tests.decide.scene import DIRECTED, NATIVE, OWNER_ID, Scene, with_source, with_version
@@ -205,6 +205,14 @@ class Fleeting(RuleBasedStateMachine):
         if replicas:
             process = replicas[which % len(replicas)].incarnation
             self.scene.excess[process] = Usage(cpu=cpu, memory=memory)
+
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM, theirs=st.sampled_from(["2Mi", "4Mi"]))
+    def meddle(self, cluster: str, which: int, theirs: str) -> None:
+        """Let somebody else change what is stored of a group."""
+        groups = sorted(group.key for group in self.simulated(cluster).truth().groups)
+        if groups:
+            drift = Drift(field="resources.memory", ours="64Mi", theirs=theirs, manager="kubectl-edit")
+            self.simulated(cluster).meddle(groups[which % len(groups)], drift)
 
     @rule(source=A_SOURCE, fault=st.none() | st.sampled_from(ModelFault))
     def break_model(self, source: str, fault: ModelFault | None) -> None:

@@ -58,6 +58,7 @@ class Host:
         place = self._place
         notes = [*place.notes, self._provider.note]
         notes.append("disk is accounted for and not enforced")
+        notes.append("nobody else writes what is stored here, so there is no drift")
         if place.cpu is None:
             notes.append("the processor limit is whole processors by affinity: less than one is not enforced")
         if place.memory is None:

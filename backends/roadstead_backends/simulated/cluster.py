@@ -102,6 +102,14 @@ class SimulatedCluster(Pretence):
         with self._call("evict", replica):
             self._life.stop(self._there(replica), grace, self._clock.now())
 
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        """Put back what the group was made with; replicas that were made meanwhile stay as they are."""
+        with self._call("revert", str(key)):
+            group = self._expected(key, expect)
+            if group is not None and group.drift:
+                group.drift = ()
+                self._store.touch(group, stored=True)
+
     def usage(self) -> Mapping[str, Usage]:
         """Return that every running server uses half of what it may."""
         with self._lock:

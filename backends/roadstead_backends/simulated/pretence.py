@@ -15,7 +15,7 @@ import attrs
 from roadstead.capabilities import Capabilities
 from roadstead.model import Quota, Scheduling
 from roadstead.units import Cpus, Memory
-from roadstead.world import Endpoint, Group, GroupKey, ModelState, Node, Phase, Snapshot
+from roadstead.world import Drift, Endpoint, Group, GroupKey, ModelState, Node, Phase, Snapshot
 from roadstead_backends.simulated.clock import Clock
 from roadstead_backends.simulated.controller import Controller
 from roadstead_backends.simulated.faults import Faults, ModelFault
@@ -153,6 +153,14 @@ class Pretence:
         return tuple(self._ground.names)
 
     # ---- what is done to it ----
+
+    def meddle(self, key: GroupKey, drift: Drift) -> None:
+        """Let somebody else change one field of what is stored of a group."""
+        with self._change():
+            group = self._store.by_key.get(key)
+            if group is not None:
+                group.drift = (*(one for one in group.drift if one.field != drift.field), drift)
+                self._store.touch(group, stored=True)
 
     def partition(self, *, parted: bool) -> None:
         """Let the cluster answer nobody, or answer again; its servers go on."""
@@ -307,6 +315,7 @@ class Pretence:
             version=str(group.version),
             replicas=tuple(one.seen(reports_ready=self._reports_ready) for one in group.servers.values()),
             reason=group.reason,
+            drift=group.drift,
         )
 
     def _tell_states(self, key: GroupKey, states: dict[str, ModelState]) -> None:

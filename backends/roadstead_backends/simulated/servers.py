@@ -6,7 +6,7 @@ import attrs
 
 from roadstead.model import Reloading, Template
 from roadstead.reasons import Reason
-from roadstead.world import Endpoint, Exit, GroupKey, Phase, Replica
+from roadstead.world import Drift, Endpoint, Exit, GroupKey, Phase, Replica
 from roadstead_backends.simulated.tempers import Timings
 
 __all__ = ["Server", "StoredGroup", "Timings"]
@@ -43,6 +43,7 @@ class Server:
     reason: Reason | None = None
     last_exit: Exit | None = None
     due: int | None = None
+    drifted: bool = False
 
     @property
     def incarnation(self) -> str:
@@ -83,6 +84,7 @@ class Server:
             started_at=self.started_at,
             reason=self.reason,
             last_exit=self.last_exit,
+            drifted=self.drifted,
         )
 
 
@@ -91,7 +93,8 @@ class StoredGroup:
     """What is stored about a group; ``servers`` by id, in the order in which they were made.
 
     ``locked``: it is still becoming what it was last asked for. ``failures`` in a row delay its launches until
-    ``launch_after``. ``reason`` is why the cluster makes fewer replicas than it was asked for.
+    ``launch_after``. ``reason`` is why the cluster makes fewer replicas than it was asked for. ``drift``
+    is what somebody else wrote into it; replicas made meanwhile are made from that.
     """
 
     key: GroupKey
@@ -107,6 +110,7 @@ class StoredGroup:
     failures: int = 0
     launch_after: int = 0
     reason: Reason | None = None
+    drift: tuple[Drift, ...] = ()
     servers: dict[str, Server] = attrs.field(factory=dict)
 
     def counting(self) -> list[Server]:

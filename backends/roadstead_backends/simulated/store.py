@@ -63,7 +63,11 @@ class Store:
         """Make one more replica, without a node."""
         self._made += 1
         server = Server(
-            id=f"{self._cluster}.{group.key}.{self._made}", number=self._made, key=group.key, template=group.template
+            id=f"{self._cluster}.{group.key}.{self._made}",
+            number=self._made,
+            key=group.key,
+            template=group.template,
+            drifted=bool(group.drift),
         )
         group.servers[server.id] = self.by_id[server.id] = server
         self.pledged += amounts_of(server.template.resources)

@@ -13,7 +13,7 @@ import attrs
 
 from roadstead.decide.merging import changed_shards
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Delete, Grow, Held, Plan, Reload, Restart, Shrink, Step, deployment_of
+from roadstead.plans import Bind, Delete, Grow, Held, Plan, Reload, Restart, Revert, Shrink, Step, deployment_of
 from roadstead.reasons import ReasonCode
 from roadstead.world import (
     Exit,
@@ -364,6 +364,8 @@ def _told(step: Step) -> str:
             return f"restart {step.replica}"
         case Reload():
             return f"load version {step.template.model.version} in {step.replica}"
+        case Revert():
+            return f"put back {step.group}"
         case Delete():
             return f"delete {step.group}"
 

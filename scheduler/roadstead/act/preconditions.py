@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import attrs
 
 from roadstead.decide.rollout import may_stop_at_once
-from roadstead.plans import Delete, Reload, Restart, Shrink, Standing
+from roadstead.plans import Delete, Reload, Restart, Revert, Shrink, Standing
 from roadstead.traffic import NO_DATA_PATH, DataPath
 from roadstead.world import ClusterView, Group, Member, ModelState, Reachable, Replica
 
 __all__ = ["Destructive", "Now", "concerned", "objection"]
 
-Destructive = Shrink | Delete | Restart | Reload
+Destructive = Shrink | Delete | Restart | Reload | Revert
 
 
 def concerned(step: Destructive) -> frozenset[str]:
@@ -60,7 +60,7 @@ def objection(step: Destructive, now: Now) -> str | None:
         return _changed_process(step, view)
     group = next((group for group in view.snapshot.groups if group.key == step.group), None)
     if group is None:
-        return f"{step.group} is gone" if isinstance(step, Shrink) else None
+        return f"{step.group} is gone" if isinstance(step, Shrink | Revert) else None
     if group.version != step.version:
         return f"{step.group} was changed since the plan was made"
     if isinstance(step, Shrink):

@@ -19,7 +19,7 @@ from roadstead.act.events import Event
 from roadstead.act.state import SOCKET_PATH_LIMIT
 from roadstead.cli.errors import NoDaemon, Refused, Silent
 from roadstead.cli.exits import Exit
-from roadstead.decide.report import Explanation, FleetLimits, FleetStatus, PlanView, Replay
+from roadstead.decide.report import Explanation, FleetDrift, FleetLimits, FleetStatus, PlanView, Replay
 from roadstead.errors import Denied
 from roadstead.shim.identity import is_stopped
 from roadstead.wire import from_wire
@@ -111,6 +111,10 @@ class Client:
     def limits(self) -> FleetLimits:
         """Return what everything may use, has and uses."""
         return _read(self._get("/v1/limits"), FleetLimits)
+
+    def drift(self) -> FleetDrift:
+        """Return what others changed of our objects."""
+        return _read(self._get("/v1/drift"), FleetDrift)
 
     def plan(self) -> PlanView:
         """Return what would be done, a changed file that is not in force yet included."""

@@ -19,12 +19,14 @@ from roadstead.cli.lookup import deployment_in
 from roadstead.config import read_fleet
 from roadstead.decide.report import (
     Explanation,
+    FleetDrift,
     FleetLimits,
     FleetStatus,
     PlanView,
     Replay,
     Service,
     explanation,
+    fleet_drift,
     fleet_limits,
     fleet_status,
     intents_of,
@@ -82,6 +84,11 @@ class Direct:
         """Return what everything may use, has and uses."""
         look = self._look()
         return fleet_limits(look.fleet, look.world, look.plan, look.at)
+
+    def drift(self) -> FleetDrift:
+        """Return what others changed of our objects."""
+        look = self._look()
+        return fleet_drift(look.fleet, look.world, look.plan, look.at)
 
     def plan(self) -> PlanView:
         """Return what ``apply`` would do."""

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
         "logs": Lazy("logs", "Show what a replica's server prints."),
         "events": Lazy("events", "Show what happened."),
         "limits": Lazy("limits", "Show what replicas may use, have and use, and what owners may hold."),
+        "drift": Lazy("drift", "List what others changed of our objects."),
         "endpoints": Lazy("endpoints", "List the addresses that clients may use."),
     },
     "Use": {

@@ -12,7 +12,7 @@ from roadstead.cli.errors import OtherFile
 from roadstead.cli.locate import Located, locate
 from roadstead.cli.screen import Screen
 from roadstead.cli.text.status import stale_text
-from roadstead.decide.report import Explanation, FleetLimits, FleetStatus, PlanView
+from roadstead.decide.report import Explanation, FleetDrift, FleetLimits, FleetStatus, PlanView
 
 __all__ = ["Source", "must_follow", "say_stale", "source"]
 
@@ -25,6 +25,9 @@ class Source(Protocol):
 
     def limits(self) -> FleetLimits:
         """Return what everything may use, has and uses."""
+
+    def drift(self) -> FleetDrift:
+        """Return what others changed of our objects."""
 
     def plan(self) -> PlanView:
         """Return what would be done."""

@@ -106,6 +106,7 @@ def deployment_of(name: str, written: FleetEntry, runtimes: Mapping[str, Runtime
         rollout=entry.rollout,
         via=via,
         on_excess=entry.on_excess,
+        on_drift=entry.on_drift,
     )
 
 

@@ -29,7 +29,7 @@ from roadstead.config.shapes import (
 )
 from roadstead.config.template_keys import template_keys
 from roadstead.config.texts import OWNER_NAME
-from roadstead.model import MAX_REPLICAS, ExcessAction, ExcessSpec, RolloutSpec, Strategy
+from roadstead.model import MAX_REPLICAS, ExcessAction, ExcessSpec, OnDrift, RolloutSpec, Strategy
 
 __all__ = ["deployment_table"]
 
@@ -114,8 +114,8 @@ _UNREACHABLE: Final = Table(
 
 _DRIFT: Final = Choice(
     (
-        Value(word="revert", value="revert", doc="put it back"),
-        Value(word="report", value="report", doc="only say so"),
+        Value(word="revert", value=OnDrift.REVERT, doc="put it back"),
+        Value(word="report", value=OnDrift.REPORT, doc="only say so"),
     )
 )
 
@@ -171,9 +171,8 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName,
         Key(
             name="drift",
             shape=_DRIFT,
-            doc="what happens when somebody else changed our objects",
-            default="revert",
-            unbuilt="only reporting drift is not in this version",
+            doc="what happens when somebody else changed our objects; each is put back three times an hour at most",
+            field="on_drift",
         ),
         Key(
             name="gateway",

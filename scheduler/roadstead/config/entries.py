@@ -17,6 +17,7 @@ from roadstead.model import (
     ExcessSpec,
     HealthSpec,
     ModelSpec,
+    OnDrift,
     PlacementSpec,
     Quota,
     Reach,
@@ -181,6 +182,7 @@ class DeploymentEntry:
     autoscaling: AutoscalingEntry | None = None
     rollout: RolloutSpec = _DEPLOYMENT.rollout
     on_excess: ExcessSpec = _DEPLOYMENT.on_excess
+    on_drift: OnDrift = _DEPLOYMENT.on_drift
     gateway: str | ViaEntry | Unsaid | None = Unsaid.UNSAID
 
     @property

@@ -44,7 +44,7 @@ from roadstead.daemon.service import Service
 from roadstead.daemon.steering import Steer
 from roadstead.daemon.streams import Streams
 from roadstead.daemon.view import View
-from roadstead.decide.report import Replay, explanation, fleet_limits, fleet_status, intents_of, plan_view
+from roadstead.decide.report import Replay, explanation, fleet_drift, fleet_limits, fleet_status, intents_of, plan_view
 from roadstead.decide.scaling import replayed
 from roadstead.errors import BackendError, Conflict, Denied, Forbidden, RoadsteadError, StateError, Unreachable
 from roadstead.spi.backend import KeepsLogs
@@ -143,6 +143,7 @@ class Api:
             Route("/v1/scaling/{deployment}", self._scaling),
             Route("/v1/endpoints", self._endpoints),
             Route("/v1/limits", self._limits),
+            Route("/v1/drift", self._drift),
             Route("/v1/events", self._events),
             Route("/v1/logs/{replica}", self._logs),
             Route("/v1/apply", self._apply, methods=["POST"]),
@@ -218,6 +219,11 @@ class Api:
         turn = self._seen().turn
         assert turn is not None
         return _answer(to_wire(fleet_limits(turn.fleet, turn.world, turn.plan, self._clock.now())))
+
+    async def _drift(self, _: Request) -> Response:
+        turn = self._seen().turn
+        assert turn is not None
+        return _answer(to_wire(fleet_drift(turn.fleet, turn.world, turn.plan, self._clock.now())))
 
     async def _health(self, _: Request) -> Response:
         view = self._service.view

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import excess, passing, progress, slots, steering
+from roadstead.decide import drift, excess, passing, progress, slots, steering
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
@@ -77,7 +77,8 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         return _room(question, case, ledger, shaped.clusters, waits)
 
     times = excess.learnt(case, known, elapsed)
-    relieved = relief(case, rows, times, known, room)
+    put_back = drift.learnt(case, known, elapsed)
+    relieved = relief(case, rows, (*excess.of_members(case, times), *drift.strays(case)), known, room)
     rows = relieved.rows
     moves = advance(rows, wanted=case.wanted, spec=case.spec, leaving=known.leaving, claims=claimed, room=room)
     moves = with_claim(moves, relieved.given_up, claimed)
@@ -102,6 +103,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         floor=floor_of(case.wanted, case.spec),
         going=case.going,
         usage=case.world.usage,
+        reverts=tuple(drift.reverts(case, rows, put_back)),
     )
     stepped = steps_of(order, case.memory, ledger)
     seated = seating(case, rows, victims, ledger, policies)
@@ -117,6 +119,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         *seated.held,
         *slots.unexplained(waits, rows),
         *relieved.held,
+        *drift.held(case, put_back),
         *passing.held(case, groups, going, serving),
     )
     made = DeploymentMemory(
@@ -128,6 +131,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         slots=waits,
         excess=times,
         ousted=relieved.ousted,
+        reverts=put_back,
     )
     return Taken(
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-import attrs
-
 from roadstead.decide.case import Case
+from roadstead.decide.offenders import Offender
 from roadstead.holdings import Limited, limit_of
 from roadstead.memory import DeploymentMemory, ExcessMemory, process_place
 from roadstead.model import ExcessAction, ExcessSpec
-from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
+from roadstead.reasons import Change, ChangeKind, ReasonCode
 from roadstead.units import Cpus, Memory
 from roadstead.world import Member, Phase, Usage
 
-__all__ = ["Excess", "is_counting", "learnt", "of_members", "reason_of", "used_of"]
+__all__ = ["is_counting", "learnt", "of_members", "used_of"]
 
 
 def used_of(usage: Usage | None, what: Limited) -> int | None:
@@ -93,27 +92,7 @@ def _learnt(case: Case, member: Member, known: ExcessMemory, elapsed: int, *, ke
 # ---- who was for too long ----
 
 
-@attrs.frozen(kw_only=True)
-class Excess:
-    """One replica that was over ``limit`` for long enough, ``action`` is what its owner wants to happen then.
-
-    ``used`` is what it uses now, ``None`` where nobody knows. Amounts are in the units of :func:`limit_of`.
-    """
-
-    member: Member
-    what: Limited
-    action: ExcessAction
-    used: int | None
-    limit: int
-
-    @property
-    def process(self) -> str:
-        """The server process, as memory names it."""
-        replica = self.member.replica
-        return process_place(self.member.cluster, replica.id, replica.incarnation)
-
-
-def of_members(case: Case, known: Mapping[str, ExcessMemory]) -> Iterator[Excess]:
+def of_members(case: Case, known: Mapping[str, ExcessMemory]) -> Iterator[Offender]:
     """Yield who was over a limit for as long as the deployment allows, each once: with the sternest action."""
     if case.declared is None or not known:
         return
@@ -122,12 +101,12 @@ def of_members(case: Case, known: Mapping[str, ExcessMemory]) -> Iterator[Excess
         replica = member.replica
         times = known.get(process_place(member.cluster, replica.id, replica.incarnation))
         if times is not None and replica.phase is Phase.RUNNING:
-            found = [one for one in _of_member(case, member, times, spec) if one is not None]
+            found = tuple(_of_member(case, member, times, spec))
             if found:
                 yield max(found, key=lambda one: _STERNEST[one.action])
 
 
-def _of_member(case: Case, member: Member, times: ExcessMemory, spec: ExcessSpec) -> Iterator[Excess | None]:
+def _of_member(case: Case, member: Member, times: ExcessMemory, spec: ExcessSpec) -> Iterator[Offender]:
     usage = case.world.usage.get(member.replica.id)
     for what, lasted, action in (
         (Limited.MEMORY, times.memory_ms, spec.memory),
@@ -136,7 +115,15 @@ def _of_member(case: Case, member: Member, times: ExcessMemory, spec: ExcessSpec
     ):
         limit = limit_of(member.group.template.resources, what)
         if lasted is not None and lasted >= spec.after.ms and limit is not None:
-            yield Excess(member=member, what=what, action=action, used=used_of(usage, what), limit=limit)
+            used = used_of(usage, what)
+            yield Offender(
+                member=member,
+                action=action,
+                code=ReasonCode.OVER_LIMIT,
+                detail=f"{member.replica.id} {_compared(what, used, limit)}, for {spec.after} or longer",
+                because="it uses more than it may",
+                remedy=_raised(what, used, limit),
+            )
 
 
 _STERNEST: Mapping[ExcessAction, int] = MappingProxyType(
@@ -144,28 +131,20 @@ _STERNEST: Mapping[ExcessAction, int] = MappingProxyType(
 )
 
 
-def reason_of(excess: Excess, after: object, besides: str = "", change: Change | None = None) -> Reason:
-    """Return that a replica uses more than it may, with the numbers; ``besides`` is why nothing is done about it."""
-    now = f"uses {_amount(excess.what, excess.used)}" if excess.used is not None else "used more than it may"
-    detail = f"{excess.member.replica.id} {now} of {_amount(excess.what, excess.limit)} {excess.what.value}"
-    if excess.used is not None and excess.used <= excess.limit:
-        detail += ", and used more"
-    return Reason(
-        code=ReasonCode.OVER_LIMIT,
-        detail=f"{detail}, for {after} or longer{besides and f'; {besides}'}",
-        change=change or _raised(excess),
-    )
+def _compared(what: Limited, used: int | None, limit: int) -> str:
+    """Return what is used beside what may be; ``used`` is ``None`` where nobody knows that now."""
+    now = f"uses {_amount(what, used)}" if used is not None else "used more than it may"
+    before = ", and used more" if used is not None and used <= limit else ""
+    return f"{now} of {_amount(what, limit)} {what.value}{before}"
 
 
-def _raised(excess: Excess) -> Change:
+def _raised(what: Limited, used: int | None, limit: int) -> Change:
     """Return that its limit could be what it uses: the only way in which it is within it and stays as it is."""
-    if not excess.limit:
+    if not limit:
         return Change(ChangeKind.FIX_INPUT, "ask for a part of a GPU with resources.gpu")
-    key = {Limited.CPU: "cpu", Limited.MEMORY: "memory", Limited.GPU_MEMORY: "gpu.memory"}[excess.what]
-    enough = max(excess.used or 0, excess.limit + 1)
-    return Change(
-        ChangeKind.FIX_INPUT, f"raise resources.{key} to {_amount(excess.what, _rounded(excess.what, enough))}"
-    )
+    key = {Limited.CPU: "cpu", Limited.MEMORY: "memory", Limited.GPU_MEMORY: "gpu.memory"}[what]
+    enough = max(used or 0, limit + 1)
+    return Change(ChangeKind.FIX_INPUT, f"raise resources.{key} to {_amount(what, _rounded(what, enough))}")
 
 
 def _rounded(what: Limited, amount: int) -> int:

@@ -76,7 +76,7 @@ def _has_reloaded(group: Group, target: Target, shard: Shard) -> bool:
 
 def _is_underway(known: DeploymentMemory) -> bool:
     """Return whether time is counted for something, or something has begun and is not over."""
-    return bool(known.leaving or known.unready or known.clusters or known.excess or known.ousted)
+    return bool(known.leaving or known.unready or known.clusters or known.excess or known.ousted or known.reverts)
 
 
 class _Turn:
@@ -176,7 +176,7 @@ class _Turn:
             return False
         current = 0
         for cluster, group in shard.groups:
-            if group.owner != declared.owner:
+            if group.owner != declared.owner or group.has_drifted:
                 return False
             if cluster == target.cluster and group.key.revision == target.revision:
                 known_group = known.groups.get(place(cluster, group.key))

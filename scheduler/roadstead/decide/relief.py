@@ -1,4 +1,4 @@
-"""What is done about a replica that uses more than it may: it gives way, one at a time, never below the floor.
+"""What is done about a replica that is not as it may be: it gives way, one at a time, never below the floor.
 
 Where enough others serve, its server is restarted in place, or it is given up first and made anew. Where that would
 leave too few, another one is made first, and then it is the one that is given up. Nothing is remembered but who gives
@@ -7,16 +7,16 @@ way: the rest follows from what stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
 from roadstead.decide.case import Case
-from roadstead.decide.excess import Excess, of_members, reason_of
 from roadstead.decide.fit import No
+from roadstead.decide.offenders import Offender
 from roadstead.decide.rollout import Moves, Question, Room
 from roadstead.decide.rows import Row, RowKey
-from roadstead.memory import Claim, DeploymentMemory, ExcessMemory, Ousting, place
+from roadstead.memory import Claim, DeploymentMemory, Ousting, place
 from roadstead.model import ExcessAction
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind
@@ -41,12 +41,12 @@ class Relief:
 
 
 def relief(
-    case: Case, rows: Sequence[Row], excess: Mapping[str, ExcessMemory], known: DeploymentMemory, room: Room
+    case: Case, rows: Sequence[Row], offenders: Iterable[Offender], known: DeploymentMemory, room: Room
 ) -> Relief:
-    """Return who gives way now, and how; ``excess`` says how long who was over a limit, ``known`` what was before."""
+    """Return who of ``offenders`` gives way now, and how; ``known`` is who did before."""
     rows = tuple(rows)
-    found = sorted(of_members(case, excess), key=lambda one: (one.member.ready, one.process))
-    warned = tuple(_held(case, one) for one in found if one.action is ExcessAction.WARN)
+    found = sorted(offenders, key=lambda one: (one.member.ready, one.process))
+    warned = tuple(one.held() for one in found if one.action is ExcessAction.WARN)
     acting = [one for one in found if one.action is not ExcessAction.WARN and _row_of(rows, one.member) is not None]
     if not acting:
         return Relief(rows=rows, held=warned)
@@ -55,9 +55,7 @@ def relief(
     begun = before is not None and before.begun and before.process == chosen.process
     made = _Relieving(case, rows, chosen, known.leaving, room, begun=begun).decide()
     waiting = tuple(
-        _held(case, one, f"its turn comes after {chosen.member.replica.id}", _WAIT)
-        for one in acting
-        if one is not chosen
+        one.held(f"its turn comes after {chosen.member.replica.id}", _WAIT) for one in acting if one is not chosen
     )
     return attrs.evolve(made, held=(*warned, *made.held, *waiting))
 
@@ -84,7 +82,7 @@ class _Relieving:
         self,
         case: Case,
         rows: tuple[Row, ...],
-        chosen: Excess,
+        chosen: Offender,
         leaving: Mapping[str, int | None],
         room: Room,
         *,
@@ -132,18 +130,22 @@ class _Relieving:
 
     def _first(self) -> Relief:
         if self.chosen.action is ExcessAction.RESTART and self.row.restarts:
-            rows = self._with(attrs.evolve(self.row, out=frozenset({self.member.replica.id})))
+            rows = self._with(
+                attrs.evolve(self.row, out=frozenset({self.member.replica.id}), because=self.chosen.because)
+            )
             return Relief(rows=rows, ousted=self._ousting(begun=True), restart=self.member)
         if not self.row.exact or not self.row.aim:
             return self._cannot_choose()
-        rows = self._with(attrs.evolve(self.row, aim=self.row.aim - 1, yields=self.member.replica.id))
+        rows = self._with(
+            attrs.evolve(self.row, aim=self.row.aim - 1, yields=self.member.replica.id, because=self.chosen.because)
+        )
         return Relief(rows=rows, ousted=self._ousting(begun=True), given_up=self.member)
 
     # ---- first another one comes ----
 
     def _as_one_too_many(self) -> Relief:
         """Go on where more stand than should: if another one was asked for in its place, that must serve first."""
-        yields = self._with(attrs.evolve(self.row, yields=self.member.replica.id))
+        yields = self._with(attrs.evolve(self.row, yields=self.member.replica.id, because=self.chosen.because))
         done = Relief(rows=yields, ousted=self._ousting(begun=self.begun))
         if not self.begun or not self.row.aim or self.row.surplus > 1 or self._is_made_up_for():
             return done
@@ -151,7 +153,9 @@ class _Relieving:
         answer = self.room(Question(row=self.row, count=1, granted=-1)) if slots else None
         if isinstance(answer, No):
             return attrs.evolve(done, ousted=self._ousting(begun=False), held=(self._no_room(answer),))
-        rows = self._with(attrs.evolve(self.row, aim=self.row.aim + 1, yields=self.member.replica.id))
+        rows = self._with(
+            attrs.evolve(self.row, aim=self.row.aim + 1, yields=self.member.replica.id, because=self.chosen.because)
+        )
         return Relief(rows=rows, ousted=self._ousting(begun=True))
 
     def _is_made_up_for(self) -> bool:
@@ -166,7 +170,9 @@ class _Relieving:
         answer = self.room(Question(row=self.row, count=1))
         if isinstance(answer, No):
             return self._hold(self._no_room(answer))
-        rows = self._with(attrs.evolve(self.row, aim=self.row.aim + 1, yields=self.member.replica.id))
+        rows = self._with(
+            attrs.evolve(self.row, aim=self.row.aim + 1, yields=self.member.replica.id, because=self.chosen.because)
+        )
         return Relief(rows=rows, ousted=self._ousting(begun=True))
 
     # ---- nothing goes ----
@@ -177,20 +183,15 @@ class _Relieving:
             f"fit ({answer.reason.detail})"
         )
         changes = (_FEWER_SERVE, answer.reason.change)
-        return _held(
-            self.case,
-            self.chosen,
-            besides,
-            min((one for one in changes if one is not None), key=lambda one: one.kind),
-        )
+        return self.chosen.held(besides, min((one for one in changes if one is not None), key=lambda one: one.kind))
 
     def _cannot_choose(self) -> Relief:
         cluster = self.member.cluster
         besides = f"{cluster} neither restarts a replica in place nor lets us choose which one goes"
-        return self._hold(_held(self.case, self.chosen, besides))
+        return self._hold(self.chosen.held(besides))
 
     def _wait(self, why: str) -> Relief:
-        return self._hold(_held(self.case, self.chosen, f"it stays while {why}", _WAIT))
+        return self._hold(self.chosen.held(f"it stays while {why}", _WAIT))
 
     def _hold(self, held: Held) -> Relief:
         return Relief(rows=self.rows, ousted=self._ousting(begun=False), held=(held,))
@@ -207,12 +208,6 @@ def _row_of(rows: Sequence[Row], member: Member) -> Row | None:
     key = RowKey(member.cluster, member.group.key.revision)
     row = next((row for row in rows if row.key == key), None)
     return row if row is not None and row.writable and member in row.standing else None
-
-
-def _held(case: Case, excess: Excess, besides: str = "", change: Change | None = None) -> Held:
-    assert case.declared is not None
-    reason = reason_of(excess, case.declared.on_excess.after, besides, change)
-    return Held(deployment=case.name, cluster=excess.member.cluster, reason=reason)
 
 
 _WAIT = Change(ChangeKind.WAIT, "wait: one gives way at a time, while enough others serve")

@@ -35,8 +35,8 @@ class Row:
     for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there. ``reloading`` is
     what is to be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version
     is not told to load another one. ``relabels``: a group that exists can be given another owner and generation.
-    ``out`` are replicas that are out of the table to be restarted, and ``yields`` is the one that is to go first,
-    because of what they use.
+    ``out`` are replicas that are out of the table to be restarted, ``yields`` is the one that is to go first, and
+    ``because`` says why.
     """
 
     key: RowKey
@@ -60,6 +60,7 @@ class Row:
     relabels: bool = True
     out: frozenset[str] = frozenset()
     yields: str = ""
+    because: str = ""
 
     @property
     def group_key(self) -> GroupKey:

@@ -13,9 +13,9 @@ from roadstead.decide.reloading import is_stored, next_to_reload, obstacle
 from roadstead.decide.rows import Row, RowKey
 from roadstead.memory import GroupMemory, PlanMemory, place, process_place
 from roadstead.model import RolloutSpec
-from roadstead.plans import Delete, Grow, Held, Reload, Restart, Shrink, Standing, Step
+from roadstead.plans import Delete, Grow, Held, Reload, Restart, Revert, Shrink, Standing, Step
 from roadstead.reasons import Reason
-from roadstead.world import Member, Usage
+from roadstead.world import GroupKey, Member, Usage
 
 __all__ = ["Drained", "Order", "Stepped", "steps_of"]
 
@@ -29,7 +29,7 @@ class Order:
     ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down
     now, ``restart`` is who may be restarted now because of what it uses, ``overdue`` are those whose grace is over
     although requests may be in flight. ``unready`` says for how long running servers have not been ready. ``floor``
-    serving replicas must stand behind each destructive step.
+    serving replicas must stand behind each destructive step. ``reverts`` put back what others changed.
     """
 
     deployment: str
@@ -47,6 +47,7 @@ class Order:
     floor: int
     going: bool
     usage: Mapping[str, Usage]
+    reverts: tuple[Revert, ...] = ()
 
 
 @attrs.frozen
@@ -61,8 +62,9 @@ class Stepped:
 def steps_of(order: Order, memory: PlanMemory, ledger: Ledger) -> Stepped:
     """Return the steps of one deployment; growth goes through the quota gate and is written to ``ledger``."""
     made = _Steps(order, memory, ledger)
+    reverted = made.revert()
     for row in order.rows:
-        if row.writable:
+        if row.writable and (row.key.cluster, row.group_key) not in reverted:
             made.converge(row)
     made.reload()
     made.restart()
@@ -80,6 +82,12 @@ class _Steps:
         self.shrink: list[Step] = []
         self.held: list[Held] = []
         self.standing = _standing(order)
+
+    def revert(self) -> frozenset[tuple[str, GroupKey]]:
+        """Put back what others changed, and return the groups that nothing else is written to in this turn."""
+        taken = [step for step in self.order.reverts if not self._waits(step)]
+        self.shrink.extend(taken)
+        return frozenset((step.cluster, step.group) for step in taken)
 
     def converge(self, row: Row) -> None:
         """Bring one group to the count that it should have after this turn."""
@@ -216,7 +224,7 @@ class _Steps:
             standing=self.standing if serves else (),
             idle=() if serves else (replica.id,),
             overdue=(replica.id,) if place(member.cluster, replica.id) in self.order.overdue else (),
-            because="it uses more than it may",
+            because=row.because,
         )
         if not self._waits(step):
             self.shrink.append(step)
@@ -264,7 +272,7 @@ class _Steps:
         if lost:
             return f"{lost} of its replicas lost"
         if row.yields:
-            return f"in the place of {row.yields}, which uses more than it may"
+            return f"in the place of {row.yields}: {row.because}"
         return f"{row.aim} wanted here, {row.alive} there"
 
     def _why_less(self, row: Row, drained: tuple[Member, ...]) -> str:
@@ -273,7 +281,7 @@ class _Steps:
         if self.order.going:
             return "the deployment is removed"
         if any(member.replica.id == row.yields for member in drained):
-            return f"{row.yields} uses more than it may"
+            return f"{row.yields} gives way: {row.because}"
         return f"{row.aim} wanted of this revision, {len(drained)} drained"
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "KeepsLogs",
     "MeasuresUsage",
     "Restarts",
+    "Reverts",
     "Watches",
 ]
 
@@ -147,6 +148,17 @@ class Evicts(Protocol):
 
         Another takes its place when the group is next brought to its count, or before where the cluster heals alone.
         One that stops already: fine. No such replica: ``Conflict``.
+        """
+
+
+@runtime_checkable
+class Reverts(Protocol):
+    """A cluster where others may change what is stored of ours, and that shows it as :attr:`Group.drift`."""
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        """Put back what the group was made with, as it carries it since then; counts stay.
+
+        Nothing to put back: fine. Replicas that were made meanwhile are shown as ``drifted`` until they are gone.
         """
 
 

@@ -29,6 +29,7 @@ from roadstead.model import (
     GpuPartition,
     HealthSpec,
     ModelSpec,
+    OnDrift,
     Operator,
     PlacementSpec,
     Quota,
@@ -269,6 +270,7 @@ def deployments(
         place=draw(st.sampled_from(["spread", "binpack"])),
         rollout=rollout,
         on_excess=draw(excesses()),
+        on_drift=draw(st.sampled_from(OnDrift)),
         via=Via(gateway=gateway) if gateway is not None else None,
     )
 

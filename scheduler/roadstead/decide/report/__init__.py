@@ -8,6 +8,7 @@ written as 0.
 
 from roadstead.decide.report.causes import Cause, Remedy
 from roadstead.decide.report.differences import FieldChange, differences
+from roadstead.decide.report.drift import FieldDrift, FleetDrift, GroupDrift, fleet_drift
 from roadstead.decide.report.foresight import grown
 from roadstead.decide.report.limits import (
     DeploymentLimits,
@@ -79,9 +80,12 @@ __all__ = [
     "ExcessStatus",
     "Explanation",
     "FieldChange",
+    "FieldDrift",
+    "FleetDrift",
     "FleetLimits",
     "FleetStatus",
     "GatewayStatus",
+    "GroupDrift",
     "GroupStatus",
     "IntentStatus",
     "LastExit",
@@ -118,6 +122,7 @@ __all__ = [
     "differences",
     "endpoints",
     "explanation",
+    "fleet_drift",
     "fleet_limits",
     "fleet_status",
     "grown",

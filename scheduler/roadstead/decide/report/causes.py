@@ -9,7 +9,7 @@ import attrs
 
 from roadstead.decide.passing import wrong_with
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Delete, Grow, Plan, Shrink, Step
+from roadstead.plans import Bind, Delete, Grow, Plan, Revert, Shrink, Step
 from roadstead.reasons import Change, Reason, ReasonCode
 from roadstead.traffic import Seen
 from roadstead.world import Member, ModelStatus, Phase, Shard, World
@@ -50,6 +50,7 @@ _ORDER: Mapping[ReasonCode, int] = MappingProxyType(
                 ReasonCode.UNREACHABLE,
                 ReasonCode.FOREIGN_OWNER,
                 ReasonCode.CONTESTED,
+                ReasonCode.DRIFT,
                 ReasonCode.DISABLED,
                 ReasonCode.UNSUPPORTED,
                 ReasonCode.CONFIG,
@@ -207,7 +208,7 @@ def _all_reasons(world: World, plan: Plan, deployment: str) -> list[Reason]:
 
 def deployment_of(step: Step) -> str:
     """Return the deployment that a step is about."""
-    return step.group.deployment if isinstance(step, Grow | Bind | Shrink | Delete) else step.deployment
+    return step.group.deployment if isinstance(step, Grow | Bind | Shrink | Delete | Revert) else step.deployment
 
 
 def cause_of(reason: Reason) -> Cause:

@@ -19,7 +19,7 @@ from roadstead.decide.report.scaling import ScalingStatus, scaling_of
 from roadstead.decide.scaling import is_removed
 from roadstead.decide.steering import steered
 from roadstead.model import Deployment, Fleet
-from roadstead.plans import Bind, Delete, Grow, Plan, Reload, Restart, Shrink, Step
+from roadstead.plans import Bind, Delete, Grow, Plan, Reload, Restart, Revert, Shrink, Step
 from roadstead.reasons import ReasonCode
 from roadstead.world import Group, Phase, Shard, World
 
@@ -51,6 +51,7 @@ class StepKind(enum.Enum):
     RELOAD = "reload"
     ROUTE = "route"
     RESTART = "restart"
+    REVERT = "revert"
     SHRINK = "shrink"
     DELETE = "delete"
 
@@ -416,6 +417,7 @@ _KINDS: Mapping[type, StepKind] = MappingProxyType(
         Bind: StepKind.BIND,
         Reload: StepKind.RELOAD,
         Restart: StepKind.RESTART,
+        Revert: StepKind.REVERT,
         Shrink: StepKind.SHRINK,
         Delete: StepKind.DELETE,
     }
@@ -426,7 +428,7 @@ def _subject(step: Step) -> tuple[str, int | None, int | None]:
     match step:
         case Grow() | Shrink():
             return str(step.group), step.was, step.target
-        case Delete():
+        case Delete() | Revert():
             return str(step.group), None, None
         case Bind():
             return f"{step.replica} to {step.node}", None, None
