@@ -273,7 +273,7 @@ def main() -> None:
         points = pool.map(_points, places)
         rows = [row for place, calls in zip(places, points, strict=True) for row in _rows(place, calls, tally, asked)]
     seconds = time.monotonic() - began
-    page = _page(rows, seconds, "make test-faults")
+    page = _page(rows, seconds, " ".join(("python -m benchmarks.faults", *sys.argv[1:])))
     print(f"\n\n{page}")
     if not asked.only and not asked.clusters:
         (RESULTS / "faults.md").write_text(page)
