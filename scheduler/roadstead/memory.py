@@ -17,6 +17,7 @@ from roadstead.holdings import Use
 from roadstead.model import ModelVersion, Resources
 
 __all__ = [
+    "Asked",
     "BackOff",
     "Bucket",
     "Claim",
@@ -198,6 +199,15 @@ class Reverted:
     ago_ms: int
 
 
+@attrs.frozen
+class Asked:
+    """That a group was asked for ``count`` replicas, each of which holds ``each``."""
+
+    count: int
+    each: Use
+
+
+_NO_ASKED: Mapping[str, Asked] = MappingProxyType({})
 _NO_REVERTS: Mapping[str, tuple[Reverted, ...]] = MappingProxyType({})
 _NO_EXCESS: Mapping[str, ExcessMemory] = MappingProxyType({})
 _NO_SLOTS: Mapping[str, SlotMemory] = MappingProxyType({})
@@ -216,7 +226,8 @@ class DeploymentMemory:
     process that runs and is not ready, keyed by :func:`process_place`. ``clusters``, by name, are places that are not
     as good as they should be, and ``slots`` are of groups whose slots wait for a cluster's own scheduler. ``excess``,
     by :func:`process_place`, is of server processes that use more than they may; ``ousted`` is the one that gives way.
-    ``reverts`` are of groups that others changed, within the last hour.
+    ``reverts`` are of groups that others changed, within the last hour. ``asked`` is what groups were asked for since
+    their cluster was last seen: it may hold that, whatever it last showed.
     """
 
     at: int
@@ -228,6 +239,7 @@ class DeploymentMemory:
     excess: Mapping[str, ExcessMemory] = _NO_EXCESS
     ousted: Ousting | None = None
     reverts: Mapping[str, tuple[Reverted, ...]] = _NO_REVERTS
+    asked: Mapping[str, Asked] = _NO_ASKED
 
 
 @attrs.frozen

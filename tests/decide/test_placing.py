@@ -258,6 +258,22 @@ class TestQuota:
         assert {("here", "/m/1"): 2} == scene.serving()
         assert [] == scene.wrong
 
+    def test_what_a_cluster_was_asked_for_before_it_fell_silent_counts_though_it_never_showed_it(self) -> None:
+        """Its last picture is from before: what it may hold since then is room that nobody else gets."""
+        declared = deployment(on=BOTH, replicas=3, of=template(cpu=1_000))
+        weighted = (attrs.evolve(one, weight=weight) for one, weight in zip(declared.targets, (1, 3), strict=True))
+        limited = fleet(attrs.evolve(declared, targets=tuple(weighted)), clusters=BOTH, search=Quota(cpu=Cpus(2_000)))
+        scene = Scene(limited, {"here": nodes(2), "there": nodes(2)}, {"there": NATIVE})
+        scene.turn()
+        scene.clusters["there"].faults.partitioned = True
+        scene.turns(40)
+        scene.start_again()
+        scene.turns(10)
+        scene.clusters["there"].faults.partitioned = False
+        scene.turns(10)
+        assert 2 == scene.serving("anchor").total()
+        assert [] == scene.wrong
+
 
 class TestUnreachable:
     """A cluster that does not answer is not a dead one."""

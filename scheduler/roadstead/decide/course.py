@@ -23,7 +23,9 @@ from roadstead.decide.rows import Row, RowKey
 from roadstead.decide.seating import seating
 from roadstead.decide.shaping import shape
 from roadstead.decide.stepping import Drained, Order, steps_of
+from roadstead.holdings import use_of
 from roadstead.memory import (
+    Asked,
     Claim,
     ClusterMemory,
     DeploymentMemory,
@@ -33,7 +35,7 @@ from roadstead.memory import (
     place,
     process_place,
 )
-from roadstead.plans import Held, Step
+from roadstead.plans import Grow, Held, Step
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
 
@@ -132,6 +134,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         excess=times,
         ousted=relieved.ousted,
         reverts=put_back,
+        asked=_asked(case, known, stepped.grow),
     )
     return Taken(
         steps=(*stepped.grow, *seated.binds, *stepped.shrink),
@@ -204,6 +207,21 @@ def _restart(moves: Moves, relieved: Relief, leaving: Mapping[str, int | None]) 
     if member is None or any(member in chosen for chosen in moves.victims.values()):
         return None
     return member if _is_drained(member, leaving) else None
+
+
+def _asked(case: Case, known: DeploymentMemory, steps: tuple[Step, ...]) -> Mapping[str, Asked]:
+    """Return what clusters are asked for now, and were asked for since they were last seen."""
+    silent = {
+        key: asked
+        for key, asked in known.asked.items()
+        if not isinstance(case.world.clusters.get(cluster_of(key)), Reachable)
+    }
+    now = {
+        place(step.cluster, step.group): Asked(step.target, use_of(step.template.resources))
+        for step in steps
+        if isinstance(step, Grow)
+    }
+    return MappingProxyType({**silent, **now})
 
 
 def _leaving(going: Drained, before: Mapping[str, int | None], elapsed: int) -> Mapping[str, int | None]:

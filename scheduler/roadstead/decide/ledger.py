@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, use_of
-from roadstead.memory import Claim, PlanMemory, cluster_of
+from roadstead.memory import Claim, PlanMemory, cluster_of, place
 from roadstead.model import ClusterState, Fleet, Quota, Resources
-from roadstead.world import Device, Node, Phase, World
+from roadstead.world import Device, Node, Phase, Unreachable, World
 
 if TYPE_CHECKING:  # numpy, which only many nodes are worth
     from roadstead.decide.placement.columns import Columns
@@ -56,6 +56,7 @@ class Ledger:
         self._devices: dict[tuple[str, str, str], DeviceUse] = {}
         self._grown: dict[str, Use] = defaultdict(Use)
         self._owned: dict[str, Use] = {}
+        self._asked_unseen = tuple(_asked_of_silent(fleet, world, memory))
         self.columns: dict[str, Columns] = {}
         self.unseen = _unseen(fleet, world)
         self._unknown_owners = frozenset(_owners_on(self.unseen, fleet, memory) if self.unseen else ())
@@ -209,12 +210,29 @@ class Ledger:
         names = self._fleet.by_owner.get(owner, ())
         held = [shards[name].held for name in names if name in shards]
         held += [shards[name].held for name in shards.keys() - declared.keys() if shards[name].owner == owner]
+        held += [use for its, use in self._asked_unseen if its == owner]
         return Use(
             sum(use.cpu for use in held),
             sum(use.memory for use in held),
             sum(use.disk for use in held),
             sum(use.gpu for use in held),
         )
+
+
+def _asked_of_silent(fleet: Fleet, world: World, memory: PlanMemory) -> Iterator[tuple[str, Use]]:
+    """Yield by owner what clusters that do not answer were asked for after they were last seen, and may hold."""
+    silent = {name for name, view in world.clusters.items() if isinstance(view, Unreachable)}
+    for name, known in memory.deployments.items() if silent else ():
+        declared, shard = fleet.deployments.get(name), world.shards.get(name)
+        counted = {
+            place(cluster, group.key): max(group.target, len(group.living))
+            for cluster, group in (shard.groups if shard is not None and known.asked else ())
+        }
+        for key, asked in known.asked.items():
+            more = asked.count - counted.get(key, 0)
+            if cluster_of(key) in silent and more > 0 and (declared is not None or shard is not None):
+                owner = declared.owner if declared is not None else shard.owner if shard is not None else ""
+                yield owner, asked.each * more
 
 
 def quota_limits(quota: Quota, held: Use, each: Use) -> tuple[tuple[str, int | None, int, int], ...]:
