@@ -14,6 +14,7 @@ from functools import cached_property
 
 import attrs
 
+from roadstead.decide.capacity import room
 from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
 from roadstead.decide.rooms import (
     Demand,
@@ -24,7 +25,6 @@ from roadstead.decide.rooms import (
     is_wanted,
     node_room,
     obstacles,
-    room,
     spread_room,
 )
 from roadstead.holdings import Placed, Use, use_of

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import attrs
 
+from roadstead.decide.capacity import room
 from roadstead.decide.enough import refusal
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.rooms import (
-    MANY_NODES,
     Demand,
     Obstacle,
     ObstacleKind,
@@ -22,13 +22,11 @@ from roadstead.decide.rooms import (
     is_wanted,
     node_room,
     obstacles,
-    room,
 )
 from roadstead.reasons import Reason
 from roadstead.world import Snapshot
 
 __all__ = [
-    "MANY_NODES",
     "Demand",
     "Fit",
     "No",

@@ -7,8 +7,8 @@ deployments planned in one turn cannot both be promised the same room. It lives 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import attrs
 
@@ -17,10 +17,7 @@ from roadstead.memory import Claim, PlanMemory, cluster_of, place
 from roadstead.model import ClusterState, Fleet, Quota, Resources
 from roadstead.world import Device, Node, Phase, Unreachable, World
 
-if TYPE_CHECKING:  # numpy, which only many nodes are worth
-    from roadstead.decide.placement.columns import Columns
-
-__all__ = ["DeviceRoom", "Freed", "Ledger", "quota_limits"]
+__all__ = ["DeviceRoom", "Follower", "Freed", "Ledger", "quota_limits"]
 
 _NO_USE = Use()
 _NO_DEVICE_USE = DeviceUse()
@@ -46,8 +43,15 @@ class Freed:
     resources: Resources
 
 
+class Follower(Protocol):
+    """Something made from a ledger that follows what it gives away."""
+
+    def give(self, node: str, devices: Sequence[str], resources: Resources) -> None:
+        """Follow: a replica goes there."""
+
+
 class Ledger:
-    """The room left, as of the steps planned so far; ``columns`` are those of clusters with many nodes, once made."""
+    """The room left, as of the steps planned so far; ``followers`` are by cluster."""
 
     def __init__(self, fleet: Fleet, world: World, memory: PlanMemory) -> None:
         self._fleet = fleet
@@ -57,7 +61,7 @@ class Ledger:
         self._grown: dict[str, Use] = defaultdict(Use)
         self._owned: dict[str, Use] = {}
         self._asked_unseen = tuple(_asked_of_silent(fleet, world, memory))
-        self.columns: dict[str, Columns] = {}
+        self.followers: dict[str, Follower] = {}
         self.unseen = _unseen(fleet, world)
         self._unknown_owners = frozenset(_owners_on(self.unseen, fleet, memory) if self.unseen else ())
         self._claims = [
@@ -139,8 +143,8 @@ class Ledger:
         for device in devices:
             held = self._devices.get((cluster, node, device), _NO_DEVICE_USE)
             self._devices[cluster, node, device] = more(held, device_use(resources))
-        if cluster in self.columns:
-            self.columns[cluster].give(node, devices, resources)
+        if cluster in self.followers:
+            self.followers[cluster].give(node, devices, resources)
 
     def release_claim(self, deployment: str, cluster: str, node: str) -> None:
         """Forget one claim of ``deployment`` there: what it was kept for has come."""

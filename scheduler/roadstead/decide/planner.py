@@ -77,13 +77,7 @@ def _has_reloaded(group: Group, target: Target, shard: Shard) -> bool:
 def _is_underway(known: DeploymentMemory) -> bool:
     """Return whether time is counted for something, or something has begun and is not over."""
     return bool(
-        known.leaving
-        or known.unready
-        or known.clusters
-        or known.excess
-        or known.ousted
-        or known.reverts
-        or known.asked
+        known.leaving or known.unready or known.clusters or known.excess or known.ousted or known.reverts or known.asked
     )
 
 

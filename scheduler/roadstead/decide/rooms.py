@@ -15,7 +15,6 @@ from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Operator, Sc
 from roadstead.world import Device, Node, Snapshot
 
 __all__ = [
-    "MANY_NODES",
     "Demand",
     "Obstacle",
     "ObstacleKind",
@@ -28,14 +27,10 @@ __all__ = [
     "is_wanted",
     "node_room",
     "obstacles",
-    "room",
     "spread_room",
 ]
 
 _WITHOUT_LIMIT = 2**63
-
-MANY_NODES = 64
-"""More nodes than these are compared all at once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,34 +106,6 @@ def demand(cluster: str, snapshot: Snapshot, deployment: str, template: Template
         if node is not None:
             crowd[made.domain(node)] += count
     return attrs.evolve(made, crowd=crowd)
-
-
-def room(
-    snapshot: Snapshot, ledger: Ledger, demand: Demand, freed: Freed | None = None, *, enough: int = _WITHOUT_LIMIT
-) -> int:
-    """Return how many more replicas fit on a directed cluster, counting on until that is ``enough``."""
-    found = _room_on(snapshot.nodes[:MANY_NODES], ledger, demand, freed, enough)
-    if found >= enough or len(snapshot.nodes) <= MANY_NODES:
-        return found
-    # Deferred on purpose: numpy is a fifth of a small daemon, which has not that many nodes.
-    from roadstead.decide.placement.columns import columns_of  # noqa: PLC0415
-
-    return columns_of(ledger, demand.cluster, snapshot).room(demand, freed)
-
-
-def _room_on(nodes: Iterable[Node], ledger: Ledger, demand: Demand, freed: Freed | None, enough: int) -> int:
-    total = 0
-    taken: Counter[str] = Counter()
-    for node in nodes:
-        if obstacles(node, ledger, demand, freed):
-            continue
-        domain = demand.domain(node)
-        more = min(node_room(node, ledger, demand, freed), spread_room(node, demand, freed) - taken[domain])
-        taken[domain] += max(0, more)
-        total += max(0, more)
-        if total >= enough:
-            break
-    return total
 
 
 def is_directed(snapshot: Snapshot) -> bool:

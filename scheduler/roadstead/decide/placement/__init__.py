@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 import attrs
 
-from roadstead.decide.fit import MANY_NODES, Demand, devices_for, obstacles
+from roadstead.decide.capacity import MANY_NODES
 from roadstead.decide.ledger import Ledger
+from roadstead.decide.rooms import Demand, devices_for, obstacles
 from roadstead.holdings import use_of
 from roadstead.spi.policies import Candidate, PlacementPolicy
 from roadstead.units import Cpus, Memory
@@ -33,7 +34,7 @@ def seat(snapshot: Snapshot, ledger: Ledger, demand: Demand, policy: PlacementPo
     A preferred spread comes before the policy: fewer replicas of the deployment in the node's domain is better. Equal
     candidates are told apart by the node's name, so that the choice does not depend on the order of the input.
     """
-    if len(snapshot.nodes) >= MANY_NODES:
+    if len(snapshot.nodes) > MANY_NODES:
         # Deferred on purpose: numpy is a fifth of a small daemon, which has not that many nodes.
         from roadstead.decide.placement.ranking import best  # noqa: PLC0415
 

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from roadstead.decide.fit import Demand, holds, is_wanted, node_room, obstacles
 from roadstead.decide.ledger import Freed, Ledger
+from roadstead.decide.rooms import Demand, holds, is_wanted, node_room, obstacles
 from roadstead.holdings import DeviceUse, device_use, use_of
 from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Resources, WholeGpus
 from roadstead.spi.policies import RanksTogether
@@ -32,22 +32,26 @@ _WITHOUT_LIMIT = 2**62
 
 def columns_of(ledger: Ledger, cluster: str, snapshot: Snapshot) -> Columns:
     """Return the columns of a cluster as of the steps planned so far; they are made once for each plan."""
-    found = ledger.columns.get(cluster)
-    if found is None:
-        found = ledger.columns[cluster] = Columns(cluster, snapshot.nodes, ledger)
-    return found
+    found = ledger.followers.get(cluster)
+    if isinstance(found, Columns) and found.source is snapshot.nodes:
+        return found
+    made = ledger.followers[cluster] = Columns(cluster, snapshot.nodes, ledger)
+    return made
 
 
 class Columns:
     """What is free on each node of one cluster, a row each, in the units of :class:`roadstead.holdings.Use`.
 
+    ``source`` are the nodes as they were given, ``nodes`` the same by name.
+
     ``given`` are the rows that the ledger gave something of since these columns were made, in order: whoever keeps
     something about rows brings it forward from there. ``kept`` is what policies said of all rows, as of so many given.
     """
 
-    def __init__(self, cluster: str, nodes: Iterable[Node], ledger: Ledger) -> None:
+    def __init__(self, cluster: str, nodes: tuple[Node, ...], ledger: Ledger) -> None:
         self._ledger = ledger
         self._cluster = cluster
+        self.source = nodes
         self.nodes = tuple(sorted(nodes, key=lambda node: node.name))
         self.row = {node.name: row for row, node in enumerate(self.nodes)}
         self.given: list[int] = []

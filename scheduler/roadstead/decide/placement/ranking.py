@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roadstead.decide.fit import Demand, devices_for
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.placement import Seat, candidate, first_of
 from roadstead.decide.placement.columns import Columns, Flags, Ints, Rows, columns_of
+from roadstead.decide.rooms import Demand, devices_for
 from roadstead.holdings import use_of
 from roadstead.model import Resources
 from roadstead.spi.policies import Candidates, PlacementPolicy, RanksTogether
