@@ -69,6 +69,7 @@ def test_what_is_over_the_quota_ends_with_3_and_the_numbers(screen: Screen) -> N
     assert "quota: 1 more would be over the quota of search" in str(error.value)
     assert "lower replicas by 1" in (error.value.hint or "")
 
+
 def test_a_rollback_ends_with_5(screen: Screen) -> None:
     """The old revision serves, and that is not what was asked for."""
     stage = Stage(fleet_of(declared()))
