@@ -176,11 +176,8 @@ def test_metrics_say_what_goes_through(shared: Daemon, door: Address) -> None:
 def test_a_slow_request_is_answered_before_its_replica_is_stopped(shared: Daemon, door: Address) -> None:
     """Fewer replicas: the one that goes gets nothing new, and is stopped when its last request is answered."""
     answers: list[int] = []
-    slow = [threading.Thread(target=lambda: answers.append(door.ask("/hold"))) for _ in range(2)]
     before = replicas(shared)
-    for thread in slow:
-        thread.start()
-    until(lambda: [1.0, 1.0] == _scraped(shared).get("replica_requests_in_flight"))
+    slow = _held_by_all(shared, door, answers)
 
     shared.client.scale("minilm", 1)
     (staying,) = until(lambda: _alone(door))
@@ -195,9 +192,24 @@ def test_a_slow_request_is_answered_before_its_replica_is_stopped(shared: Daemon
         thread.join(ANSWER_S)
     until(lambda: len(shared.deployment().replicas) == 1)
 
-    assert sorted(before) == sorted(answers)
+    assert (set(before), len(slow)) == (set(answers), len(answers))
     assert not psutil.pid_exists(leaving)
     assert [] == shared.events(EventKind.OVERDUE)
+
+
+def _held_by_all(daemon: Daemon, door: Address, answers: list[int]) -> list[threading.Thread]:
+    """Ask until every replica has something to answer: nobody can say to whom a gateway gives the next request."""
+    asking: list[threading.Thread] = []
+    counts: list[float] = []
+    while not counts or 0 in counts:
+        asking.append(threading.Thread(target=lambda: answers.append(door.ask("/hold"))))
+        asking[-1].start()
+        counts = until(lambda: found if sum(found := _in_flight(daemon)) == len(asking) else None)
+    return asking
+
+
+def _in_flight(daemon: Daemon) -> list[float]:
+    return _scraped(daemon).get("replica_requests_in_flight", [])
 
 
 def test_nobody_there_is_an_answer_too(shared: Daemon, door: Address) -> None:
