@@ -440,7 +440,10 @@ class Scene:
         )
 
     def misrouted(self) -> list[str]:
-        """Return what routes have, or lack, that they should not when all is at rest."""
+        """Return what routes have, or lack, that they should not when all is at rest.
+
+        Requests that no server will ever answer keep their endpoint there for good, where nobody may stop the server.
+        """
         truth, path = self.truth(), self.true_path()
         found = []
         for gateway in path.gateways:
@@ -449,7 +452,8 @@ class Scene:
                 own = path.via.get(name) == gateway
                 right = {member.replica.endpoint for member in ready} if own else set()
                 has = {endpoint for endpoint, passage in route.passages.items() if passage.listed}
-                if has != right or route.passages.keys() != right or not own:
+                stuck = {one for one, passage in route.passages.items() if not (passage.listed or passage.idle)}
+                if has != right or route.passages.keys() - stuck != right or not (own or stuck):
                     found.append(f"{gateway} has {has} of {sorted(route.passages, key=str)} for {name}, not {right}")
         found += [f"{name} has no route" for name, its in path.via.items() if name not in path.routes(its)]
         return found
