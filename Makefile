@@ -32,6 +32,10 @@ stop: ## take down what `make run` started
 test: env ## the default tier of tests
 	$(BIN)/pytest
 
+.PHONY: test-slow
+test-slow: env ## whole fleets with real daemons: the rest of what every change has to pass (about ten minutes)
+	$(BIN)/pytest -m "slow and not nightly"
+
 .PHONY: nightly
 nightly: env ## every test, with many more examples for each property
 	$(BIN)/pytest -m "" --hypothesis-profile=nightly --timeout=1800

@@ -194,6 +194,7 @@ def test_what_is_over_the_quota_is_refused_with_the_numbers_and_touches_nothing(
     assert "quota: 5 more would be over the quota of me" in place.run("why", "minilm").stdout
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_told_by_every_command_and_changes_nothing(place: Place) -> None:
     """65 and the place of the problem; the daemon keeps the last good fleet and says so."""
     place.run("apply", "-y")
@@ -208,6 +209,7 @@ def test_a_bad_file_is_told_by_every_command_and_changes_nothing(place: Place) -
     assert "changed, and wrong" in place.run("daemon", "status").stdout
 
 
+@pytest.mark.slow
 def test_that_nothing_is_done_is_told_by_every_command_that_looks(place: Place) -> None:
     """With the moment and the cause, while the memory cannot be written; once it can be, nobody speaks of it."""
     place.run("apply", "-y")
@@ -225,6 +227,7 @@ def test_that_nothing_is_done_is_told_by_every_command_that_looks(place: Place) 
     assert "nothing is started" not in place.run("status").stdout + place.run("why", "minilm").stderr
 
 
+@pytest.mark.slow
 def test_what_vanished_from_the_file_is_asked_for_and_then_removed(place: Place) -> None:
     """A half-saved file takes nothing down; `apply` and a yes do."""
     place.run("apply", "-y")
@@ -237,6 +240,7 @@ def test_what_vanished_from_the_file_is_asked_for_and_then_removed(place: Place)
     assert ["other"] == [one["name"] for one in status["deployments"]]
 
 
+@pytest.mark.slow
 def test_a_deployment_that_is_not_there_is_told_with_those_that_are(place: Place) -> None:
     """Whatever the command."""
     for arguments in (
@@ -251,6 +255,7 @@ def test_a_deployment_that_is_not_there_is_told_with_those_that_are(place: Place
         assert "minilm" in place.run(*arguments, expect=Exit.ERROR).stderr
 
 
+@pytest.mark.slow
 def test_waiting_ends_when_the_time_is_over(slow: Place) -> None:
     """4, and the change goes on; --detach does not wait at all."""
     assert "RS041" in slow.run("apply", "-y", "--timeout", "1s", expect=Exit.TIMED_OUT).stderr
@@ -288,6 +293,7 @@ def answered(place: Place, answer: bytes) -> tuple[int, str]:
     return process.wait(timeout=30), shown.decode()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_apply_asks_and_shows_a_live_table(alone: Place) -> None:
     """A no changes nothing; a yes is followed to the end, and the next steps are told."""
     code, shown = answered(alone, b"n\n")
@@ -300,6 +306,7 @@ def test_on_a_terminal_apply_asks_and_shows_a_live_table(alone: Place) -> None:
     assert "it answers: curl http://" in shown
 
 
+@pytest.mark.slow
 def test_a_daemon_is_started_once_and_stopped_for_good(alone: Place) -> None:
     """Starting a second time, and stopping what is gone, are no errors; asking for it is."""
     assert "no daemon runs" in alone.run("daemon", "status", expect=Exit.UNREACHABLE).stderr
@@ -313,6 +320,7 @@ def test_a_daemon_is_started_once_and_stopped_for_good(alone: Place) -> None:
     assert "daemon-stopped" in alone.run("events").stdout
 
 
+@pytest.mark.slow
 def test_plan_and_apply_of_another_file_than_the_daemons_are_refused(place: Place) -> None:
     """The daemon would go on with its own file; through a link to that file everything is as ever."""
     text = (place.folder / "fleet.yaml").read_text()
@@ -326,24 +334,28 @@ def test_plan_and_apply_of_another_file_than_the_daemons_are_refused(place: Plac
     place.run("status", "--file", "v2.yaml")
 
 
+@pytest.mark.slow
 def test_events_of_a_name_that_never_was_are_an_error(place: Place) -> None:
     """With the names that there are; a deployment without news is none."""
     assert "there is no deployment 'nope'" in place.run("events", "nope", expect=Exit.ERROR).stderr
     assert "" == place.run("events", "minilm", "--since", "1000000").stdout
 
 
+@pytest.mark.slow
 def test_events_of_a_name_that_never_was_are_an_error_without_a_daemon_too(alone: Place) -> None:
     """Then the fleet file says which names there are."""
     assert "there is no deployment 'nope'" in alone.run("events", "nope", expect=Exit.ERROR).stderr
     assert "" == alone.run("events", "minilm").stdout
 
 
+@pytest.mark.slow
 def test_a_negative_number_of_replicas_is_told_with_the_limits(alone: Place) -> None:
     """It is a number and no option; what is an option and misspelt is still told as that."""
     assert "0<=x<=100000" in alone.run("scale", "minilm", "-1", expect=Exit.USAGE).stderr
     assert "--detach" in alone.run("scale", "minilm", "--detahc", "1", expect=Exit.USAGE).stderr
 
 
+@pytest.mark.slow
 def test_a_state_that_a_silent_daemon_holds_is_not_said_to_have_none(alone: Place) -> None:
     """Whoever holds the state is named, and nothing is said that contradicts it."""
     (alone.folder / "state").mkdir(mode=0o700)
@@ -361,6 +373,7 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("became", ["without its state", "empty", "another fleet", "gone"])
 def test_a_daemon_is_found_and_stopped_whatever_became_of_its_file(place: Place, became: str) -> None:
     """It wrote down where it is, so that a bad edit does not hide it; once it ended only the file counts again."""
@@ -382,6 +395,7 @@ def test_a_daemon_is_found_and_stopped_whatever_became_of_its_file(place: Place,
     file.write_text(good)
 
 
+@pytest.mark.slow
 def test_a_daemon_that_cannot_start_says_why(alone: Place) -> None:
     """With the code and the exit code of the cause, also from the background."""
     alone.edit("replicas: 2", "replicsa: 2")
@@ -389,6 +403,7 @@ def test_a_daemon_that_cannot_start_says_why(alone: Place) -> None:
     assert "code: RS200" in refused.stderr
 
 
+@pytest.mark.slow
 def test_without_a_daemon_commands_look_for_themselves_and_say_so(alone: Place) -> None:
     """Nothing is changed by looking; what needs a daemon ends with 69."""
     for command in (("status",), ("why", "minilm")):
@@ -410,6 +425,7 @@ def test_without_a_daemon_apply_does_the_work_itself(alone: Place) -> None:
     assert "replica-ready" in alone.run("events").stdout
 
 
+@pytest.mark.slow
 def test_a_new_fleet_file_is_valid_and_is_not_written_over(tmp_path: Path) -> None:
     """`init` finds the model that is there, and what it writes is accepted."""
     version = tmp_path / "models" / "My_Model" / "3"
@@ -425,6 +441,7 @@ def test_a_new_fleet_file_is_valid_and_is_not_written_over(tmp_path: Path) -> No
     place.run("init", "--force")
 
 
+@pytest.mark.slow
 def test_a_new_fleet_file_without_a_model_says_how_one_is_added(tmp_path: Path) -> None:
     """It is valid as it is, and no deployment stands in it that could never serve; a named model must be there."""
     place = Place(tmp_path)
@@ -445,6 +462,7 @@ def test_a_new_fleet_file_without_a_model_says_how_one_is_added(tmp_path: Path) 
     assert "1 deployment" in place.run("validate").stdout
 
 
+@pytest.mark.slow
 def test_commands_that_act_tell_programs_what_they_did(place: Place) -> None:
     """With -o json each prints one object: who runs, what was asked for, what goes."""
     again = place.json("daemon", "start", "--background")
@@ -455,6 +473,7 @@ def test_commands_that_act_tell_programs_what_they_did(place: Place) -> None:
     assert ("minilm", 1) == (deleted["deployment"], deleted["replicas"])
 
 
+@pytest.mark.slow
 def test_no_fleet_file_is_told_with_the_next_step(tmp_path: Path) -> None:
     """`init` writes one."""
     place = Place(tmp_path)
@@ -462,6 +481,7 @@ def test_no_fleet_file_is_told_with_the_next_step(tmp_path: Path) -> None:
     assert "roadstead init" in place.run("status", expect=Exit.INVALID).stderr
 
 
+@pytest.mark.slow
 def test_check_finds_a_machine_and_a_fleet_in_order(place: Place) -> None:
     """Everything it looks at is listed, and nothing is in the way."""
     found = place.json("check")["findings"]
@@ -471,6 +491,7 @@ def test_check_finds_a_machine_and_a_fleet_in_order(place: Place) -> None:
     assert [] == [one for one in found if one["level"] == "wrong"]
 
 
+@pytest.mark.slow
 def test_check_ends_with_1_where_something_is_in_the_way(alone: Place) -> None:
     """A wrong fleet file, for one."""
     alone.edit("replicas: 2", "replicsa: 2")

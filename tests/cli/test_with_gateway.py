@@ -92,6 +92,7 @@ def _without_gateways(text: str) -> str:
     return "".join(line for line in lines if not line.startswith(("gateways:", "  edge:")))
 
 
+@pytest.mark.slow
 def test_a_replica_that_was_stopped_with_requests_in_flight_is_told_by_why(daemon: Daemon) -> None:
     """With when, and how many; the event log knows it after the replica is gone."""
     edge = free_port()

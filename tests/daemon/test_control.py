@@ -20,6 +20,8 @@ from roadstead.cli.errors import Refused
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import SIMULATED
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def running(daemon: Daemon) -> Daemon:

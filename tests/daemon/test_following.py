@@ -11,6 +11,8 @@ from roadstead.cli.errors import Refused
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import SIMULATED
 
+pytestmark = pytest.mark.slow
+
 STAGED = SIMULATED.replace("state: state", "state: state, on_change: stage")
 OTHER = SIMULATED.replace("minilm:\n", "other:\n")
 

@@ -16,6 +16,8 @@ from roadstead.decide.report import DeploymentStatus
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL
 
+pytestmark = pytest.mark.slow
+
 
 def _pids(found: DeploymentStatus) -> dict[str, int]:
     """Return the process behind each replica, by its own word."""

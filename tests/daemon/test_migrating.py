@@ -12,6 +12,8 @@ from roadstead.decide.report import Action, RolloutState
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL, SIMULATED
 
+pytestmark = pytest.mark.slow
+
 SPEEDY = "  here: {backend: simulated, options: {speed: 100}}\n"
 TWO = SIMULATED.replace(SPEEDY, SPEEDY + SPEEDY.replace("here", "there")).replace(
     "    replicas: 2", "    clusters: here\n    replicas: 2"

@@ -15,6 +15,8 @@ from roadstead.decide.report import RolloutState
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import SIMULATED
 
+pytestmark = pytest.mark.slow
+
 TOO_LARGE = SIMULATED.replace("cpu: 500m", "cpu: 4000")
 
 

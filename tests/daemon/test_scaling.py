@@ -12,6 +12,8 @@ from roadstead.cli.errors import Refused
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import SIMULATED
 
+pytestmark = pytest.mark.slow
+
 # Each simulated server uses half of its CPU, 250m: more than the 150m that it should, so that there are never enough.
 BUSY = SIMULATED.replace(
     "replicas: 2",

@@ -14,7 +14,7 @@ from tests.docs.reader import Reader, free_ports, reading
 
 PAGE = ROOT / "docs" / "how-to" / "move-a-deployment.md"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 
 @pytest.fixture

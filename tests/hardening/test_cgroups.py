@@ -16,6 +16,8 @@ from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL
 from tests.hardening.conftest import first, folder_of, pid_of, shim_of
 
+pytestmark = pytest.mark.slow
+
 ONE = LOCAL.replace("replicas: 2", "replicas: 1")
 
 

@@ -18,6 +18,8 @@ from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL
 from tests.hardening.conftest import HERE, pid_of, run_cli
 
+pytestmark = pytest.mark.slow
+
 YEAR_MS = 365 * 24 * 3_600_000
 QUICK = LOCAL.replace("turn: 500ms", "turn: 100ms")
 ODD = QUICK.replace("replicas: 2", "replicas: 1\n    runtime: {name: odd, args: [FLAGS]}")

@@ -16,6 +16,8 @@ from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL, SIMULATED
 from tests.hardening.conftest import first, pid_of, run_cli
 
+pytestmark = pytest.mark.slow
+
 TWO = SIMULATED.replace("deployments:\n", "deployments:\n  other: {model: {source: models/minilm}, replicas: 1}\n")
 
 

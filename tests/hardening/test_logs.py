@@ -19,6 +19,8 @@ from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL
 from tests.hardening.conftest import first, folder_of, run_cli, shim_of
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 FLOOD = LOCAL.replace("replicas: 2", "replicas: 1").replace(
     "runtime: {name: tiny}", "runtime: {name: odd, args: [--flood]}"

@@ -9,6 +9,8 @@ from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL
 from tests.hardening.conftest import first, pid_of, run_cli
 
+pytestmark = pytest.mark.slow
+
 ONE = LOCAL.replace("replicas: 2", "replicas: 1")
 
 

@@ -6,10 +6,14 @@ import os
 import signal
 import socket
 
+import pytest
+
 from roadstead.act.events import EventKind
 from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL
 from tests.hardening.conftest import first, pid_of, run_cli, shim_of
+
+pytestmark = pytest.mark.slow
 
 ONE = LOCAL.replace("replicas: 2", "replicas: 1")
 

@@ -16,6 +16,8 @@ from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import LOCAL, SIMULATED
 from tests.hardening.conftest import pid_of, run_cli
 
+pytestmark = pytest.mark.slow
+
 ONE = LOCAL.replace("replicas: 2", "replicas: 1")
 
 

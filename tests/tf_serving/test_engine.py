@@ -15,6 +15,8 @@ from roadstead_plugins.runtimes.tf_serving.server.engine import SavedModel, Sess
 from roadstead_plugins.runtimes.tf_serving.server.status import Code, ServingError
 from tests.tf_serving.saved_models import broken, echo, half_plus, row_sums
 
+pytestmark = pytest.mark.slow
+
 ONE_THREAD = SessionConfig(threads=Threads(intra_op=1, inter_op=1))
 
 

@@ -12,6 +12,8 @@ from tests.daemon.conftest import Daemon, daemon, installed, until
 from tests.tf_serving.clients import clients
 from tests.tf_serving.saved_models import half_plus
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["daemon", "installed"]  # fixtures, found by their names
 
 FLEET = """

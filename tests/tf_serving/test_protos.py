@@ -9,6 +9,8 @@ import pytest
 
 from roadstead_plugins.runtimes.tf_serving.protos import bare_tensorflow
 
+pytestmark = pytest.mark.slow
+
 
 def _python(script: str) -> str:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -19,6 +19,8 @@ from roadstead_plugins.runtimes.tf_serving.tensors import array_of
 from tests.tf_serving.conftest import Running, Start, own_address, predict_request, until
 from tests.tf_serving.saved_models import broken, half_plus
 
+pytestmark = pytest.mark.slow
+
 
 def _ends_with(server: Running, code: int) -> str:
     assert code == server.process.wait(timeout=45), server.text()
