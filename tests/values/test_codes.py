@@ -83,6 +83,7 @@ REASONS = [
     "unreachable",
     "disabled",
     "contested",
+    "drift",
     "foreign-owner",
     "rollout-held",
     "rollout-failed",
