@@ -228,15 +228,15 @@ def _asked_of_silent(fleet: Fleet, world: World, memory: PlanMemory) -> Iterator
     silent = {name for name, view in world.clusters.items() if isinstance(view, Unreachable)}
     for name, known in memory.deployments.items() if silent else ():
         declared, shard = fleet.deployments.get(name), world.shards.get(name)
-        counted = {
-            place(cluster, group.key): max(group.target, len(group.living))
-            for cluster, group in (shard.groups if shard is not None and known.asked else ())
-        }
+        holder = declared or shard
+        if not known.asked or holder is None:
+            continue
+        groups = shard.groups if shard is not None else ()
+        counted = {place(cluster, group.key): max(group.target, len(group.living)) for cluster, group in groups}
         for key, asked in known.asked.items():
             more = asked.count - counted.get(key, 0)
-            if cluster_of(key) in silent and more > 0 and (declared is not None or shard is not None):
-                owner = declared.owner if declared is not None else shard.owner if shard is not None else ""
-                yield owner, asked.each * more
+            if cluster_of(key) in silent and more > 0:
+                yield holder.owner, asked.each * more
 
 
 def quota_limits(quota: Quota, held: Use, each: Use) -> tuple[tuple[str, int | None, int, int], ...]:
