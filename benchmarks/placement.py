@@ -20,9 +20,9 @@ from typing import Final
 import psutil
 
 from roadstead.capabilities import Capabilities
-from roadstead.decide.fit import demand
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.placement import seat
+from roadstead.decide.rooms import demand
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet, Gpu, GpuPart, ModelSpec, Resources, Scheduling, Template, WholeGpus
 from roadstead.spi.policies import PlacementPolicy

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.capabilities import Capabilities
-from roadstead.decide.fit import Demand, No, Yes, demand, fit, obstacles
+from roadstead.decide.fit import No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.placement import Seat, candidate, first_of, seat
 from roadstead.decide.placement.columns import columns_of
 from roadstead.decide.placement.ranking import best, candidates
+from roadstead.decide.rooms import Demand, demand, obstacles
 from roadstead.memory import Claim, PlanMemory
 from roadstead.model import (
     Constraint,

@@ -7,8 +7,8 @@ from functools import partial
 import attrs
 
 from roadstead.decide.destinations import Destinations, destinations
-from roadstead.decide.fit import Demand, demand
 from roadstead.decide.rollout import floor_of
+from roadstead.decide.rooms import Demand, demand
 from roadstead.decide.steering import is_paused, is_undone
 from roadstead.holdings import Placed
 from roadstead.memory import PlanMemory

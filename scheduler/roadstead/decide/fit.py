@@ -11,39 +11,11 @@ import attrs
 from roadstead.decide.capacity import room
 from roadstead.decide.enough import refusal
 from roadstead.decide.ledger import Freed, Ledger
-from roadstead.decide.rooms import (
-    Demand,
-    Obstacle,
-    ObstacleKind,
-    demand,
-    devices_for,
-    holds,
-    is_directed,
-    is_wanted,
-    node_room,
-    obstacles,
-)
+from roadstead.decide.rooms import Demand, is_directed
 from roadstead.reasons import Reason
 from roadstead.world import Snapshot
 
-__all__ = [
-    "Demand",
-    "Fit",
-    "No",
-    "Obstacle",
-    "ObstacleKind",
-    "Unknown",
-    "Yes",
-    "demand",
-    "devices_for",
-    "fit",
-    "holds",
-    "is_directed",
-    "is_wanted",
-    "node_room",
-    "obstacles",
-    "refusal",
-]
+__all__ = ["Fit", "No", "Unknown", "Yes", "fit"]
 
 
 @attrs.frozen

@@ -11,9 +11,10 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.decide.case import Case
-from roadstead.decide.fit import Fit, No, Unknown, fit, is_directed
+from roadstead.decide.fit import Fit, No, Unknown, fit
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.limits import over_quota
+from roadstead.decide.rooms import is_directed
 from roadstead.decide.spread import STOOD, Option, Spread
 from roadstead.holdings import Use
 from roadstead.memory import ClusterMemory

@@ -9,9 +9,10 @@ import attrs
 
 from roadstead.decide.back_off import waiting
 from roadstead.decide.case import Case
-from roadstead.decide.fit import demand, is_directed, refusal
+from roadstead.decide.enough import refusal
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.placement import seat
+from roadstead.decide.rooms import demand, is_directed
 from roadstead.decide.rows import Row
 from roadstead.holdings import Placed
 from roadstead.memory import place

@@ -8,10 +8,10 @@ import attrs
 
 from roadstead.decide.case import Case
 from roadstead.decide.eligibility import shortfalls
-from roadstead.decide.fit import is_directed
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.prospects import Prospect, learnt, looked_at, of_silent, options, silences
 from roadstead.decide.reloading import VersionToLoad, version_to_load
+from roadstead.decide.rooms import is_directed
 from roadstead.decide.rows import Row, RowKey
 from roadstead.decide.spread import assign
 from roadstead.memory import ClusterMemory, GroupMemory, place

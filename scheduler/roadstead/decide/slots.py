@@ -13,8 +13,9 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.decide.case import Case
-from roadstead.decide.fit import Fit, No, Unknown, is_directed
+from roadstead.decide.fit import Fit, No, Unknown
 from roadstead.decide.ledger import Ledger
+from roadstead.decide.rooms import is_directed
 from roadstead.decide.rows import Row
 from roadstead.holdings import Use, use_of
 from roadstead.memory import SlotMemory, place
