@@ -9,7 +9,7 @@ import pytest
 
 from roadstead.assembly import assemble
 from roadstead.model import GpuPart, Quota, RolloutSpec, Strategy
-from roadstead.plans import Delete, Grow, Plan, Shrink
+from roadstead.plans import Bind, Delete, Grow, Plan, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.units import Cpus, Duration, GpuShare
 from roadstead.world import Phase, Reachable
@@ -90,6 +90,19 @@ def test_the_room_of_a_dip_is_nobody_else_s() -> None:
     story = rolling_over(scene, rollout(max_surge=0, max_unavailable=1))
     assert 2 == story[-1]["/m/2"]
     assert 0 == scene.serving("buoy").total()
+    assert [] == scene.wrong
+
+
+def test_the_room_of_a_dip_that_is_not_wanted_any_more_is_free_for_whoever_is_decided_about_first() -> None:
+    """Planning again without a claim that lapsed comes to the same: it was in nobody's way in the turn of its end."""
+    scene = settled(cpu=2_000)
+    scene.declare(deployment("buoy", of=template("/m/3"), replicas=1, priority=9))
+    scene.declare(deployment(of=NEW, rollout=rollout(max_surge=0, max_unavailable=1)))
+    while not scene.drive.saved.claims or len(scene.members()) == 2:
+        scene.turn()
+    scene.scale("anchor", 1)
+    decided = scene.turn()
+    assert ["buoy"] == [step.group.deployment for step in decided.steps if isinstance(step, Bind)]
     assert [] == scene.wrong
 
 

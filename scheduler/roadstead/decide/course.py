@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import drift, excess, passing, progress, slots, steering
+from roadstead.decide import claims, drift, excess, passing, progress, slots, steering
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
@@ -37,7 +37,7 @@ from roadstead.memory import (
 )
 from roadstead.plans import Grow, Held, Step
 from roadstead.spi.policies import PlacementPolicy
-from roadstead.world import Listed, Member, Phase, Reachable, Shard, listed
+from roadstead.world import Listed, Member, Reachable, Shard, listed
 
 __all__ = ["Taken", "course"]
 
@@ -143,7 +143,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         draining=passing.draining(case.shard.members, serving),
         memory=_kept(case, known, made),
         spread=shaped.counts,
-        claims=_claims(rows, moves, claimed),
+        claims=claims.kept(claimed, moves.claims, case.shard.members, moves.every_victim),
     )
 
 
@@ -204,7 +204,7 @@ def _going(moves: Moves, relieved: Relief) -> Drained:
 def _restart(moves: Moves, relieved: Relief, leaving: Mapping[str, int | None]) -> Member | None:
     """Return who may be restarted now because of what it uses: one that is drained, and is not given up anyway."""
     member = relieved.restart
-    if member is None or any(member in chosen for chosen in moves.victims.values()):
+    if member is None or member in moves.every_victim:
         return None
     return member if _is_drained(member, leaving) else None
 
@@ -264,21 +264,6 @@ def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: froze
             key = process_place(member.cluster, member.replica.id, member.replica.incarnation)
             times[key] = progress.out_of_table(member, known.unready.get(key), elapsed)
     return MappingProxyType(times)
-
-
-def _claims(rows: Sequence[Row], moves: Moves, before: tuple[Claim, ...]) -> tuple[Claim, ...]:
-    """Keep the claims whose room is still waited for, as the world shows it.
-
-    One whose replica is still going is kept; of those whose replica has gone, as many as replicas wait for a node or
-    are still to be asked for. That a bind is planned ends no claim: its request may be lost.
-    """
-    there = {member.replica.id: member.replica.phase for row in rows for member in row.members}
-    victims = {member.replica.id for chosen in moves.victims.values() for member in chosen}
-    claims = (*before, *moves.claims)
-    going = [claim for claim in claims if claim.replica in victims or there.get(claim.replica) is Phase.STOPPING]
-    gone = [claim for claim in claims if claim.replica not in there]
-    waiting = sum(phase is Phase.SLOT and replica not in victims for replica, phase in there.items())
-    return (*gone[: waiting + sum(row.need for row in rows)], *going)
 
 
 def _kept(case: Case, known: DeploymentMemory, made: DeploymentMemory) -> DeploymentMemory:

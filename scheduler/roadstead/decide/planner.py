@@ -14,6 +14,7 @@ import attrs
 
 from roadstead.decide import back_off, passing
 from roadstead.decide.case import Case
+from roadstead.decide.claims import with_those_in_force
 from roadstead.decide.course import course
 from roadstead.decide.destinations import destinations
 from roadstead.decide.ledger import Ledger
@@ -52,7 +53,9 @@ def plan(  # noqa: PLR0913  # whatever a decision may depend on is an argument
     """
     longest = 2 * fleet.daemon.turn.ms
     memory = back_off.counted(memory, world.outcomes, now, longest)
-    turn = _Turn(fleet, world, memory, now, policies, Numbers(fleet, world, memory, now, scalers))
+    numbers = Numbers(fleet, world, memory, now, scalers)
+    memory = with_those_in_force(memory, world, numbers.foreseen)
+    turn = _Turn(fleet, world, memory, now, policies, numbers)
     for name in _order(fleet, world, only):
         turn.visit(name)
     if only is None:

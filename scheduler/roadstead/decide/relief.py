@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from roadstead.decide.case import Case
+from roadstead.decide.claims import claim_on
 from roadstead.decide.fit import No
 from roadstead.decide.offenders import Offender
 from roadstead.decide.rollout import Moves, Question, Room
@@ -62,17 +63,8 @@ def relief(
 
 def with_claim(moves: Moves, given_up: Member | None, before: tuple[Claim, ...]) -> Moves:
     """Return ``moves`` with the room of who is given up first kept for who comes in its place."""
-    if given_up is None or given_up.replica.node is None:
-        return moves
-    claim = Claim(
-        replica=given_up.replica.id,
-        cluster=given_up.cluster,
-        node=given_up.replica.node,
-        devices=given_up.replica.devices,
-        resources=given_up.group.template.resources,
-    )
-    goes = any(given_up in chosen for chosen in moves.victims.values())
-    return attrs.evolve(moves, claims=(*moves.claims, claim)) if goes and claim not in before else moves
+    claim = claim_on(given_up) if given_up is not None and given_up in moves.every_victim else None
+    return moves if claim is None or claim in before else attrs.evolve(moves, claims=(*moves.claims, claim))
 
 
 class _Relieving:

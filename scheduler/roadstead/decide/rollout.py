@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
+from roadstead.decide.claims import claim_on
 from roadstead.decide.fit import Fit, No, Unknown, Yes
 from roadstead.decide.rows import Row, RowKey
 from roadstead.holdings import use_of
@@ -54,6 +55,11 @@ class Moves:
     victims: Mapping[RowKey, tuple[Member, ...]]
     claims: tuple[Claim, ...] = ()
     held: tuple[Reason, ...] = ()
+
+    @property
+    def every_victim(self) -> tuple[Member, ...]:
+        """The victims of all rows."""
+        return tuple(member for chosen in self.victims.values() for member in chosen)
 
 
 def floor_of(wanted: int, spec: RolloutSpec) -> int:
@@ -305,16 +311,9 @@ class _Retirement:
             if member.replica.phase is Phase.SLOT and (isinstance(answer, Unknown) or self.growth.heir is not None):
                 continue  # it holds nothing: giving it up makes nobody's room, and it would be asked for again
             self._dips += 1
-            if member.replica.node is not None:
-                self.claims.append(
-                    Claim(
-                        replica=member.replica.id,
-                        cluster=member.cluster,
-                        node=member.replica.node,
-                        devices=member.replica.devices,
-                        resources=member.group.template.resources,
-                    )
-                )
+            claim = claim_on(member)
+            if claim is not None:
+                self.claims.append(claim)
             return True
         return False
 

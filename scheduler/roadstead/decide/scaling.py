@@ -75,8 +75,7 @@ class Numbers:
         known = self._known.get(declared.name)
         if known is not None and self._scaler.stands(known, spec):
             return known.wanted
-        seen = not self._unseen or self._unseen.isdisjoint(target.cluster for target in declared.targets)
-        scaled = self._scaler.scaled(declared, spec, shard, known, seen=seen)
+        scaled = self._scaled(declared, spec, shard, known)
         if scaled.memory is not known:
             self._changed[declared.name] = scaled.memory
         if scaled.held is not None:
@@ -84,6 +83,21 @@ class Numbers:
         if scaled.decision is not None:
             self.decisions.append(scaled.decision)
         return scaled.wanted
+
+    def foreseen(self, name: str) -> int:
+        """Return how many replicas a deployment should have, and remember nothing of it; 0 where nobody declares it."""
+        declared = self._fleet.deployments.get(name)
+        if declared is None or is_removed(self._fleet, name):
+            return 0
+        spec = declared.autoscaling
+        if spec is None:
+            return wanted(self._fleet, declared)
+        shard = self._scaler.world.shards.get(name) or Shard(deployment=name)
+        return self._scaled(declared, spec, shard, self._known.get(name)).wanted
+
+    def _scaled(self, declared: Deployment, spec: AutoscalingSpec, shard: Shard, known: ScalingMemory | None) -> Scaled:
+        seen = not self._unseen or self._unseen.isdisjoint(target.cluster for target in declared.targets)
+        return self._scaler.scaled(declared, spec, shard, known, seen=seen)
 
     def forget(self, name: str) -> None:
         """Remember nothing of a deployment whose load decides nothing any more."""
