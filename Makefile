@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: env
 env: ## the environment: .venv, with .venv/bin/roadstead (seconds when nothing changed)
@@ -34,7 +34,12 @@ test: env ## the default tier of tests
 
 .PHONY: test-slow
 test-slow: env ## whole fleets with real daemons: the rest of what every change has to pass (about ten minutes)
-	$(BIN)/pytest -m "slow and not nightly"
+	$(BIN)/pytest -m "slow and not nightly and not kubernetes"
+
+.PHONY: test-kubernetes
+test-kubernetes: env ## on a real cluster of our own; the first time its components are built (12 minutes; needs root and Go)
+	$(BIN)/python -m tests.cluster build
+	$(BIN)/pytest -m "kubernetes and not nightly" $(ARGS)
 
 .PHONY: nightly
 nightly: env ## every test, with many more examples for each property
