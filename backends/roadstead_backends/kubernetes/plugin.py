@@ -1,0 +1,22 @@
+"""Registers the ``kubernetes`` backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roadstead.spi.hookspecs import hookimpl
+from roadstead.spi.records import BackendPlugin
+from roadstead_backends.kubernetes.options import KubernetesOptions
+
+__all__ = ["roadstead_backends"]
+
+
+@hookimpl
+def roadstead_backends() -> Iterator[BackendPlugin]:
+    """Bring clusters of Kubernetes; its client is imported when one is opened."""
+    yield BackendPlugin(
+        name="kubernetes",
+        factory="roadstead_backends.kubernetes.connect:connect",
+        options=KubernetesOptions,
+        summary="a ReplicaSet per group in one namespace of a Kubernetes cluster",
+    )
