@@ -51,7 +51,9 @@ class Capabilities:
     while our daemon is dead. ``restarts``: one replica can be restarted in place. ``reloads``: a replica can
     be given another model version to load, and is started with that one the next time. ``metadata_restarts``: writing
     metadata to a group restarts replicas, so that none is written to one that exists. ``locks``: a group that is still
-    becoming what it was asked for cannot be asked for more, which is a ``Conflict`` until then. ``schemes``: the model
+    becoming what it was asked for cannot be asked for more, which is a ``Conflict`` until then. ``evicts``: one replica
+    can be taken away, so that another comes in its place. ``reverts``: what others change is shown and can be put back.
+    ``settles``: something stands there for each deployment as a whole, and is made, changed and removed by us. ``schemes``: the model
     sources it can read, ``file`` for a path, which must then lie under one of ``roots`` where there are any.
     ``secrets``: the kinds of secret references it can resolve. ``notes`` are sentences for a person.
     """
@@ -64,6 +66,9 @@ class Capabilities:
     reloads: bool = False
     metadata_restarts: bool = False
     locks: bool = False
+    evicts: bool = False
+    reverts: bool = False
+    settles: bool = False
     gpu: frozenset[GpuKind] = frozenset()
     cpu_limit: Limit = Limit.NONE
     memory_limit: Limit = Limit.NONE

@@ -1,6 +1,6 @@
 """What to do about the difference: steps, each with its reason, and all that is held back, with why.
 
-Steps of one plan are carried out in the order grow and bind, route, shrink. Each is idempotent and carries the
+Steps of one plan are carried out in the order settle, grow and bind, route, shrink. Each is idempotent and carries the
 precondition that is read just before it.
 """
 
@@ -19,14 +19,17 @@ from roadstead.units import Duration
 from roadstead.world import Endpoint, GroupKey, Listed
 
 __all__ = [
+    "Adding",
     "Bind",
     "Delete",
+    "Evict",
     "Grow",
     "Held",
     "Plan",
     "Reload",
     "Restart",
     "Revert",
+    "Settle",
     "Shrink",
     "Standing",
     "Step",
@@ -42,6 +45,26 @@ class Standing:
     cluster: str
     replica: str
     incarnation: str
+
+
+@attrs.frozen(kw_only=True)
+class Settle:
+    """Make, change or remove what stands on a cluster for all of a deployment there.
+
+    ``floor`` is how many of its replicas there nobody may disturb at once, 0 where anybody may be; ``None`` has all of
+    it removed. ``was`` is the same as it stands, ``None`` where nothing does.
+    """
+
+    cluster: str
+    deployment: str
+    floor: int | None
+    was: int | None
+    because: str
+
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it: no group has such a name."""
+        return f"objects of {self.deployment}"
 
 
 @attrs.frozen(kw_only=True)
@@ -153,6 +176,26 @@ class Restart:
 
 
 @attrs.frozen(kw_only=True)
+class Evict:
+    """Take one replica away and leave its group's count, so that another one comes; the rest as for `Restart`."""
+
+    cluster: str
+    deployment: str
+    replica: str
+    incarnation: str
+    grace: Duration
+    standing: tuple[Standing, ...]
+    idle: tuple[str, ...] = ()
+    overdue: tuple[str, ...] = ()
+    because: str
+
+    @property
+    def subject(self) -> str:
+        """What the step is about, as its outcome names it."""
+        return self.replica
+
+
+@attrs.frozen(kw_only=True)
 class Reload:
     """Have one replica load the model version of ``template`` beside what it serves, and serve that from then on."""
 
@@ -187,12 +230,15 @@ class Revert:
         return str(self.group)
 
 
-Step = Grow | Bind | Reload | Restart | Revert | Shrink | Delete
+Adding = Settle | Grow | Bind
+"""What takes nothing away from anybody, and comes first."""
+
+Step = Adding | Reload | Restart | Evict | Revert | Shrink | Delete
 
 
 def deployment_of(step: Step) -> str:
     """Return the deployment that ``step`` is for."""
-    return step.deployment if isinstance(step, Reload | Restart) else step.group.deployment
+    return step.deployment if isinstance(step, Settle | Reload | Restart | Evict) else step.group.deployment
 
 
 @attrs.frozen(kw_only=True)

@@ -221,9 +221,23 @@ class Group:
         )
 
     @cached_property
+    def standing(self) -> int:
+        """How many replicas it has that are not lost and were not told to stop."""
+        return sum(replica.phase is not Phase.STOPPING for replica in self.living)
+
+    @property
+    def pledged(self) -> int:
+        """How many replicas it was asked for, or has that were not told to stop."""
+        return max(self.target, self.standing)
+
+    @cached_property
     def held(self) -> Use:
         """What it counts for against its owner's quota: every replica it was asked for or still has."""
-        return use_of(self.template.resources) * max(self.target, len(self.living))
+        stopping = len(self.living) - self.standing
+        return use_of(self.template.resources) * (self.pledged + stopping)
+
+
+_NOTHING_SETTLED: Mapping[str, int] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -231,7 +245,8 @@ class Snapshot:
     """What one cluster looked like at one moment.
 
     ``foreign_owners`` are owner ids other than ours found on objects with our names. ``quota`` is the cluster's own
-    limit for us.
+    limit for us. ``settled`` is what stands there for whole deployments, by name: how many replicas of it nobody may
+    disturb at once; the same object while it did not change.
     """
 
     capabilities: Capabilities
@@ -239,6 +254,7 @@ class Snapshot:
     groups: tuple[Group, ...] = ()
     foreign_owners: frozenset[str] = frozenset()
     quota: Quota | None = None
+    settled: Mapping[str, int] = _NOTHING_SETTLED
 
     @cached_property
     def by_node(self) -> Mapping[str, Node]:

@@ -10,7 +10,7 @@ from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
 from roadstead.memory import PlanMemory
 from roadstead.model import Scheduling
-from roadstead.plans import Bind, Grow, Held, Plan, Restart, Shrink, Step, Table
+from roadstead.plans import Bind, Evict, Grow, Held, Plan, Restart, Settle, Shrink, Step, Table
 from roadstead.reasons import Reason, ReasonCode
 from roadstead.template import revision
 from roadstead.units import Duration
@@ -269,13 +269,50 @@ def test_every_step_names_its_deployment() -> None:
             standing=(),
             because="over its limit",
         ),
+        Settle(cluster="here", deployment="minilm", floor=0, was=None, because="it begins to run here"),
     )
     done = tuple(Outcome(turn=5, cluster="here", subject=step.subject, kind=OutcomeKind.DONE) for step in steps)
     before = _turn(_seen(RUNNING), AVAILABLE)
     events = happened(before, _turn(_seen(RUNNING), AVAILABLE, before=before, steps=steps, outcomes=done))
 
-    assert ["minilm", "minilm"] == [event.deployment for event in events]
-    assert [str(KEY), "r1"] == [event.subject for event in events]
+    assert ["minilm"] * 3 == [event.deployment for event in events]
+    assert [str(KEY), "r1", "objects of minilm"] == [event.subject for event in events]
+
+
+@pytest.mark.parametrize(
+    ("was", "floor", "told"),
+    [
+        (None, 0, "let minilm stand on here, with 0 that nobody may disturb"),
+        (0, 2, "let nobody disturb 2 of minilm on here, 0 before"),
+        (2, None, "remove what stands for minilm on here"),
+    ],
+)
+def test_what_stands_for_a_deployment_is_told_with_its_floor(was: int | None, floor: int | None, told: str) -> None:
+    """That it stands now, that it is another number, that it is gone."""
+    step = Settle(cluster="here", deployment="minilm", floor=floor, was=was, because="why")
+    done = (Outcome(turn=5, cluster="here", subject=step.subject, kind=OutcomeKind.DONE),)
+    before = _turn(_seen(RUNNING), AVAILABLE)
+    assert [(EventKind.STEP_DONE, f"{told}: why")] == _told(
+        before, _turn(_seen(RUNNING), AVAILABLE, before=before, steps=(step,), outcomes=done)
+    )
+
+
+def test_who_is_evicted_is_named() -> None:
+    """With why."""
+    step = Evict(
+        cluster="here",
+        deployment="minilm",
+        replica="r1",
+        incarnation="i1",
+        grace=Duration(1),
+        standing=(),
+        because="it uses more than it may",
+    )
+    done = (Outcome(turn=5, cluster="here", subject="r1", kind=OutcomeKind.DONE),)
+    before = _turn(_seen(RUNNING), AVAILABLE)
+    assert [(EventKind.STEP_DONE, "evict r1: it uses more than it may")] == _told(
+        before, _turn(_seen(RUNNING), AVAILABLE, before=before, steps=(step,), outcomes=done)
+    )
 
 
 def test_a_world_without_anything_has_no_story() -> None:

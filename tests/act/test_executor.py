@@ -26,7 +26,7 @@ from roadstead.errors import (
 )
 from roadstead.memory import PlanMemory
 from roadstead.model import ClusterSpec
-from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Standing, Step, Table
+from roadstead.plans import Bind, Delete, Evict, Grow, Plan, Restart, Settle, Shrink, Standing, Step, Table
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.spi.records import NoOptions
 from roadstead.template import revision
@@ -75,6 +75,14 @@ class Cell:
     def restart(self, replica: str, *, grace: Duration, reason: str) -> None:
         """Note the call."""
         self._note(f"restart {replica} {grace} {reason}")
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        """Note the call."""
+        self._note(f"evict {replica} {grace} {reason}")
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        """Note the call."""
+        self._note(f"settle {deployment} {floor}")
 
     def close(self) -> None:
         """Note the end."""
@@ -188,6 +196,22 @@ def _restart(incarnation: str = "i1") -> Restart:
     )
 
 
+def _evict() -> Evict:
+    return Evict(
+        cluster="here",
+        deployment="minilm",
+        replica="r1",
+        incarnation="i1",
+        grace=Duration(5_000),
+        standing=(),
+        because="over its limit",
+    )
+
+
+def _settle() -> Settle:
+    return Settle(cluster="here", deployment="minilm", floor=1, was=None, because="it begins to run here")
+
+
 def _seen(*, ready: bool = True, incarnation: str = "i1", version: str = "v1") -> Snapshot:
     replica = Replica(id="r1", phase=Phase.RUNNING, incarnation=incarnation, ready=ready)
     group = Group(
@@ -214,18 +238,21 @@ def test_each_step_is_one_call_with_its_precondition(stage: Stage) -> None:
     """Every field of a step that the backend needs arrives there, with the runtime's rendering."""
     stage.here.snapshot = _seen()
 
-    outcomes = stage.carry_out(_grow(), _bind(), _shrink(), _delete(), _restart())
+    outcomes = stage.carry_out(_settle(), _grow(), _bind(), _shrink(), _delete(), _restart(), _evict())
 
     assert [
+        "settle minilm 1",
         f"apply {KEY} 2  None simulated",
         "bind r2 n1 g0",
         f"apply {KEY} 1 r2 v1 simulated",
         f"delete {KEY} 5s v1",
         "restart r1 5s over its limit",
+        "evict r1 5s over its limit",
     ] == stage.here.calls
-    assert [OutcomeKind.DONE] * 5 == [outcome.kind for outcome in outcomes]
+    assert [OutcomeKind.DONE] * 7 == [outcome.kind for outcome in outcomes]
     assert {4} == {outcome.turn for outcome in outcomes}
-    assert [str(KEY), "r2", str(KEY), str(KEY), "r1"] == [outcome.subject for outcome in outcomes]
+    subjects = ["objects of minilm", str(KEY), "r2", str(KEY), str(KEY), "r1", "r1"]
+    assert subjects == [outcome.subject for outcome in outcomes]
 
 
 def test_what_adds_comes_first_on_every_cluster_then_the_table_then_what_takes_away(stage: Stage) -> None:

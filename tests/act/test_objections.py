@@ -7,7 +7,7 @@ import pytest
 
 from roadstead.act.preconditions import Now, objection
 from roadstead.model import ModelSpec, Scheduling, Template
-from roadstead.plans import Restart
+from roadstead.plans import Evict, Restart
 from roadstead.traffic import DataPath, Endpoint, GatewayView, Passage, RouteView, Seen
 from roadstead.units import Duration
 from roadstead.world import Group, GroupKey, ModelState, ModelStatus, Phase, Reachable, Replica, Snapshot
@@ -17,6 +17,15 @@ KEY = GroupKey("minilm", "aaaaaaaaaa")
 ENDPOINT = Endpoint(host="127.0.0.1", grpc=9000, rest=9001)
 REPLICA = Replica(id="r1", phase=Phase.RUNNING, incarnation="i1", endpoint=ENDPOINT)
 STEP = Restart(
+    cluster="here",
+    deployment="minilm",
+    replica="r1",
+    incarnation="i1",
+    grace=Duration(1_000),
+    standing=(),
+    because="it uses more than it may",
+)
+EVICTION = Evict(
     cluster="here",
     deployment="minilm",
     replica="r1",
@@ -58,11 +67,17 @@ def seen(passage: Passage) -> Now:
         pytest.param(LISTED, "the gateway may send requests to r1", id="listed"),
     ],
 )
-def test_a_server_is_restarted_for_what_it_uses_only_when_nobody_waits_for_its_answer(
+def test_a_server_is_ended_for_what_it_uses_only_when_nobody_waits_for_its_answer(
     passage: Passage, against: str | None
 ) -> None:
-    """Listed or busy it stays, idle it may be restarted."""
+    """Listed or busy it stays, idle it may be restarted or evicted."""
     assert against == objection(STEP, seen(passage))
+    assert against == objection(EVICTION, seen(passage))
+
+
+def test_who_is_another_process_by_now_is_not_evicted() -> None:
+    """What was decided about the one before does not concern it."""
+    assert "r1 was restarted already" == objection(attrs.evolve(EVICTION, incarnation="i0"), seen(OUT_AND_IDLE))
 
 
 def test_one_whose_time_to_drain_is_over_is_restarted_although_it_is_busy() -> None:

@@ -18,6 +18,7 @@ from roadstead.capabilities import Capabilities
 from roadstead.daemon import steering
 from roadstead.decide.destinations import destinations
 from roadstead.decide.planner import plan
+from roadstead.decide.spread import STOOD
 from roadstead.decide.steering import steered
 from roadstead.memory import ClusterMemory
 from roadstead.model import (
@@ -43,7 +44,7 @@ from roadstead.model import (
     Template,
     Via,
 )
-from roadstead.plans import Plan, Reload, Restart, Step
+from roadstead.plans import Plan, Step, deployment_of
 from roadstead.reasons import ReasonCode
 from roadstead.spi.policies import ScalingPolicy
 from roadstead.spi.runtime import Server
@@ -53,11 +54,13 @@ from roadstead.testing.driving import Died, Drive
 from roadstead.testing.gateway import SimulatedGateway, true_view
 from roadstead.testing.oracles import (
     crowding,
+    disturbable,
     floor_broken,
     last_proven_deleted,
     quota_broken,
     trespasses,
     unguarded,
+    unsettled,
 )
 from roadstead.testing.promises import Graces, cut_off, misplaced, unlisted
 from roadstead.testing.proxy import Answer, Proxy, Traffic
@@ -403,6 +406,7 @@ class Scene:
             self.wrong.append(f"it did not stay settled: {self.unsettled(decided)}")
         if not decided.held:
             self.wrong.extend(self.misrouted())
+            self.wrong.extend(unsettled(self.fleet, self.truth(), decided))
         return decided
 
     def unsettled(self, decided: Plan) -> list[str]:
@@ -510,6 +514,7 @@ class Scene:
         self.wrong.extend(
             (
                 *crowding(world, decided),
+                *disturbable(world, decided),
                 *unguarded(world, decided),
                 *trespasses(self.fleet, world, decided),
                 *misplaced(world, decided),
@@ -538,7 +543,7 @@ class Scene:
         if other != decided:
             yield f"in another order: {other} instead of {decided}"
         for name in decided.wanted:
-            mine = tuple(step for step in decided.steps if _deployment_of(step) == name)
+            mine = tuple(step for step in decided.steps if deployment_of(step) == name)
             if len(mine) == len(decided.steps) and {held.deployment for held in decided.held} <= {name}:
                 only = frozenset({name})
                 alone = plan(self.fleet, world, self.drive.saved, now, policies, scalers=SCALERS, only=only).steps
@@ -605,7 +610,7 @@ class Scene:
 
 def _is_counting(known: ClusterMemory) -> bool:
     """Return whether something will happen as time passes: a cluster is trusted again, or counts as full."""
-    return known.waiting_ms is not None or (known.room_ms or 0) > 0
+    return known.waiting_ms is not None or 0 < (known.room_ms or 0) < STOOD.ms
 
 
 def _with_addresses(fleet: Fleet) -> Fleet:
@@ -625,7 +630,3 @@ def _shuffled_fleet(fleet: Fleet, random: Random) -> Fleet:
         deployments=dict(_mixed(fleet.deployments.items(), random)),
         quotas=dict(_mixed(fleet.quotas.items(), random)),
     )
-
-
-def _deployment_of(step: Step) -> str:
-    return step.deployment if isinstance(step, Restart | Reload) else step.group.deployment

@@ -25,7 +25,7 @@ GATEWAYS = ("front", "side")
 KINDS = {
     "directed": DIRECTED,
     "native": NATIVE,
-    "native, retires whom it likes": capabilities(Scheduling.NATIVE, exact_retire=False),
+    "native, retires whom it likes": capabilities(Scheduling.NATIVE, exact_retire=False, settles=True),
 }
 SOURCES = ("/m/1", "/m/2", "/m/3")
 A_CLUSTER = st.sampled_from(CLUSTERS)
@@ -213,6 +213,12 @@ class Fleeting(RuleBasedStateMachine):
         if groups:
             drift = Drift(field="resources.memory", ours="64Mi", theirs=theirs, manager="kubectl-edit")
             self.simulated(cluster).meddle(groups[which % len(groups)], drift)
+
+    @rule(name=A_NAME, floor=st.none() | st.integers(0, 3))
+    def unsettle(self, name: str, floor: int | None) -> None:
+        """Let somebody else change what stands for a deployment as a whole."""
+        if self.simulated("there").capabilities.settles:
+            self.simulated("there").unsettle(name, floor)
 
     @rule(source=A_SOURCE, fault=st.none() | st.sampled_from(ModelFault))
     def break_model(self, source: str, fault: ModelFault | None) -> None:

@@ -19,7 +19,7 @@ from roadstead_backends.simulated.faults import CallFault
 from roadstead_backends.simulated.network import Network
 from roadstead_backends.simulated.tempers import DIRECTED, KUBERNETES, MARATHON, NATIVE, Temper
 
-__all__ = ["TEMPERS", "MeddledSubject", "SimulatedSubject", "change_owner", "simulated", "wrapped"]
+__all__ = ["TEMPERS", "SimulatedSubject", "simulated", "wrapped"]
 
 INEXACT = attrs.evolve(NATIVE, able=attrs.evolve(NATIVE.able, exact_retire=False))
 
@@ -75,9 +75,9 @@ class SimulatedSubject:
     def as_owner(self, owner_id: str) -> Iterator[Backend]:
         """Give the same cluster to another fleet."""
         self.reopen()
-        change_owner(self.world, owner_id)
+        self.world.hand_over(owner_id)
         yield self.world
-        change_owner(self.world, OWNER_ID)
+        self.world.hand_over(OWNER_ID)
 
     def crash(self, replica: str) -> None:
         """Kill a server."""
@@ -93,6 +93,12 @@ class SimulatedSubject:
         self.world.faults.partitioned = True
         yield
         self.world.faults.partitioned = False
+
+    def meddle(self, key: GroupKey) -> str:
+        """Have somebody change the first field that comes to mind."""
+        drift = Drift(field="image", ours="server:1", theirs="server:2", manager="kubectl-edit")
+        self.world.meddle(key, drift)
+        return drift.field
 
     def lose_reply(self) -> None:
         """Lose the next reply."""
@@ -112,36 +118,16 @@ class SimulatedSubject:
         self.world.faults.calls.append(_REFUSALS[error])
 
 
-@attrs.define(kw_only=True)
-class MeddledSubject(SimulatedSubject):
-    """A simulated cluster behind a backend that can be told of a change by somebody else."""
-
-    def meddle(self, key: GroupKey) -> str:
-        """Have somebody change the first field that comes to mind."""
-        drift = Drift(field="image", ours="server:1", theirs="server:2", manager="kubectl-edit")
-        self.backend.meddle(key, drift)  # type: ignore[attr-defined]  # it is one of those in tests.kit.wrapping
-        return drift.field
-
-
-def change_owner(world: SimulatedCluster, owner_id: str) -> None:
-    """Hand a cluster over to another fleet, in between two calls."""
-    world._owner_id = world._controller._owner_id = owner_id
-    for key in world._store.by_key:
-        world._look_at(key)
-    world._groups = None
-    world.reconnect()
-
-
 def simulated(temper: Temper) -> SimulatedSubject:
     """Return a cluster of two nodes, one of them with a GPU."""
     clock, world = _world(temper)
     return SimulatedSubject(backend=world, world=world, clock=clock)
 
 
-def wrapped(temper: Temper, wrap: Callable[[SimulatedCluster], Backend]) -> MeddledSubject:
+def wrapped(temper: Temper, wrap: Callable[[SimulatedCluster], Backend]) -> SimulatedSubject:
     """Return such a cluster behind a backend of ``tests.kit.wrapping``."""
     clock, world = _world(temper)
-    return MeddledSubject(backend=wrap(world), world=world, clock=clock, wrap=wrap)
+    return SimulatedSubject(backend=wrap(world), world=world, clock=clock, wrap=wrap)
 
 
 def _world(temper: Temper) -> tuple[VirtualClock, SimulatedCluster]:

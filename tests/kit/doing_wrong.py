@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -23,7 +24,6 @@ from roadstead.spi.backend import ABSENT, Expect, GroupOrder
 from roadstead.testing.subject import OWNER_ID, STRANGER, bind_all
 from roadstead.units import Duration
 from roadstead.world import GroupKey, Phase, Snapshot
-from tests.kit.clusters import change_owner
 from tests.kit.wrapping import Faithful
 
 
@@ -258,9 +258,9 @@ class TakesWhatIsNotOurs(Faithful):
         try:
             super().apply(order, target, retire=retire, expect=expect)
         except Conflict:
-            change_owner(self.world, STRANGER)
+            self.world.hand_over(STRANGER)
             super().apply(order, target, retire=retire, expect=self.expected_now(order.key))
-            change_owner(self.world, OWNER_ID)
+            self.world.hand_over(OWNER_ID)
             raise
 
 
@@ -271,9 +271,9 @@ class DeletesWhatIsNotOurs(Faithful):
         try:
             super().delete(key, grace=grace, expect=expect)
         except Conflict:
-            change_owner(self.world, STRANGER)
+            self.world.hand_over(STRANGER)
             super().delete(key, grace=grace, expect=self.expected_now(key))
-            change_owner(self.world, OWNER_ID)
+            self.world.hand_over(OWNER_ID)
             raise
 
 
@@ -476,3 +476,120 @@ class EvictsNobody(Faithful):
             super().evict(replica, grace=grace, reason=reason)
         except Conflict:
             return
+
+
+class RevertsByAskingAnew(OnlyEmpties):
+    """What others changed is put back by emptying the group and asking for it again."""
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        count = len(self.replicas(key))
+        super().revert(key, expect=expect)
+        self.world.apply(self.orders[key], 0, expect=self.expected_now(key))
+        self.world.apply(self.orders[key], count, expect=self.expected_now(key))
+
+
+class RevertsWhatIsAsItWas(OnlyEmpties):
+    """Putting back is a change, also of what nobody changed."""
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        super().revert(key, expect=expect)
+        order = self.orders[key]
+        later = attrs.evolve(order, generation=order.generation + 1)
+        self.world.apply(later, len(self.replicas(key)), expect=self.expected_now(key))
+
+
+class RevertsOldDecisions(Faithful):
+    """What others changed is put back, whatever was known of it."""
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:  # noqa: ARG002  # that is the defect
+        super().revert(key, expect=self.expected_now(key))
+
+
+class RevertsTheGone(Faithful):
+    """Putting back what is gone is fine."""
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        if self.now(key) is not None:
+            super().revert(key, expect=expect)
+
+
+class RevertsAllAtOnce(Faithful):
+    """One group is put back with all others."""
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        super().revert(key, expect=expect)
+        for group in self.world.truth().groups:
+            super().revert(group.key, expect=self.expected_now(group.key))
+
+
+class RevertsOnceOnly(Faithful):
+    """A lost reply to a revert is the end of it."""
+
+    def __init__(self, world: Any) -> None:
+        super().__init__(world)
+        self.lost = False
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        if self.lost:
+            return
+        try:
+            super().revert(key, expect=expect)
+        except OutcomeUnknown:
+            self.lost = True
+            raise
+
+
+class SettlesWithTheGroup(Faithful):
+    """What stands for a deployment is made when there is a group, and not before."""
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        if any(group.key.deployment == deployment for group in self.world.truth().groups):
+            super().settle(deployment, floor)
+
+
+class NeverLowers(Faithful):
+    """A floor only rises."""
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        stands = self.world.truth().settled.get(deployment, 0)
+        super().settle(deployment, floor if floor is None else max(floor, stands))
+
+
+class RemovesAllThatStands(Faithful):
+    """One deployment's end is everybody's."""
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        for name in self.world.truth().settled if floor is None else ():
+            super().settle(name, None)
+        super().settle(deployment, floor)
+
+
+class SettlesByTouchingGroups(OnlyEmpties):
+    """A floor is written into the groups."""
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        super().settle(deployment, floor)
+        for key, order in self.orders.items():
+            if key.deployment == deployment and self.now(key) is not None:
+                later = attrs.evolve(order, generation=order.generation + 1 + (floor or 0))
+                self.world.apply(later, len(self.replicas(key)), expect=self.expected_now(key))
+
+
+class TakesALostFloorForDone(Faithful):
+    """A floor whose reply was lost stands."""
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        with suppress(OutcomeUnknown):
+            super().settle(deployment, floor)
+
+
+class SettlesForOthers(Faithful):
+    """What stands for others is taken over."""
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        try:
+            super().settle(deployment, floor)
+        except Conflict:
+            self.world.hand_over(STRANGER)
+            super().settle(deployment, floor)
+            self.world.hand_over(OWNER_ID)

@@ -324,3 +324,18 @@ class MissesMeddlingInTheVersion(Renaming):
 
     def token(self, group: Group) -> str:
         return f"{group.target}/{len(group.replicas)}"
+
+
+class TellsNoStrayApart(Showing):
+    """Who was made from what somebody else wrote is like all others."""
+
+    def group(self, group: Group) -> Group:
+        return self.each(group, lambda one: attrs.evolve(one, drifted=False))
+
+
+class CopiesWhatStands(Faithful):
+    """What stands is another object each time."""
+
+    def observe(self) -> Snapshot:
+        seen = super().observe()
+        return attrs.evolve(seen, settled=dict(seen.settled))

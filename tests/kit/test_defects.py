@@ -10,7 +10,7 @@ import pytest
 from roadstead.spi.backend import Backend
 from roadstead.testing.conformance import AREAS, BackendConformance
 from roadstead_backends.simulated.cluster import SimulatedCluster
-from roadstead_backends.simulated.tempers import DIRECTED, NATIVE, Temper
+from roadstead_backends.simulated.tempers import DIRECTED, KUBERNETES, NATIVE, Temper
 from tests.kit import doing_wrong as doing
 from tests.kit import showing_wrong as showing
 from tests.kit.clusters import SimulatedSubject, wrapped
@@ -124,6 +124,22 @@ DEFECTS: Mapping[str, Defect] = {
     "test_nothing_has_drifted_that_nobody_else_changed": Defect(showing.SeesDriftInCounts),
     "test_what_somebody_else_changed_is_shown_with_both_values": Defect(showing.ShowsNoDrift),
     "test_a_change_by_somebody_else_is_a_change_of_the_group": Defect(showing.MissesMeddlingInTheVersion),
+    # reverting
+    "test_what_was_changed_is_as_it_was_made_again": Defect(doing.RevertsByAskingAnew),
+    "test_replicas_that_were_made_meanwhile_are_told_apart": Defect(showing.TellsNoStrayApart),
+    "test_putting_back_what_nobody_changed_changes_nothing": Defect(doing.RevertsWhatIsAsItWas),
+    "test_a_decision_from_before_the_change_puts_nothing_back": Defect(doing.RevertsOldDecisions),
+    "test_putting_back_a_group_that_is_gone_makes_none": Defect(doing.RevertsTheGone),
+    "test_one_group_is_put_back_and_not_its_neighbour": Defect(doing.RevertsAllAtOnce),
+    "test_a_revert_whose_reply_was_lost_can_be_asked_again": Defect(doing.RevertsOnceOnly),
+    # settling
+    "test_it_stands_before_there_is_a_group_and_is_shown_at_once": Defect(doing.SettlesWithTheGroup, KUBERNETES),
+    "test_another_floor_takes_the_place_of_the_one_before": Defect(doing.NeverLowers, KUBERNETES),
+    "test_what_is_removed_stands_no_more": Defect(doing.RemovesAllThatStands, KUBERNETES),
+    "test_what_stands_as_before_is_the_same_object": Defect(showing.CopiesWhatStands, KUBERNETES),
+    "test_groups_do_not_notice_what_stands_for_them": Defect(doing.SettlesByTouchingGroups, KUBERNETES),
+    "test_what_was_asked_and_not_answered_can_be_asked_again": Defect(doing.TakesALostFloorForDone, KUBERNETES),
+    "test_what_stands_for_others_is_left_alone": Defect(doing.SettlesForOthers, KUBERNETES),
     # failures
     "test_a_conflict_names_the_cluster_and_the_group": Defect(doing.NamesNoCluster),
     "test_every_refusal_is_told_in_the_contract_s_words": Defect(doing.TakesForbiddenForRejected),

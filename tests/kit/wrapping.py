@@ -12,7 +12,7 @@ from roadstead.model import Template
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.testing.subject import found
 from roadstead.units import Duration
-from roadstead.world import Drift, Group, GroupKey, Phase, Replica, Snapshot, Usage
+from roadstead.world import Group, GroupKey, Phase, Replica, Snapshot, Usage
 from roadstead_backends.simulated.cluster import SimulatedCluster
 
 __all__ = ["Bare", "Faithful", "Renaming", "Showing"]
@@ -64,29 +64,7 @@ class Bare:
 
 
 class Faithful(Bare):
-    """Passes on all that a simulated cluster can; keeps two lines of log for each replica besides, and shows drift."""
-
-    def __init__(self, world: SimulatedCluster) -> None:
-        super().__init__(world)
-        self.drift: dict[GroupKey, tuple[Drift, ...]] = {}
-        self._seen: dict[GroupKey, tuple[Group, Group]] = {}
-
-    def observe(self) -> Snapshot:
-        """Look, and add what was changed; what did not change is the same object."""
-        seen = self.world.observe()
-        return attrs.evolve(seen, groups=tuple(map(self._drifted, seen.groups))) if self.drift else seen
-
-    def meddle(self, key: GroupKey, drift: Drift) -> None:
-        """Be changed by somebody else."""
-        self.drift[key] = (drift,)
-        self.world._store.touch(self.world._store.by_key[key], stored=True)
-
-    def _drifted(self, group: Group) -> Group:
-        before, shown = self._seen.get(group.key, (None, group))
-        if before is not group:
-            shown = attrs.evolve(group, drift=self.drift.get(group.key, ()))
-            self._seen[group.key] = group, shown
-        return shown
+    """Passes on all that a simulated cluster can, and keeps two lines of log for each replica besides."""
 
     def bind(self, replica: str, node: str, devices: tuple[str, ...]) -> None:
         """Place."""
@@ -99,6 +77,14 @@ class Faithful(Bare):
     def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
         """Take away."""
         self.world.evict(replica, grace=grace, reason=reason)
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        """Put back."""
+        self.world.revert(key, expect=expect)
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        """Let stand."""
+        self.world.settle(deployment, floor)
 
     def check_model(self, template: Template) -> None:
         """Check."""

@@ -102,6 +102,15 @@ class SimulatedCluster(Pretence):
         with self._call("evict", replica):
             self._life.stop(self._there(replica), grace, self._clock.now())
 
+    def settle(self, deployment: str, floor: int | None) -> None:
+        """Let ``floor`` of a deployment's replicas be disturbed by nobody, or nothing stand for it any more."""
+        with self._call("settle", deployment):
+            if not self._able.settles:
+                raise Rejected("nothing stands for a deployment here", cluster=self.name, subject=deployment)
+            if self._standing.owner(deployment) not in (None, self._owner_id):
+                raise Conflict("it belongs to others", cluster=self.name, subject=deployment, hint="observe again")
+            self._standing.put(deployment, floor, self._owner_id)
+
     def revert(self, key: GroupKey, *, expect: Expect) -> None:
         """Put back what the group was made with; replicas that were made meanwhile stay as they are."""
         with self._call("revert", str(key)):

@@ -28,14 +28,17 @@ Seat = tuple[Room, tuple[str, ...]]
 
 
 class Controller:
-    """Brings groups to their counts, and slots to nodes where the cluster does that by itself."""
+    """Brings groups to their counts, and slots to nodes where the cluster does that by itself.
+
+    It looks after groups of ``owner_id`` only.
+    """
 
     def __init__(self, store: Store, ground: Ground, temper: Temper, owner_id: str, chance: Random) -> None:
         self.life: Life
         self._store = store
         self._ground = ground
         self._temper = temper
-        self._owner_id = owner_id
+        self.owner_id = owner_id
         self._chance = chance
         self._unplaced: dict[str, Server] = {}
         self._short: dict[GroupKey, None] = {}
@@ -116,7 +119,7 @@ class Controller:
             restless, self._store.restless = self._store.restless, {}
             for key in restless:
                 group = self._store.by_key.get(key)
-                if group is None or group.condemned or group.owner_id != self._owner_id:
+                if group is None or group.condemned or group.owner_id != self.owner_id:
                     continue
                 if self._temper.able.heals_alone:
                     self.converge(group, (), now)

@@ -24,6 +24,7 @@ from roadstead_backends.simulated.network import Network
 from roadstead_backends.simulated.past import Past
 from roadstead_backends.simulated.room import Ground, Room
 from roadstead_backends.simulated.servers import Server, StoredGroup
+from roadstead_backends.simulated.standing import Standing
 from roadstead_backends.simulated.store import Store
 from roadstead_backends.simulated.tempers import DIRECTED, NATIVE, Temper, Timings
 
@@ -95,6 +96,7 @@ class Pretence:
         self._unasked: dict[GroupKey, None] = {}
         self._afflicted: dict[str, ModelFault] = {}
         self._groups: tuple[Group, ...] | None = None
+        self._standing = Standing()
         self._past = Past()
         self._wakes: list[Callable[[], None]] = []
         self._lock = threading.RLock()
@@ -162,6 +164,24 @@ class Pretence:
                 group.drift = (*(one for one in group.drift if one.field != drift.field), drift)
                 self._store.touch(group, stored=True)
 
+    def unsettle(self, deployment: str, floor: int | None) -> None:
+        """Let somebody else change what stands for a deployment as a whole, or remove it."""
+        with self._change():
+            self._standing.put(deployment, floor, self._owner_id)
+
+    def disturb(self, replica: str) -> bool:
+        """Let an administrator ask a replica to go from its node, and return whether that was allowed.
+
+        It is, as long as enough others of its deployment are ready here; of one that is not ready it always is.
+        """
+        with self._change():
+            server = self._known(replica)
+            ready = sum(one.ready for one in self._store.servers() if one.key.deployment == server.key.deployment)
+            if server.ready and ready <= self._standing.floor(server.key.deployment):
+                return False
+            self._life.stop(server, server.template.stop.kill_after, self._clock.now())
+            return True
+
     def partition(self, *, parted: bool) -> None:
         """Let the cluster answer nobody, or answer again; its servers go on."""
         self.faults.partitioned = parted
@@ -170,6 +190,15 @@ class Pretence:
         """Be as for a new process: the next observation is a consistent read, and owes nothing to earlier ones."""
         with self._lock:
             self._past = Past()
+
+    def hand_over(self, owner_id: str) -> None:
+        """Be driven for another fleet from now on, as by a new process of that one."""
+        with self._lock:
+            self._owner_id = self._controller.owner_id = owner_id
+            for key in self._store.by_key:
+                self._look_at(key)
+            self._groups = None
+            self.reconnect()
 
     def crash(self, replica: str, *, out_of_memory: bool = False) -> None:
         """End a server's process as an error of its own, or the kernel, would."""
@@ -286,13 +315,14 @@ class Pretence:
             for key in touched:
                 self._look_at(key)
             self._groups = tuple(self._seen.values())
-        owners = {group.owner_id for group in self._store.by_key.values()} if self._is_shared() else set()
+        owners = frozenset(group.owner_id for group in self._store.by_key.values() if self._is_shared())
         return Snapshot(
             capabilities=self._able,
             nodes=self._ground.nodes() if self._temper.shows_nodes else (),
             groups=self._groups,
-            foreign_owners=frozenset(owners - {self._owner_id}),
+            foreign_owners=(owners | self._standing.owners()) - {self._owner_id},
             quota=self._ground.quota,
+            settled=self._standing.shown_to(self._owner_id),
         )
 
     def _is_shared(self) -> bool:

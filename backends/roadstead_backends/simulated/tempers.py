@@ -117,7 +117,12 @@ class Temper:
 
 
 def capabilities(
-    scheduling: Scheduling, *, exact_retire: bool = True, shares: bool = True, binds_devices: bool | None = None
+    scheduling: Scheduling,
+    *,
+    exact_retire: bool = True,
+    shares: bool = True,
+    binds_devices: bool | None = None,
+    settles: bool = False,
 ) -> Capabilities:
     """Return what a plain simulated cluster can do: everything is enforced by nobody, and a native one heals alone."""
     directed = scheduling is Scheduling.DIRECTED
@@ -128,6 +133,9 @@ def capabilities(
         binds_devices=directed if binds_devices is None else binds_devices,
         restarts=True,
         reloads=True,
+        evicts=True,
+        reverts=True,
+        settles=settles,
         gpu=frozenset({GpuKind.WHOLE, GpuKind.SHARE}) if shares else frozenset({GpuKind.WHOLE}),
         cpu_limit=Limit.NONE,
         memory_limit=Limit.NONE,
@@ -147,7 +155,7 @@ NATIVE = Temper(able=capabilities(Scheduling.NATIVE), picks=Picks.FIRST)
 
 KUBERNETES = Temper(
     able=attrs.evolve(
-        capabilities(Scheduling.NATIVE, exact_retire=False, shares=False),
+        capabilities(Scheduling.NATIVE, exact_retire=False, shares=False, settles=True),
         restarts=False,
         version="simulated, like Kubernetes",
     ),
@@ -165,6 +173,8 @@ KUBERNETES = Temper(
     refuses_early=True,
 )
 """A controller replaces lost replicas and picks victims by its own order; readiness is by probe, and no fit is said.
+
+How many replicas of a deployment an administrator may disturb at once is a rule that stands for it as a whole.
 
 A crashed server is restarted in place. A silent node is noticed after 40 s, and given up ``node_lost_after`` later.
 """

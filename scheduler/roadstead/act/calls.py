@@ -16,8 +16,8 @@ from roadstead.errors import (
     RoadsteadError,
 )
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Delete, Grow, Reload, Restart, Revert, Shrink, Step
-from roadstead.spi.backend import Backend, Binds, Expect, GroupOrder, Restarts, Reverts
+from roadstead.plans import Bind, Delete, Evict, Grow, Reload, Restart, Revert, Settle, Shrink, Step
+from roadstead.spi.backend import Backend, Binds, Evicts, Expect, GroupOrder, Restarts, Reverts, Settles
 from roadstead.spi.runtime import Runtime
 from roadstead.world import Outcome, OutcomeKind
 
@@ -39,16 +39,20 @@ def call(step: Step, backend: Backend, fleet: Fleet, runtimes: Mapping[str, Runt
             backend.apply(order, step.target, retire=step.retire, expect=Expect(step.version))
         case Delete():
             backend.delete(step.group, grace=step.grace, expect=Expect(step.version))
-        case Bind() | Restart() | Revert():
+        case Settle() | Bind() | Restart() | Evict() | Revert():
             _call_if_able(step, backend)
         case Reload():
             return reloads.ask(step, backend, _runtime(step, runtimes))
     return True
 
 
-def _call_if_able(step: Bind | Restart | Revert, backend: Backend) -> None:
+def _call_if_able(step: Settle | Bind | Restart | Evict | Revert, backend: Backend) -> None:
     """Ask for what not every backend can do; raises ``Rejected`` where this one cannot."""
     match step:
+        case Settle():
+            if not isinstance(backend, Settles):
+                raise _unable(step, "has nothing that stands for a deployment")
+            backend.settle(step.deployment, step.floor)
         case Bind():
             if not isinstance(backend, Binds):
                 raise _unable(step, "does not let us pick the node")
@@ -57,6 +61,10 @@ def _call_if_able(step: Bind | Restart | Revert, backend: Backend) -> None:
             if not isinstance(backend, Restarts):
                 raise _unable(step, "cannot restart a replica in place")
             backend.restart(step.replica, grace=step.grace, reason=step.because)
+        case Evict():
+            if not isinstance(backend, Evicts):
+                raise _unable(step, "cannot take away one replica of its choice")
+            backend.evict(step.replica, grace=step.grace, reason=step.because)
         case Revert():
             if not isinstance(backend, Reverts):
                 raise _unable(step, "cannot put back what others changed")

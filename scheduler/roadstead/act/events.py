@@ -13,7 +13,21 @@ import attrs
 
 from roadstead.decide.merging import changed_shards
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Delete, Grow, Held, Plan, Reload, Restart, Revert, Shrink, Step, deployment_of
+from roadstead.plans import (
+    Bind,
+    Delete,
+    Evict,
+    Grow,
+    Held,
+    Plan,
+    Reload,
+    Restart,
+    Revert,
+    Settle,
+    Shrink,
+    Step,
+    deployment_of,
+)
 from roadstead.reasons import ReasonCode
 from roadstead.world import (
     Exit,
@@ -362,12 +376,24 @@ def _told(step: Step) -> str:
             return f"put {step.replica} on {step.node}"
         case Restart():
             return f"restart {step.replica}"
+        case Evict():
+            return f"evict {step.replica}"
+        case Settle():
+            return _told_of_settling(step)
         case Reload():
             return f"load version {step.template.model.version} in {step.replica}"
         case Revert():
             return f"put back {step.group}"
         case Delete():
             return f"delete {step.group}"
+
+
+def _told_of_settling(step: Settle) -> str:
+    if step.floor is None:
+        return f"remove what stands for {step.deployment} on {step.cluster}"
+    if step.was is None:
+        return f"let {step.deployment} stand on {step.cluster}, with {step.floor} that nobody may disturb"
+    return f"let nobody disturb {step.floor} of {step.deployment} on {step.cluster}, {step.was} before"
 
 
 def _verdict(outcome: Outcome) -> str:

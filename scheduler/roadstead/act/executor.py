@@ -22,7 +22,7 @@ from roadstead.act.preconditions import Destructive, Now, concerned, objection
 from roadstead.act.reloads import Reloads
 from roadstead.errors import Conflict, OutcomeUnknown, Retryable, Unreachable
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Grow, Plan, Step, Table
+from roadstead.plans import Adding, Plan, Step, Table
 from roadstead.spi.runtime import Runtime
 from roadstead.units import Duration
 from roadstead.world import Outcome, World
@@ -83,10 +83,10 @@ class Executor:
             for name, cluster in self.observer.clusters.items()
             if any(step.cluster == name for step in plan.steps)
         }
-        adding = [step for step in plan.steps if isinstance(step, Grow | Bind)]
+        adding = [step for step in plan.steps if isinstance(step, Adding)]
         self._side_by_side(parts, adding, fresh_until=None)
         self.publish(fleet, world, plan.table)
-        self._take(parts, [step for step in plan.steps if not isinstance(step, Grow | Bind)])
+        self._take(parts, [step for step in plan.steps if not isinstance(step, Adding)])
         return tuple(outcome for part in parts.values() for outcome in part.outcomes)
 
     def _take(self, parts: Mapping[str, _Part], steps: list[Destructive]) -> None:
@@ -105,7 +105,7 @@ class Executor:
                 elif (part := parts.get(step.cluster)) is not None:
                     part.refuse(step, Conflict(against, cluster=step.cluster, subject=step.subject))
             left = self._side_by_side(parts, allowed, fresh_until=fresh_until)
-            steps = [step for step in left if not isinstance(step, Grow | Bind)]
+            steps = [step for step in left if not isinstance(step, Adding)]
 
     def _side_by_side(
         self, parts: Mapping[str, _Part], steps: Iterable[Step], *, fresh_until: float | None

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import attrs
 
 from roadstead.decide.rollout import may_stop_at_once
-from roadstead.plans import Delete, Reload, Restart, Revert, Shrink, Standing
+from roadstead.plans import Delete, Evict, Reload, Restart, Revert, Shrink, Standing
 from roadstead.traffic import NO_DATA_PATH, DataPath
 from roadstead.world import ClusterView, Group, Member, ModelState, Reachable, Replica
 
 __all__ = ["Destructive", "Now", "concerned", "objection"]
 
-Destructive = Shrink | Delete | Restart | Reload | Revert
+Destructive = Shrink | Delete | Restart | Evict | Reload | Revert
 
 
 def concerned(step: Destructive) -> frozenset[str]:
@@ -54,7 +54,7 @@ def objection(step: Destructive, now: Now) -> str | None:
     view = now.views.get(step.cluster)
     if not isinstance(view, Reachable):
         return f"{step.cluster} does not answer"
-    if isinstance(step, Restart):
+    if isinstance(step, Restart | Evict):
         return _changed_replica(step, view, now)
     if isinstance(step, Reload):
         return _changed_process(step, view)
@@ -68,7 +68,7 @@ def objection(step: Destructive, now: Now) -> str | None:
     return None
 
 
-def _serving_after_all(step: Shrink | Restart, group: Group, now: Now) -> str | None:
+def _serving_after_all(step: Shrink | Restart | Evict, group: Group, now: Now) -> str | None:
     """Return why a replica that was to go because it is not ready may not: it is ready now."""
     for replica in group.replicas:
         if replica.id in step.idle and now.member(step.cluster, group, replica).ready:
@@ -112,7 +112,7 @@ def _missing(standing: Standing, now: Now) -> str | None:
     return None if serving else f"{standing.replica} is counted on and does not serve"
 
 
-def _changed_replica(step: Restart, view: Reachable, now: Now) -> str | None:
+def _changed_replica(step: Restart | Evict, view: Reachable, now: Now) -> str | None:
     found = _find(view, step.replica)
     if found is None:
         return f"{step.replica} is gone"

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import claims, drift, excess, passing, progress, slots, steering
+from roadstead.decide import claims, drift, excess, passing, progress, settling, slots, steering
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
@@ -65,7 +65,8 @@ class Taken:
 def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) -> Taken:
     """Return what to do for one deployment; what it is promised is written to ``ledger``."""
     if case.declared is None and not case.shard.groups:
-        return Taken(steps=(), held=(), listed=(), memory=None)
+        left = settling.left_over(case.name, case.world, case.memory)
+        return Taken(steps=left.steps, held=left.held, listed=(), memory=None)
     known, elapsed = _remembered(case)
     groups = _learnt(case, known, elapsed, ledger.unseen)
     shaped = shape(case, groups, known.clusters, ledger, elapsed)
@@ -96,7 +97,8 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         grow=moves.grow,
         victims=victims,
         drained=drained,
-        restart=_restart(moves, relieved, leaving),
+        restart=_drained_out(relieved.restart, moves, leaving),
+        evict=_drained_out(relieved.evict, moves, leaving),
         overdue=_overdue(_drained(going, leaving)),
         unready=unready,
         groups=groups,
@@ -108,6 +110,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         reverts=tuple(drift.reverts(case, rows, put_back)),
     )
     stepped = steps_of(order, case.memory, ledger)
+    settled = settling.settles(case, groups, (*stepped.grow, *stepped.shrink))
     seated = seating(case, rows, victims, ledger, policies)
     serving = [
         member
@@ -117,6 +120,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     held = (
         *shaped.held,
         *_rollout_held(case, rows, shaped.rows, moves),
+        *settled.held,
         *stepped.held,
         *seated.held,
         *slots.unexplained(waits, rows),
@@ -137,7 +141,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         asked=_asked(case, known, stepped.grow),
     )
     return Taken(
-        steps=(*stepped.grow, *seated.binds, *stepped.shrink),
+        steps=(*settled.steps, *stepped.grow, *seated.binds, *stepped.shrink),
         held=held,
         listed=listed(serving),
         draining=passing.draining(case.shard.members, serving),
@@ -192,8 +196,8 @@ def _learnt(case: Case, known: DeploymentMemory, elapsed: int, unseen: frozenset
 
 
 def _going(moves: Moves, relieved: Relief) -> Drained:
-    """Return everybody who is to be out of the table: the victims, and who is to be restarted for what it uses."""
-    member = relieved.restart
+    """Return everybody who is to be out of the table: the victims, and who is to be restarted or evicted."""
+    member = relieved.restart or relieved.evict
     if member is None:
         return moves.victims
     key = RowKey(member.cluster, member.group.key.revision)
@@ -201,9 +205,8 @@ def _going(moves: Moves, relieved: Relief) -> Drained:
     return moves.victims if member in victims else {**moves.victims, key: (*victims, member)}
 
 
-def _restart(moves: Moves, relieved: Relief, leaving: Mapping[str, int | None]) -> Member | None:
-    """Return who may be restarted now because of what it uses: one that is drained, and is not given up anyway."""
-    member = relieved.restart
+def _drained_out(member: Member | None, moves: Moves, leaving: Mapping[str, int | None]) -> Member | None:
+    """Return who may be restarted or evicted now: one that is drained, and is not given up anyway."""
     if member is None or member in moves.every_victim:
         return None
     return member if _is_drained(member, leaving) else None

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from roadstead.decide.case import Case
 from roadstead.decide.offenders import Offender
 from roadstead.decide.rows import Row
-from roadstead.memory import DeploymentMemory, Reverted, place
+from roadstead.memory import DeploymentMemory, Reverted, cluster_of, place
 from roadstead.model import ExcessAction, OnDrift
 from roadstead.plans import Held, Revert
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
@@ -39,7 +39,7 @@ def learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, tu
             for one in known.reverts.get(key, ())
             if one.ago_ms + elapsed < _HOUR_MS
         )
-        if _is_to_be_put_back(case, group) and _may_be_put_back(group, past):
+        if _is_to_be_put_back(case, cluster_of(key), group) and _may_be_put_back(group, past):
             past = (*(one for one in past if one.version != group.version), Reverted(group.version, 0))
         if past:
             found[key] = past
@@ -50,7 +50,7 @@ def reverts(case: Case, rows: Sequence[Row], times: Mapping[str, tuple[Reverted,
     """Yield the steps that put groups back; ``times`` is what :func:`learnt` returned."""
     for row in rows:
         group = row.group
-        if group is None or not row.writable or not _is_to_be_put_back(case, group):
+        if group is None or not row.writable or not _is_to_be_put_back(case, row.key.cluster, group):
             continue
         if _may_be_put_back(group, times.get(place(row.key.cluster, group.key), ())):
             yield Revert(
@@ -67,6 +67,9 @@ def held(case: Case, times: Mapping[str, tuple[Reverted, ...]]) -> Iterator[Held
             continue
         if case.declared.on_drift is OnDrift.REPORT:
             reason = Reason(code=ReasonCode.DRIFT, detail=_changed(group, "changed"), change=_REPORTED)
+        elif not _can_be_put_back(case, cluster):
+            detail = f"{_changed(group, 'changed')}, and {cluster} has no way to put that back"
+            reason = Reason(code=ReasonCode.DRIFT, detail=detail, change=_BY_HAND)
         elif _may_be_put_back(group, times.get(place(cluster, group.key), ())):
             continue
         else:
@@ -96,9 +99,14 @@ def _groups(case: Case) -> Iterator[tuple[str, Group]]:
         yield place(cluster, group.key), group
 
 
-def _is_to_be_put_back(case: Case, group: Group) -> bool:
+def _is_to_be_put_back(case: Case, cluster: str, group: Group) -> bool:
     wanted = case.declared is not None and not case.going and case.declared.on_drift is OnDrift.REVERT
-    return wanted and bool(group.drift)
+    return wanted and bool(group.drift) and _can_be_put_back(case, cluster)
+
+
+def _can_be_put_back(case: Case, cluster: str) -> bool:
+    snapshot = case.world.clusters[cluster].snapshot
+    return snapshot is not None and snapshot.capabilities.reverts
 
 
 def _may_be_put_back(group: Group, past: Sequence[Reverted]) -> bool:
@@ -121,4 +129,5 @@ def _contested(group: Group) -> Change:
     return Change(ChangeKind.FIX_INPUT, text)
 
 
+_BY_HAND = Change(ChangeKind.FIX_INPUT, "change it back, or write drift: report")
 _REPORTED = Change(ChangeKind.FIX_INPUT, "write drift: revert to have it put back, or change it back")

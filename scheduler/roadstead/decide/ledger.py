@@ -232,7 +232,7 @@ def _asked_of_silent(fleet: Fleet, world: World, memory: PlanMemory) -> Iterator
         if not known.asked or holder is None:
             continue
         groups = shard.groups if shard is not None else ()
-        counted = {place(cluster, group.key): max(group.target, len(group.living)) for cluster, group in groups}
+        counted = {place(cluster, group.key): group.pledged for cluster, group in groups}
         for key, asked in known.asked.items():
             more = asked.count - counted.get(key, 0)
             if cluster_of(key) in silent and more > 0:

@@ -23,7 +23,7 @@ def admit(step: Grow, group: Group | None, ledger: Ledger, wanted: int) -> tuple
     Making up for lost replicas of what the group was asked for is no growth: it counts already. What is let through is
     written to the ledger.
     """
-    counted = max(group.target, len(group.living)) if group is not None else 0
+    counted = group.pledged if group is not None else 0
     growth = max(0, step.target - counted)
     resources = step.template.resources
     allowed = min(growth, ledger.quota_room(step.owner, resources, step.group.deployment))
@@ -32,7 +32,7 @@ def admit(step: Grow, group: Group | None, ledger: Ledger, wanted: int) -> tuple
         return step, None
     reason = over_quota(step.owner, resources, growth - allowed, ledger, wanted=wanted)
     target = step.target - (growth - allowed)
-    if allowed == 0 and (group is None or target == group.target == len(group.living)):
+    if allowed == 0 and (group is None or target == group.target == group.standing):
         return None, reason
     return attrs.evolve(step, target=target), reason
 

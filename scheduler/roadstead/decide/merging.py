@@ -1,8 +1,8 @@
 """Planning for what may have changed only, and merging that with what was planned before. Pure.
 
 A deployment that a plan passed over, because it was as it should be, is passed over again as long as nothing changed
-that this depends on: what is declared, its shard, its memory, what is wrong with its route, whether a replica uses more
-than it may, and which clusters and gateways answer. It takes no room and holds nothing back, so that leaving it out
+that this depends on: what is declared, its shard, its memory, what stands for it as a whole, what is wrong with its
+route, whether a replica uses more than it may, and which clusters and gateways answer. It takes no room and holds nothing back, so that leaving it out
 changes nothing for the others. Everything else is planned anew each time, in the same order as ever. So a merged plan
 is equal to the full one, and that is what is tested.
 """
@@ -49,7 +49,22 @@ def in_question(before: World, last: Plan, after: World, due: frozenset[str] = f
     """
     if _answering(before) != _answering(after):
         return None
-    return last.unsettled | changed_shards(before, after) | _changed_problems(before, after) | after.over | due
+    changed = changed_shards(before, after) | _changed_problems(before, after) | _changed_settled(before, after)
+    return last.unsettled | changed | after.over | due
+
+
+def _changed_settled(before: World, after: World) -> frozenset[str]:
+    """Return the deployments for which something else stands on a cluster as a whole."""
+    found: set[str] = set()
+    old = {name: snapshot.settled for name, snapshot in before.snapshots()}
+    for name, snapshot in after.snapshots():
+        was, now = old.get(name, _NOTHING_SETTLED), snapshot.settled
+        if was is not now:
+            found |= {one for one in was.keys() | now.keys() if was.get(one) != now.get(one)}
+    return frozenset(found)
+
+
+_NOTHING_SETTLED: Mapping[str, int] = MappingProxyType({})
 
 
 def _changed_problems(before: World, after: World) -> frozenset[str]:

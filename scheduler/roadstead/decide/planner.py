@@ -8,11 +8,12 @@ deployment that is as it should be is passed over after a few comparisons of num
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import back_off, passing
+from roadstead.decide import back_off, passing, settling
 from roadstead.decide.case import Case
 from roadstead.decide.claims import with_those_in_force
 from roadstead.decide.course import course
@@ -56,19 +57,19 @@ def plan(  # noqa: PLR0913  # whatever a decision may depend on is an argument
     numbers = Numbers(fleet, world, memory, now, scalers)
     memory = with_those_in_force(memory, world, numbers.foreseen)
     turn = _Turn(fleet, world, memory, now, policies, numbers)
-    for name in _order(fleet, world, only):
+    for name in _order(fleet, turn.existing, only):
         turn.visit(name)
     if only is None:
         turn.visit_places()
     return turn.result()
 
 
-def _order(fleet: Fleet, world: World, only: frozenset[str] | None) -> Iterable[str]:
+def _order(fleet: Fleet, existing: AbstractSet[str], only: frozenset[str] | None) -> Iterable[str]:
     """Return the names to visit: by priority, highest first, then by name; what nobody declares any more comes last."""
     if only is not None:
         declared = sorted(only & fleet.deployments.keys(), key=lambda name: (-fleet.deployments[name].priority, name))
-        return (*declared, *sorted((only & world.shards.keys()) - fleet.deployments.keys()))
-    return (*fleet.order, *sorted(world.shards.keys() - fleet.deployments.keys()))
+        return (*declared, *sorted((only & existing) - fleet.deployments.keys()))
+    return (*fleet.order, *sorted(existing - fleet.deployments.keys()))
 
 
 def _has_reloaded(group: Group, target: Target, shard: Shard) -> bool:
@@ -114,6 +115,8 @@ class _Turn:
         self.spread: dict[str, Mapping[str, int]] = {}
         self.changed: dict[str, DeploymentMemory | None] = {}
         self.claims = dict(memory.claims)
+        self.settlers = settling.settlers(world)
+        self.existing = world.shards.keys() | set[str]().union(*self.settlers.values())
 
     def visit(self, name: str) -> None:
         shard = self.world.shards.get(name) or Shard(deployment=name)
@@ -140,6 +143,9 @@ class _Turn:
     def _leave_alone(self, name: str, shard: Shard) -> None:
         """Keep serving what vanished from the file, untouched, until somebody confirms that it is to go."""
         if not shard.groups:
+            left = settling.left_over(name, self.world, self.memory)
+            self.steps.extend(left.steps)
+            self.held.extend(left.held)
             self._forget(name)
             return
         known = self.memory.deployments.get(name)
@@ -192,7 +198,7 @@ class _Turn:
                 current += 1
             elif group.target or group.replicas:
                 return False
-        return current == 1
+        return current == 1 and settling.is_at_rest(self.settlers, shard, count, declared.rollout)
 
     def _decide(
         self, name: str, declared: Deployment | None, shard: Shard, count: int, spec: RolloutSpec, *, going: bool

@@ -1,8 +1,9 @@
 """What is done about a replica that is not as it may be: it gives way, one at a time, never below the floor.
 
 Where enough others serve, its server is restarted in place, or it is given up first and made anew. Where that would
-leave too few, another one is made first, and then it is the one that is given up. Nothing is remembered but who gives
-way: the rest follows from what stands.
+leave too few, another one is made first, and then it is the one that is given up. A cluster that picks by itself who is
+given up is asked to evict it instead: that one and no other. Nothing is remembered but who gives way: the rest follows
+from what stands.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from roadstead.decide.rows import Row, RowKey
 from roadstead.memory import Claim, DeploymentMemory, Ousting, place
 from roadstead.model import ExcessAction
 from roadstead.plans import Held
-from roadstead.reasons import Change, ChangeKind
+from roadstead.reasons import Change, ChangeKind, ReasonCode
 from roadstead.world import Member, Phase
 
 __all__ = ["Relief", "relief", "with_claim"]
@@ -30,13 +31,14 @@ __all__ = ["Relief", "relief", "with_claim"]
 class Relief:
     """The rows with what is changed about them for one that gives way.
 
-    ``restart`` is taken out of the table, and restarted once it is drained. ``given_up`` is given up before there is
-    another one in its place: the room that it frees is for that one.
+    ``restart`` is taken out of the table, and restarted once it is drained; so is ``evict``, and evicted.
+    ``given_up`` is given up before there is another one in its place: the room that it frees is for that one.
     """
 
     rows: tuple[Row, ...]
     ousted: Ousting | None = None
     restart: Member | None = None
+    evict: Member | None = None
     given_up: Member | None = None
     held: tuple[Held, ...] = ()
 
@@ -103,6 +105,8 @@ class _Relieving:
 
     def decide(self) -> Relief:
         in_place = self.chosen.action is ExcessAction.RESTART and self.row.restarts
+        if self.row.evicts and not in_place and self.row.aim and self.begun and self.row.surplus == 1:
+            return self._after_it_came()
         if self.row.surplus and (self.row.aim or not in_place):
             return self._as_one_too_many()
         if self.others_leave and not self.begun:
@@ -116,7 +120,12 @@ class _Relieving:
     def _may_go_first(self) -> bool:
         """Return whether enough others serve; whoever serves nobody costs nothing."""
         enough = max(self.case.floor, self.case.wanted - 1)
-        return len(self.others) >= enough or not self.row.could_serve(self.member)
+        return len(self.others) >= enough or not self._could_serve()
+
+    def _could_serve(self) -> bool:
+        if self.row.evicts:
+            return self.member.ready or self.member.is_unheard
+        return self.row.could_serve(self.member)
 
     # ---- first it goes ----
 
@@ -126,6 +135,8 @@ class _Relieving:
                 attrs.evolve(self.row, out=frozenset({self.member.replica.id}), because=self.chosen.because)
             )
             return Relief(rows=rows, ousted=self._ousting(begun=True), restart=self.member)
+        if self.row.evicts and self.row.aim:
+            return self._evicted(self.row.aim)
         if not self.row.exact or not self.row.aim:
             return self._cannot_choose()
         rows = self._with(
@@ -133,7 +144,31 @@ class _Relieving:
         )
         return Relief(rows=rows, ousted=self._ousting(begun=True), given_up=self.member)
 
+    def _evicted(self, aim: int) -> Relief:
+        """Have it out of the table, and evicted once it is drained; another one comes while it still ends."""
+        answer = self._more_in_quota()
+        if answer is not None:
+            return self._hold(self._no_room(answer))
+        out = frozenset({self.member.replica.id})
+        rows = self._with(attrs.evolve(self.row, aim=aim, out=out, because=self.chosen.because))
+        return Relief(rows=rows, ousted=self._ousting(begun=True), evict=self.member)
+
+    def _more_in_quota(self) -> No | None:
+        """Return why its owner may hold no more, if so: for a while there is one that ends, and another one besides."""
+        answer = self.room(Question(row=self.row, count=1))
+        return answer if isinstance(answer, No) and answer.reason.code in _NOT_ALLOWED else None
+
     # ---- first another one comes ----
+
+    def _after_it_came(self) -> Relief:
+        """Evict it, now that there is one more than should be, as soon as that serves; the one more stays till then."""
+        if self._may_go_first():
+            return self._evicted(self.row.aim + 1)
+        answer = self._no_room_for_the_new()
+        if answer is not None:
+            return Relief(rows=self.rows, ousted=self._ousting(begun=False), held=(self._no_room(answer),))
+        rows = self._with(attrs.evolve(self.row, aim=self.row.aim + 1))
+        return Relief(rows=rows, ousted=self._ousting(begun=True))
 
     def _as_one_too_many(self) -> Relief:
         """Go on where more stand than should: if another one was asked for in its place, that must serve first."""
@@ -141,21 +176,26 @@ class _Relieving:
         done = Relief(rows=yields, ousted=self._ousting(begun=self.begun))
         if not self.begun or not self.row.aim or self.row.surplus > 1 or self._is_made_up_for():
             return done
-        slots = any(one.replica.phase is Phase.SLOT for one in self.row.standing)
-        answer = self.room(Question(row=self.row, count=1, granted=-1)) if slots else None
-        if isinstance(answer, No):
+        answer = self._no_room_for_the_new()
+        if answer is not None:
             return attrs.evolve(done, ousted=self._ousting(begun=False), held=(self._no_room(answer),))
         rows = self._with(
             attrs.evolve(self.row, aim=self.row.aim + 1, yields=self.member.replica.id, because=self.chosen.because)
         )
         return Relief(rows=rows, ousted=self._ousting(begun=True))
 
+    def _no_room_for_the_new(self) -> No | None:
+        """Return why what was asked for in its place waits for a node in vain, if so."""
+        slots = any(one.replica.phase is Phase.SLOT for one in self.row.standing)
+        answer = self.room(Question(row=self.row, count=1, granted=-1)) if slots else None
+        return answer if isinstance(answer, No) else None
+
     def _is_made_up_for(self) -> bool:
         there = {member.replica.id for member in self.row.standing}
         return sum(member.replica.id in there for member in self.others) >= self.row.aim
 
     def _after_another(self) -> Relief:
-        if not self.row.exact or not self.row.aim:
+        if not (self.row.exact or self.row.evicts) or not self.row.aim:
             return self._cannot_choose()
         if self.others_leave or any(row.need or row.surplus for row in self.rows):
             return self._wait("replicas are on their way in or out")
@@ -179,7 +219,7 @@ class _Relieving:
 
     def _cannot_choose(self) -> Relief:
         cluster = self.member.cluster
-        besides = f"{cluster} neither restarts a replica in place nor lets us choose which one goes"
+        besides = f"{cluster} neither restarts nor evicts one replica, nor lets us choose which one goes"
         return self._hold(self.chosen.held(besides))
 
     def _wait(self, why: str) -> Relief:
@@ -202,5 +242,6 @@ def _row_of(rows: Sequence[Row], member: Member) -> Row | None:
     return row if row is not None and row.writable and member in row.standing else None
 
 
+_NOT_ALLOWED = frozenset({ReasonCode.QUOTA, ReasonCode.UNREACHABLE})
 _WAIT = Change(ChangeKind.WAIT, "wait: one gives way at a time, while enough others serve")
 _FEWER_SERVE = Change(ChangeKind.RAISE_MAX_UNAVAILABLE, "raise rollout.max_unavailable by 1", "rollout.max_unavailable")

@@ -32,10 +32,11 @@ class Row:
     of the revision that should run there, even if none should. ``promised`` are replicas that the cluster itself will
     make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
     ``open``: replicas may be started there. ``lost``: so many of its replicas, on a cluster that does not answer, count
-    for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there. ``reloading`` is
+    for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``:
+    one can be taken away, so that another comes, where naming it is no more than a preference. ``reloading`` is
     what is to be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version
     is not told to load another one. ``relabels``: a group that exists can be given another owner and generation.
-    ``out`` are replicas that are out of the table to be restarted, ``yields`` is the one that is to go first, and
+    ``out`` are replicas that are out of the table to be restarted or evicted, ``yields`` is the one that is to go first, and
     ``because`` says why.
     """
 
@@ -55,6 +56,7 @@ class Row:
     open: bool = True
     lost: int = 0
     restarts: bool = False
+    evicts: bool = False
     paused: bool = False
     exact: bool = True
     relabels: bool = True

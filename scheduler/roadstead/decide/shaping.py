@@ -290,6 +290,7 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         failed=known.failed,
         writable=writable,
         restarts=snapshot is not None and snapshot.capabilities.restarts,
+        evicts=snapshot is not None and snapshot.capabilities.evicts and not snapshot.capabilities.exact_retire,
         exact=snapshot is None or snapshot.capabilities.exact_retire,
         relabels=snapshot is None or not snapshot.capabilities.metadata_restarts,
     )

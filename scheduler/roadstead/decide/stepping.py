@@ -8,12 +8,12 @@ import attrs
 
 from roadstead.decide.back_off import waiting
 from roadstead.decide.ledger import Ledger
-from roadstead.decide.limits import admit
+from roadstead.decide.limits import admit, over_quota
 from roadstead.decide.reloading import is_stored, next_to_reload, obstacle
 from roadstead.decide.rows import Row, RowKey
 from roadstead.memory import GroupMemory, PlanMemory, place, process_place
 from roadstead.model import RolloutSpec
-from roadstead.plans import Delete, Grow, Held, Reload, Restart, Revert, Shrink, Standing, Step
+from roadstead.plans import Delete, Evict, Grow, Held, Reload, Restart, Revert, Shrink, Standing, Step
 from roadstead.reasons import Reason
 from roadstead.world import GroupKey, Member, Usage
 
@@ -27,8 +27,8 @@ class Order:
     """What the rollout ordered for one deployment, ready to be put into steps.
 
     ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down
-    now, ``restart`` is who may be restarted now because of what it uses, ``overdue`` are those whose grace is over
-    although requests may be in flight. ``unready`` says for how long running servers have not been ready. ``floor``
+    now, ``restart`` and ``evict`` are who may be that now because it gives way, ``overdue`` are those whose grace is
+    over although requests may be in flight. ``unready`` says for how long running servers have not been ready. ``floor``
     serving replicas must stand behind each destructive step. ``reverts`` put back what others changed.
     """
 
@@ -39,6 +39,7 @@ class Order:
     victims: frozenset[str]
     drained: Drained
     restart: Member | None
+    evict: Member | None
     overdue: frozenset[str]
     unready: Mapping[str, int | None]
     groups: Mapping[str, GroupMemory]
@@ -208,14 +209,26 @@ class _Steps:
                         self.shrink.append(step)
 
     def relieve(self) -> None:
-        """Restart the server that uses more than it may, now that nobody is sent to it."""
-        member = self.order.restart
-        if member is None:
-            return
+        """Restart or evict who gives way, now that nobody is sent to it."""
+        if self.order.restart is not None:
+            self._end(self.order.restart, Restart)
+        if self.order.evict is not None and self._may_be_replaced(self.order.evict):
+            self._end(self.order.evict, Evict)
+
+    def _may_be_replaced(self, member: Member) -> bool:
+        """Return whether its owner may hold one more: another one comes while this one still ends."""
+        resources = member.group.template.resources
+        if self.ledger.quota_room(self.order.owner, resources, self.order.deployment) < 1:
+            self._hold(member.cluster, over_quota(self.order.owner, resources, 1, self.ledger))
+            return False
+        self.ledger.grow(self.order.owner, resources, 1)
+        return True
+
+    def _end(self, member: Member, how: type[Restart | Evict]) -> None:
         replica = member.replica
         row = next(row for row in self.order.rows if replica.id in row.out)
         serves = row.could_serve(member)
-        step = Restart(
+        step = how(
             cluster=member.cluster,
             deployment=self.order.deployment,
             replica=replica.id,

@@ -35,6 +35,7 @@ __all__ = [
     "MeasuresUsage",
     "Restarts",
     "Reverts",
+    "Settles",
     "Watches",
 ]
 
@@ -147,7 +148,8 @@ class Evicts(Protocol):
         """Stop the replica, with ``grace`` between asking and killing, and leave the group's target as it is.
 
         Another takes its place when the group is next brought to its count, or before where the cluster heals alone.
-        One that stops already: fine. No such replica: ``Conflict``.
+        A server ends as it does when its group shrinks: with all of its grace. One that stops already: fine. No such
+        replica: ``Conflict``.
         """
 
 
@@ -159,6 +161,23 @@ class Reverts(Protocol):
         """Put back what the group was made with, as it carries it since then; counts stay.
 
         Nothing to put back: fine. Replicas that were made meanwhile are shown as ``drifted`` until they are gone.
+        """
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A cluster where something stands for a deployment as a whole, as :attr:`Snapshot.settled` shows it.
+
+    Such as an address of its own there, and a rule about how many replicas an administrator may disturb at once.
+    """
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        """Have it stand, with ``floor`` replicas that nobody may disturb at once, or remove it where that is ``None``.
+
+        It is over all revisions, stands before the first group of the deployment is made, and goes after the last one
+        is gone. With a floor of 0 there is no such rule at all; a floor is always less than the replicas that are asked
+        for there, so that each of them can be disturbed once all are ready. It is lowered before replicas are given up.
+        As it should be already, or gone already: fine. What belongs to others is left alone: ``Conflict``.
         """
 
 

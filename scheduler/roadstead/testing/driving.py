@@ -21,7 +21,7 @@ from roadstead.decide.planner import plan
 from roadstead.errors import BackendError, Conflict, Unreachable
 from roadstead.memory import PlanMemory
 from roadstead.model import ClusterState, Fleet
-from roadstead.plans import Bind, Grow, Plan, Step
+from roadstead.plans import Adding, Plan, Step
 from roadstead.spi.backend import Backend
 from roadstead.spi.gateway import Gateway, RouteTable
 from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
@@ -179,8 +179,8 @@ class Drive:
 
     def _carry_out(self, decided: Plan) -> Iterator[Outcome]:
         silent: set[str] = set()
-        adding = [step for step in decided.steps if isinstance(step, Grow | Bind)]
-        taking = [step for step in decided.steps if not isinstance(step, Grow | Bind)]
+        adding = [step for step in decided.steps if isinstance(step, Adding)]
+        taking = [step for step in decided.steps if not isinstance(step, Adding)]
         turn = decided.memory.turn
         for grown in adding:
             yield from self._call(grown, turn, silent)

@@ -8,11 +8,31 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
-from roadstead.model import Constraint, Fleet, GpuPart, GpuPartition, Operator, Resources, Template, WholeGpus
-from roadstead.plans import Bind, Delete, Grow, Plan, Restart, Shrink, Step, deployment_of
+from roadstead.model import (
+    Constraint,
+    Fleet,
+    GpuPart,
+    GpuPartition,
+    Operator,
+    Resources,
+    Strategy,
+    Template,
+    WholeGpus,
+)
+from roadstead.plans import Bind, Delete, Evict, Grow, Plan, Restart, Settle, Shrink, Step, deployment_of
 from roadstead.world import Group, Node, Phase, Reachable, Shard, World
 
-__all__ = ["crowding", "floor_broken", "last_proven_deleted", "quota_broken", "trespasses", "unguarded", "used"]
+__all__ = [
+    "crowding",
+    "disturbable",
+    "floor_broken",
+    "last_proven_deleted",
+    "quota_broken",
+    "trespasses",
+    "unguarded",
+    "unsettled",
+    "used",
+]
 
 
 # ---- 1: nodes and devices ----
@@ -202,31 +222,94 @@ def unguarded(world: World, decided: Plan) -> tuple[str, ...]:
             floor = decided.floor.get(step.group.deployment, 0)
             if ready & set(step.retire) and (len(standing & ready) < floor or standing & set(step.retire)):
                 found.append(f"Shrink of {step.group} rests on {len(standing)} of the {floor} that must serve")
-        if isinstance(step, Restart):
-            found.extend(_wrong_with_restart(step, world, decided))
+        if isinstance(step, Restart | Evict):
+            found.extend(_wrong_with_ending(step, world, decided))
     return tuple(found)
 
 
-def _wrong_with_restart(step: Restart, world: World, decided: Plan) -> Iterator[str]:
+def _wrong_with_ending(step: Restart | Evict, world: World, decided: Plan) -> Iterator[str]:
     if not step.incarnation:
-        yield f"Restart of {step.replica} of any incarnation"
+        yield f"{type(step).__name__} of {step.replica} of any incarnation"
     ready = {member.replica.id for member in world.shards[step.deployment].ready}
     standing = {standing.replica for standing in step.standing} & ready
     floor = decided.floor.get(step.deployment, 0)
     if step.replica in ready and (len(standing) < floor or step.replica in standing):
-        yield f"Restart of {step.replica} rests on {len(standing)} of the {floor} that must serve"
+        yield f"{type(step).__name__} of {step.replica} rests on {len(standing)} of the {floor} that must serve"
+
+
+# ---- what stands for a deployment as a whole ----
+
+
+def disturbable(world: World, decided: Plan) -> tuple[str, ...]:
+    """Return where the plan leaves so few replicas, or so high a floor, that an administrator could disturb none.
+
+    One that the cluster refused to change before, and that waits for its next try, is nobody's fault.
+    """
+    found = []
+    for name, snapshot in world.snapshots():
+        floors = dict(snapshot.settled)
+        asked: Counter[str] = Counter()
+        for group in snapshot.groups:
+            asked[group.key.deployment] += group.target
+        for step in decided.steps:
+            if step.cluster == name and isinstance(step, Settle):
+                floors[step.deployment] = step.floor or 0
+            if step.cluster == name and isinstance(step, Grow | Shrink):
+                asked[step.group.deployment] += step.target - step.was
+        found += [
+            f"{floors[one]} of the {asked[one]} of {one} on {name} are to be disturbed by nobody"
+            for one in decided.wanted
+            if isinstance(world.clusters[name], Reachable) and not snapshot.foreign_owners
+            if floors.get(one, 0) > max(0, asked[one] - 1) and f"{name}/objects of {one}" not in decided.memory.back_off
+        ]
+    return tuple(found)
+
+
+def unsettled(fleet: Fleet, truth: World, decided: Plan) -> tuple[str, ...]:
+    """Return where something else stands for a deployment than should, when all is at rest as it is wanted."""
+    found = []
+    for name, snapshot in truth.snapshots():
+        groups = {group.key.deployment for group in snapshot.groups}
+        if not snapshot.capabilities.settles or snapshot.foreign_owners:
+            continue
+        found += [f"{one} stands on {name} with no group" for one in snapshot.settled.keys() - groups]
+        for one in groups & decided.wanted.keys() & fleet.deployments.keys():
+            here = sum(group.target for group in snapshot.groups if group.key.deployment == one)
+            spare = fleet.deployments[one].rollout.max_unavailable
+            recreates = fleet.deployments[one].rollout.strategy is Strategy.RECREATE
+            alone = here == decided.wanted[one]
+            right = max(0, here - max(1, spare)) if not recreates else 0
+            stands = snapshot.settled.get(one)
+            if stands is None or stands > max(0, here - 1) or (alone and stands != right):
+                found.append(f"{stands} of the {here} of {one} on {name} may not be disturbed, not {right}")
+    return tuple(found)
 
 
 # ---- 4: what is not ours ----
 
 
 def trespasses(fleet: Fleet, world: World, decided: Plan) -> tuple[str, ...]:
-    """Return the steps on what is not ours to change: contested or silent clusters, deployments nobody gave up."""
+    """Return the steps on what is not ours to change: contested or silent clusters, deployments nobody gave up.
+
+    What stands for a deployment of which no group is left may go, whoever gave it up.
+    """
     going = {intent.deployment for intent in fleet.intents.remove}
     return tuple(
         f"{type(step).__name__} on {step.cluster}: {wrong}"
         for step in decided.steps
         for wrong in _wrong_with(step, world.clusters[step.cluster], fleet, going, decided)
+        if not _is_left_over(step, world)
+    )
+
+
+def _is_left_over(step: Step, world: World) -> bool:
+    view = world.clusters[step.cluster]
+    return (
+        isinstance(step, Settle)
+        and step.floor is None
+        and isinstance(view, Reachable)
+        and not view.snapshot.foreign_owners
+        and all(group.key.deployment != step.deployment for group in view.snapshot.groups)
     )
 
 

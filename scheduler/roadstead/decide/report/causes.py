@@ -9,7 +9,7 @@ import attrs
 
 from roadstead.decide.passing import wrong_with
 from roadstead.model import Fleet
-from roadstead.plans import Bind, Delete, Grow, Plan, Revert, Shrink, Step
+from roadstead.plans import Plan
 from roadstead.reasons import Change, Reason, ReasonCode
 from roadstead.traffic import Seen
 from roadstead.world import Member, ModelStatus, Phase, Shard, World
@@ -20,7 +20,6 @@ __all__ = [
     "Remedy",
     "cause_of",
     "causes",
-    "deployment_of",
     "gateway_reason",
     "member_reason",
     "notices",
@@ -204,11 +203,6 @@ def _all_reasons(world: World, plan: Plan, deployment: str) -> list[Reason]:
     found += [group.reason for _, group in shard.groups if group.reason is not None]
     found += [reason for member in shard.members if (reason := member_reason(member)) is not None]
     return found
-
-
-def deployment_of(step: Step) -> str:
-    """Return the deployment that a step is about."""
-    return step.group.deployment if isinstance(step, Grow | Bind | Shrink | Delete | Revert) else step.deployment
 
 
 def cause_of(reason: Reason) -> Cause:

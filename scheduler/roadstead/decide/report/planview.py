@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, deployment_of, notices
+from roadstead.decide.report.causes import CANNOT_BE_PLACED, Cause, cause_of, causes, notices
 from roadstead.decide.report.differences import FieldChange, differences
 from roadstead.decide.report.foresight import FORESEEN
 from roadstead.decide.report.movements import should_be_on
@@ -19,7 +19,21 @@ from roadstead.decide.report.scaling import ScalingStatus, scaling_of
 from roadstead.decide.scaling import is_removed
 from roadstead.decide.steering import steered
 from roadstead.model import Deployment, Fleet
-from roadstead.plans import Bind, Delete, Grow, Plan, Reload, Restart, Revert, Shrink, Step
+from roadstead.plans import (
+    Adding,
+    Bind,
+    Delete,
+    Evict,
+    Grow,
+    Plan,
+    Reload,
+    Restart,
+    Revert,
+    Settle,
+    Shrink,
+    Step,
+    deployment_of,
+)
 from roadstead.reasons import ReasonCode
 from roadstead.world import Group, Phase, Shard, World
 
@@ -46,11 +60,13 @@ class Action(enum.Enum):
 class StepKind(enum.Enum):
     """What one step does."""
 
+    SETTLE = "settle"
     GROW = "grow"
     BIND = "bind"
     RELOAD = "reload"
     ROUTE = "route"
     RESTART = "restart"
+    EVICT = "evict"
     REVERT = "revert"
     SHRINK = "shrink"
     DELETE = "delete"
@@ -389,13 +405,13 @@ def _changes(declared: Deployment, tally: _Tally) -> tuple[FieldChange, ...]:
 
 def _views(steps: list[Step], route: Rerouting | None) -> Iterator[StepView]:
     """Yield the steps in the order in which they are taken, with what the gateway is told in its place among them."""
-    yield from (_view(step) for step in steps if isinstance(step, Grow | Bind))
+    yield from (_view(step) for step in steps if isinstance(step, Adding))
     if route is not None:
         subject = f"{route.gateway or 'gateway'}"
         yield StepView(
             kind=StepKind.ROUTE, cluster="", subject=subject, was=route.was, target=route.target, because=str(route)
         )
-    yield from (_view(step) for step in steps if not isinstance(step, Grow | Bind))
+    yield from (_view(step) for step in steps if not isinstance(step, Adding))
 
 
 def _view(step: Step) -> StepView:
@@ -413,10 +429,12 @@ def _because(step: Step) -> str:
 
 _KINDS: Mapping[type, StepKind] = MappingProxyType(
     {
+        Settle: StepKind.SETTLE,
         Grow: StepKind.GROW,
         Bind: StepKind.BIND,
         Reload: StepKind.RELOAD,
         Restart: StepKind.RESTART,
+        Evict: StepKind.EVICT,
         Revert: StepKind.REVERT,
         Shrink: StepKind.SHRINK,
         Delete: StepKind.DELETE,
@@ -432,5 +450,7 @@ def _subject(step: Step) -> tuple[str, int | None, int | None]:
             return str(step.group), None, None
         case Bind():
             return f"{step.replica} to {step.node}", None, None
-        case Restart() | Reload():
+        case Restart() | Evict() | Reload():
             return step.replica, None, None
+        case Settle():
+            return step.deployment, None if step.floor is None else step.was or 0, step.floor

@@ -12,7 +12,6 @@ from roadstead.decide.report.causes import (
     Cause,
     cause_of,
     causes,
-    deployment_of,
     gateway_reason,
     member_reason,
     notices,
@@ -48,7 +47,7 @@ from roadstead.decide.scaling import is_removed
 from roadstead.decide.steering import steered
 from roadstead.memory import DeploymentMemory, GroupMemory, place
 from roadstead.model import Deployment, Fleet
-from roadstead.plans import Plan
+from roadstead.plans import Plan, deployment_of
 from roadstead.reasons import ReasonCode
 from roadstead.traffic import Seen
 from roadstead.units import Duration

@@ -25,7 +25,9 @@ from roadstead.testing.conformance.ownership import Ownership
 from roadstead.testing.conformance.placement import Placement
 from roadstead.testing.conformance.preconditions import Preconditions
 from roadstead.testing.conformance.restarts import Restarting
+from roadstead.testing.conformance.reverting import Reverting
 from roadstead.testing.conformance.scaling import Scaling
+from roadstead.testing.conformance.settling import Settling
 from roadstead.testing.conformance.side_by_side import SideBySide
 from roadstead.testing.subject import Subject
 
@@ -42,6 +44,8 @@ AREAS = (
     Restarting,
     Eviction,
     Drifting,
+    Reverting,
+    Settling,
     Failures,
     SideBySide,
 )
@@ -59,6 +63,8 @@ class BackendConformance(
     Restarting,
     Eviction,
     Drifting,
+    Reverting,
+    Settling,
     Failures,
     SideBySide,
 ):

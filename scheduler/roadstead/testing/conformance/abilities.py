@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from roadstead.model import Scheduling
-from roadstead.spi.backend import Evicts, KeepsLogs, MeasuresUsage, Watches
+from roadstead.spi.backend import KeepsLogs, MeasuresUsage, Watches
 from roadstead.testing.subject import (
     Crashes,
     CutsOff,
@@ -41,6 +41,8 @@ class Ability(enum.Enum):
     METADATA = "restarts nothing when metadata is written"
     RESTARTS = "restarts one replica in place"
     EVICTS = "takes one replica away without asking for fewer"
+    REVERTS = "puts back what others changed"
+    SETTLES = "has something stand for a deployment"
     RELOADS = "gives replicas another model version"
     USAGE = "measures what replicas use"
     WATCHES = "tells that something changed"
@@ -69,7 +71,9 @@ _HAS: Mapping[Ability, Callable[[Subject], bool]] = MappingProxyType(
         Ability.DEVICES: _has_devices,
         Ability.METADATA: lambda one: not one.backend.capabilities.metadata_restarts,
         Ability.RESTARTS: lambda one: one.backend.capabilities.restarts,
-        Ability.EVICTS: lambda one: isinstance(one.backend, Evicts),
+        Ability.EVICTS: lambda one: one.backend.capabilities.evicts,
+        Ability.REVERTS: lambda one: one.backend.capabilities.reverts,
+        Ability.SETTLES: lambda one: one.backend.capabilities.settles,
         Ability.RELOADS: lambda one: one.backend.capabilities.reloads,
         Ability.USAGE: lambda one: isinstance(one.backend, MeasuresUsage),
         Ability.WATCHES: lambda one: isinstance(one.backend, Watches),

@@ -6,7 +6,17 @@ import threading
 
 from roadstead.errors import Rejected
 from roadstead.model import Scheduling
-from roadstead.spi.backend import Binds, ChecksModels, KeepsLogs, MeasuresUsage, Restarts, Watches
+from roadstead.spi.backend import (
+    Binds,
+    ChecksModels,
+    Evicts,
+    KeepsLogs,
+    MeasuresUsage,
+    Restarts,
+    Reverts,
+    Settles,
+    Watches,
+)
 from roadstead.testing.conformance.abilities import Ability, needs
 from roadstead.testing.conformance.asking import an_order, apply, create, group_of, growing, raises, run
 from roadstead.testing.subject import Reopens, Subject
@@ -25,6 +35,9 @@ class Observing:
             (Scheduling.DIRECTED in able.scheduling, Binds),
             (able.restarts, Restarts),
             (able.reloads, ChecksModels),
+            (able.evicts, Evicts),
+            (able.reverts, Reverts),
+            (able.settles, Settles),
         ):
             assert not said or isinstance(backend, protocol), f"it lacks the methods of {protocol.__name__}"
         assert able.scheduling, "a cluster is native, directed or both"

@@ -1,0 +1,142 @@
+"""What stands on a cluster for a deployment as a whole: that it does, and how many replicas nobody may disturb there.
+
+That number follows what the deployment was asked for, and not which replicas are ready just now: one that is being
+replaced must not lower it, or an administrator who takes nodes away one after the other would take the deployment away.
+It is always less than the replicas that are there, so that each of them can be disturbed once all are ready, and it is
+lowered before we ask for fewer and raised after more were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import attrs
+
+from roadstead.decide.back_off import waiting
+from roadstead.decide.case import Case
+from roadstead.decide.rollout import floor_of
+from roadstead.memory import GroupMemory, PlanMemory, place
+from roadstead.model import RolloutSpec
+from roadstead.plans import Delete, Grow, Held, Settle, Shrink, Step
+from roadstead.world import Group, GroupKey, Reachable, Shard, World
+
+__all__ = ["Settled", "Settlers", "is_at_rest", "left_over", "settlers", "settles"]
+
+Settlers = Mapping[str, Mapping[str, int]]
+"""What stands now, by deployment, on each cluster that has such things and takes our word."""
+
+
+def settlers(world: World) -> Settlers:
+    """Return what stands now on the clusters where something can."""
+    return {
+        name: view.snapshot.settled
+        for name, view in world.clusters.items()
+        if isinstance(view, Reachable) and view.snapshot.capabilities.settles and not view.snapshot.foreign_owners
+    }
+
+
+@attrs.frozen
+class Settled:
+    """What is to be changed now, and what waits because the cluster refused it before."""
+
+    steps: tuple[Settle, ...] = ()
+    held: tuple[Held, ...] = ()
+
+
+def settles(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step]) -> Settled:
+    """Return what is to be changed for a deployment, given all other ``steps`` for it and what is known of ``groups``.
+
+    How many replicas can be counted on is different from how many are wanted, as when revisions change: a proven group
+    counts with what it was asked for, any other one with those of its replicas that serve.
+    """
+    standing = settlers(case.world)
+    return _not_waiting(_changed(case, standing, _counted(case, groups, steps)), case.memory) if standing else Settled()
+
+
+def left_over(name: str, world: World, memory: PlanMemory) -> Settled:
+    """Return the removal of what stands for a deployment of which nothing is left."""
+    return _not_waiting(_left_over(name, settlers(world)), memory)
+
+
+def _changed(case: Case, standing: Settlers, counted: Mapping[str, int]) -> Iterator[Settle]:
+    for cluster, settled in sorted(standing.items()):
+        was = settled.get(case.name)
+        if cluster not in counted:
+            yield from _left_over(case.name, {cluster: settled})
+            continue
+        elsewhere = sum(count for other, count in counted.items() if other != cluster)
+        floor = _floor_here(counted[cluster], elsewhere, case.wanted, case.floor)
+        if floor != was:
+            because = _because(floor, counted[cluster], was)
+            yield Settle(cluster=cluster, deployment=case.name, floor=floor, was=was, because=because)
+
+
+def _left_over(name: str, standing: Settlers) -> Iterator[Settle]:
+    for cluster, settled in sorted(standing.items()):
+        if name in settled:
+            because = f"no group of it is left on {cluster}"
+            yield Settle(cluster=cluster, deployment=name, floor=None, was=settled[name], because=because)
+
+
+def _not_waiting(changes: Iterable[Settle], memory: PlanMemory) -> Settled:
+    steps, held = [], []
+    for step in changes:
+        reason = waiting(memory, step.cluster, step.subject)
+        if reason is None:
+            steps.append(step)
+        else:
+            held.append(Held(deployment=step.deployment, cluster=step.cluster, reason=reason))
+    return Settled(tuple(steps), tuple(held))
+
+
+def is_at_rest(standing: Settlers, shard: Shard, wanted: int, spec: RolloutSpec) -> bool:
+    """Return whether nothing is to be changed for a deployment of which one proven group has all that is wanted."""
+    if not standing:
+        return True
+    counted: dict[str, int] = {}
+    for cluster, group in shard.groups:
+        counted[cluster] = counted.get(cluster, 0) + group.target
+    floor = floor_of(wanted, spec)
+    return all(
+        settled.get(shard.deployment)
+        == (_floor_here(counted[cluster], 0, wanted, floor) if cluster in counted else None)
+        for cluster, settled in standing.items()
+    )
+
+
+def _floor_here(counted: int, elsewhere: int, wanted: int, floor: int) -> int:
+    """Return how many nobody may disturb on a cluster, where ``counted`` are and as many as ``elsewhere`` besides."""
+    return max(0, min(min(counted, wanted) - 1, floor - elsewhere))
+
+
+def _counted(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step]) -> Mapping[str, int]:
+    """Return on how many replicas each cluster can be counted that has a group, or gets one: now, and after ``steps``.
+
+    Less than both where the two differ, so that nobody finds a moment in which it is too many.
+    """
+    targets: dict[tuple[str, GroupKey], int] = {}
+    counted: dict[str, int] = {}
+    for step in steps:
+        if isinstance(step, Grow | Shrink):
+            targets[step.cluster, step.group] = step.target
+        if isinstance(step, Delete):
+            targets[step.cluster, step.group] = 0
+        if isinstance(step, Grow):
+            counted.setdefault(step.cluster, 0)
+    for cluster, group in case.shard.groups:
+        least = min(group.target, targets.get((cluster, group.key), group.target))
+        known = groups.get(place(cluster, group.key))
+        if known is None or not known.proven or not isinstance(case.world.clusters.get(cluster), Reachable):
+            least = min(least, _serving(case.shard, cluster, group))
+        counted[cluster] = counted.get(cluster, 0) + least
+    return counted
+
+
+def _serving(shard: Shard, cluster: str, group: Group) -> int:
+    return sum((one.cluster, one.group.key) == (cluster, group.key) for one in shard.serving)
+
+
+def _because(floor: int, counted: int, was: int | None) -> str:
+    if was is None:
+        return "it begins to run here"
+    return f"{counted} of it can be counted on here" if floor else "anybody may disturb any of it here"
