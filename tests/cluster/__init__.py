@@ -1,8 +1,8 @@
 """A real Kubernetes cluster for tests: the published components, started as processes in namespaces of their own.
 
-What belongs here: building and fetching the components (:mod:`parts`, :mod:`packages`), the machines they run on
+What belongs here: building and fetching the components (:mod:`binary`, :mod:`packages`), the machines they run on
 (:mod:`machine`, :mod:`network`), what makes machines a cluster (:mod:`control_plane`, :mod:`node`, :mod:`cluster`), and
-pytest's fixtures (:mod:`fixtures`). Nothing here knows Roadstead, so that whatever is seen through it is Kubernetes' own
+pytest's fixtures (:mod:`fixtures`). Nothing here knows Roadstead, so that what is seen through it is Kubernetes' own
 behaviour. ``tests/cluster/README.md`` tells how to use it, ``python -m tests.cluster --help`` what there is by hand.
 
 How it hangs together: every machine is a set of mount, process and network namespaces with a PID 1 of ours

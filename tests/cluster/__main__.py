@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 
 import click
 
-from tests.cluster import packages, parts, prerequisites
+from tests.cluster import binary, packages, prerequisites
 from tests.cluster.cluster import Cluster, sweep
 from tests.cluster.node_files import NodeSpec
 from tests.cluster.places import ROOT, cache_folder
@@ -25,14 +26,17 @@ def main() -> None:
 
 @main.command()
 @click.option("--background", is_flag=True, help="Return at once, and build on with the lowest priority.")
-def build(*, background: bool) -> None:
+@click.option("--nice", is_flag=True, help="Let everything else on the machine go first.")
+def build(*, background: bool, nice: bool) -> None:
     """Build the components and fetch the packages, where they are not there yet."""
+    if nice:
+        os.nice(19)
     if background:
         log = cache_folder() / "build.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as output:
             subprocess.Popen(
-                ["nice", "-n", "19", sys.executable, "-m", "tests.cluster", "build"],
+                [sys.executable, "-m", "tests.cluster", "build", "--nice"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -47,8 +51,8 @@ def build(*, background: bool) -> None:
         return
     try:
         packages.fetch(_say)
-        click.echo(parts.build(_say))
-    except (parts.BuildError, packages.FetchError) as error:
+        click.echo(binary.build(_say))
+    except (binary.BuildError, packages.FetchError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -82,7 +86,7 @@ def up(nodes: int, gpus: tuple[str, ...], labels: tuple[str, ...]) -> None:
             node.wait_ready()
         cluster.wait_ready()
         click.echo(f"export KUBECONFIG={cluster.kubeconfig}")
-        click.echo(f"alias kubectl='{parts.built()} kubectl'")
+        click.echo(f"alias kubectl='{binary.built()} kubectl'")
         click.echo(f"# logs: {cluster.plane.folder / 'logs'}; Ctrl-C ends it")
         sys.stdout.flush()
         signal.pause()

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import attrs
 import urllib3
@@ -65,13 +66,20 @@ class Api:
         self._pool.clear()
 
     def call(
-        self, method: str, path: str, *, body: object = None, kind: str = "application/json", query: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        kind: str = "application/json",
+        query: Mapping[str, object] | None = None,
     ) -> bytes:
         """Return the bytes of an answer, or raise :class:`ApiError`; a connection's failure is urllib3's error."""
-        encoded = None if body is None else json.dumps(body).encode()
+        encoded = None if body is None else json.dumps(body)
         headers = {**self._headers, "Content-Type": kind, "Accept": "application/json, text/plain, */*"}
-        fields = {key: str(value) for key, value in query.items()} if isinstance(query, Mapping) else {}
-        answer = self._pool.request_encode_url(method, self.server + path, fields=fields, headers=headers, body=encoded)
+        asked = urlencode({key: str(value) for key, value in (query or {}).items()})
+        url = f"{self.server}{path}{'?' if asked else ''}{asked}"
+        answer = self._pool.request(method, url, headers=headers, body=encoded)
         if answer.status >= 400:
             raise ApiError(answer.status, answer.data, f"{method} {path}")
         return answer.data
@@ -93,7 +101,7 @@ class Api:
         return self._json(self.call("PUT", path, body=body, query=query))
 
     def patch(self, path: str, body: object, kind: str = "merge", **query: object) -> Json:
-        """PATCH an object; kinds are merge, strategic, json and apply (with ``fieldManager``, and perhaps ``force``)."""
+        """PATCH an object; kinds are merge, strategic, json and apply, which takes ``fieldManager`` and ``force``."""
         return self._json(self.call("PATCH", path, body=body, kind=_PATCHES[kind], query=query))
 
     def delete(self, path: str, *, missing_ok: bool = False, body: Json | None = None, **query: object) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import json
 from collections.abc import Sequence
 from ipaddress import IPv4Address
@@ -18,8 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = ["Authority", "Credentials", "key_pair", "kubeconfig"]
 
-_VALID: Final = datetime.timedelta(days=7)
-_EARLIER: Final = datetime.timedelta(hours=1)
+_VALID: Final = dt.timedelta(days=7)
+_EARLIER: Final = dt.timedelta(hours=1)
 
 
 @attrs.frozen
@@ -45,7 +45,7 @@ class Authority:
     _key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def create(cls, name: str, now: datetime.datetime) -> Authority:
+    def create(cls, name: str, now: dt.datetime) -> Authority:
         """Make an authority that signs itself, valid from an hour before ``now`` for a week."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

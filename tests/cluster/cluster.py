@@ -15,7 +15,7 @@ import attrs
 import pytest
 import urllib3
 
-from tests.cluster import control_groups, control_plane, network, packages, parts
+from tests.cluster import binary, control_groups, control_plane, network, packages
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane, Flags
 from tests.cluster.machine import Machine, Part, left_behind
@@ -56,8 +56,8 @@ class Cluster:
 
         What earlier runs left behind that were killed is swept first. Raises :class:`NotPrepared`.
         """
-        binary, unpacked = parts.built(), packages.fetched()
-        if binary is None or unpacked is None:
+        built, unpacked = binary.built(), packages.fetched()
+        if built is None or unpacked is None:
             raise NotPrepared("the components are not there; python -m tests.cluster build makes them")
         sweep()
         addresses, claim = _claimed()
@@ -66,7 +66,7 @@ class Cluster:
         try:
             router = Machine.switch_on("router", owner=addresses.device)
             plane = control_plane.start(
-                binary=binary, packages=unpacked, router=router, addresses=addresses, folder=folder, flags=flags or {}
+                binary=built, packages=unpacked, router=router, addresses=addresses, folder=folder, flags=flags or {}
             )
         except BaseException:
             _take_away(addresses)
@@ -85,11 +85,11 @@ class Cluster:
         taken = {node.index for node in self.nodes.values()}
         index = next(free for free in range(1, MOST_NODES + 1) if free not in taken)
         name = name or f"node-{index}"
-        binary, unpacked = parts.built(), packages.fetched()
-        assert binary is not None
+        built, unpacked = binary.built(), packages.fetched()
+        assert built is not None
         assert unpacked is not None
         files = NodeFiles(disk=plane.folder / name, name=name, cgroup=f"{_cgroup(plane.addresses)}/{name}")
-        node = Node(name=name, index=index, spec=spec, plane=plane, binary=binary, packages=unpacked, files=files)
+        node = Node(name=name, index=index, spec=spec, plane=plane, binary=built, packages=unpacked, files=files)
         self.nodes[name] = node
         node.prepare()
         node.power_on()
@@ -174,8 +174,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str = "", within: float = 60) -> str:
         """Return what kubectl, as administrator, prints."""
-        binary = parts.built()
-        argv = ["kubectl"] if binary is None else [str(binary), "kubectl"]
+        argv = _kubectl()
         done = subprocess.run(
             [*argv, "--kubeconfig", str(self.kubeconfig), *arguments],
             input=stdin,
@@ -189,11 +188,15 @@ class Cluster:
         return done.stdout
 
 
+def _kubectl() -> list[str]:
+    built = binary.built()
+    return ["kubectl"] if built is None else [str(built), "kubectl"]
+
+
 @contextlib.contextmanager
 def kubectl_proxy(kubeconfig: Path) -> Iterator[Api]:
     """Yield the API of a cluster that is there already, through kubectl, which knows every way to log in."""
-    binary = parts.built()
-    argv = ["kubectl"] if binary is None else [str(binary), "kubectl"]
+    argv = _kubectl()
     process = subprocess.Popen(
         [*argv, "--kubeconfig", str(kubeconfig), "proxy", "--port=0", "--accept-hosts=^127.0.0.1$"],
         stdout=subprocess.PIPE,
@@ -201,7 +204,7 @@ def kubectl_proxy(kubeconfig: Path) -> Iterator[Api]:
     )
     try:
         assert process.stdout is not None
-        # "Starting to serve on 127.0.0.1:40213"
+        # The last word of what it says first is where it listens.
         address = process.stdout.readline().split()[-1:]
         if not address:
             raise RuntimeError(f"kubectl cannot use {kubeconfig}; try: kubectl --kubeconfig {kubeconfig} version")

@@ -1,7 +1,7 @@
 """The control groups that a cluster's containers run in, made before and taken away after.
 
-Tried on machines with version 1 of control groups, and with both versions side by side; version 2 alone is written for, from
-its documentation, and was not tried.
+Tried on machines with version 1 of control groups, and with both versions side by side. Version 2 alone is written for,
+from its documentation, and was not tried.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def present(name: str) -> list[Path]:
 
 
 def remove(name: str, within: float = 20) -> None:
-    """Remove a group and all below it; what ran in it must have ended, though the kernel may need a moment to see it."""
+    """Remove a group and all below it; what ran in it must have ended, though the kernel may be slow to see it."""
     until(lambda: not _left_after_removing(name), within=within, what=f"the end of control group {name}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -86,7 +86,7 @@ def start(
 ) -> ControlPlane:
     """Start a control plane on a router that is on and bare; it is ready when this returns."""
     connect_router(router, addresses)
-    authority = Authority.create("test cluster", datetime.datetime.now(datetime.UTC))
+    authority = Authority.create("test cluster", dt.datetime.now(dt.UTC))
     admin = authority.issue("admin", organizations=[ADMINS])
     (folder / "logs").mkdir()
     (folder / "pki").mkdir()
@@ -104,7 +104,9 @@ def start(
     signing, verifying = key_pair(folder / "pki", "tokens")
     begin(ETCD, _etcd(folder))
     begin(API_SERVER, _api_server(plane, signing, verifying))
-    users = {name: plane.write_kubeconfig(name, f"system:{name}") for name in (CONTROLLERS, SCHEDULER, PROXY)}
+    users = {name: plane.write_kubeconfig(name, f"system:{name}") for name in (SCHEDULER, PROXY)}
+    # All controllers are one user here, without an account for each: it has to be allowed what all of them do.
+    users[CONTROLLERS] = plane.write_kubeconfig(CONTROLLERS, f"system:{CONTROLLERS}", [ADMINS])
     plane.wait_ready()
     begin(CONTROLLERS, _controllers(users[CONTROLLERS], folder, signing))
     begin(SCHEDULER, ["--leader-elect=false", f"--kubeconfig={users[SCHEDULER]}", "--bind-address=127.0.0.1"])

@@ -5,9 +5,9 @@
 ``two_nodes``       the same, with a second real node for the time of the module; both work when a test begins
 ``namespace``       a namespace of the test's own, on the cluster that the test asks for
 
-A test that uses one of them is marked ``kubernetes``. Where no cluster can be started all of those are skipped, and the
-last lines of the run say how many, and why. ``--existing-cluster`` takes the one that KUBECONFIG names instead of starting
-any; what would break it is skipped then.
+A test that uses one of them is marked ``kubernetes``. Where no cluster can be started all of those are skipped, and
+the last lines of the run say how many, and why. ``--existing-cluster`` takes the one that KUBECONFIG names instead of
+starting any; what would break it is skipped then.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a container of the ``host`` image finds of the machine, and the step of runc's that puts it there.
 
-On the nodes containerd starts ``runc`` through this file. Before a container of that image is created, the folders of the
-machine that a Python program needs are added, read-only, to the mounts in its description; everything else, of this and of
-every other container, is as containerd wrote it. So a pod that names the image needs nothing else: no volume, no
+On the nodes containerd starts ``runc`` through this file. Before a container of that image is created, the folders of
+the machine that a Python program needs are added, read-only, to the mounts in its description; everything else, of this
+and of every other container, is as containerd wrote it. So a pod that names the image needs nothing else: no volume, no
 privilege, no key in its manifest that a real one would not have.
 
 It is run by path for each call of runc's, so it imports nothing but the standard library.

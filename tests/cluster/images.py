@@ -1,7 +1,7 @@
 """Container images made without an engine: tar files that containerd imports.
 
-``pause`` holds a pod's namespaces, ``busybox`` is a shell and its tools, and ``host`` holds nothing: its containers find
-the machine's own programs, this environment and this source tree, mounted read-only when they start
+``pause`` holds a pod's namespaces, ``busybox`` is a shell and its tools, and ``host`` holds nothing: its containers
+find the machine's own programs, this environment and this source tree, mounted read-only when they start
 (:mod:`tests.cluster.host_folders`). An image that really held TensorFlow would be 2.5 GB to write, import and unpack.
 """
 

@@ -1,4 +1,4 @@
-"""PID 1 of a machine: starts what it is told, collects the dead, and ends, with the whole machine, when its caller does.
+"""PID 1 of a machine: starts what it is told, collects the dead, and ends, with the machine, when its caller does.
 
 It is run by path, in new namespaces, and knows nothing but the standard library. On its standard input comes one JSON
 object a line, and each is answered by one on its standard output:
@@ -30,7 +30,7 @@ def main() -> None:
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     exits: dict[int, int] = {}
-    requests = sys.stdin.buffer.raw  # type: ignore[attr-defined]  # unbuffered, for select does not see a buffer
+    requests = sys.stdin.fileno()  # unbuffered: select does not see what Python has read ahead
     unread = b""
     while True:
         ready, _, _ = select.select([requests, woken], [], [])
@@ -38,7 +38,7 @@ def main() -> None:
             os.read(woken, 4096)
         collect(exits)
         if requests in ready:
-            read = requests.read(65536)
+            read = os.read(requests, 65536)
             if not read:
                 os._exit(0)
             *lines, unread = (unread + read).split(b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tests.cluster.waiting import until
 __all__ = ["Machine", "MachineError", "Part", "left_behind"]
 
 _INIT: Final = Path(__file__).with_name("init.py")
+_NSENTER: Final = shutil.which("nsenter") or "nsenter"
+_UNSHARE: Final = shutil.which("unshare") or "unshare"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -49,7 +52,7 @@ class Machine:
         """
         process = subprocess.Popen(
             [
-                *("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"),
+                *(_UNSHARE, "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"),
                 *("--propagation", "private", "--", sys.executable, "-I", "-S", str(_INIT)),
                 *(owner, name),
             ],
@@ -92,7 +95,7 @@ class Machine:
         return part
 
     def run(self, *argv: str, stdin: str = "", within: float = 60, env: Mapping[str, str] | None = None) -> str:
-        """Run a command in all of its namespaces and return what it printed; raise :class:`MachineError` if it fails."""
+        """Run a command in all its namespaces and return what it printed; raise :class:`MachineError` if it fails."""
         return self._enter(("--mount", "--pid", "--net"), argv, stdin, within, env or {})
 
     def network(self, *commands: str) -> None:
@@ -105,7 +108,7 @@ class Machine:
         if not self.is_on:
             raise MachineError(f"machine {self.name} is off; switch it on before {' '.join(argv)}")
         done = subprocess.run(
-            ["nsenter", "--target", str(self._init), *namespaces, "--", *argv],
+            [_NSENTER, "--target", str(self._init), *namespaces, "--", *argv],
             input=stdin,
             capture_output=True,
             text=True,

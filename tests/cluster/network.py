@@ -6,7 +6,7 @@ machines. The machines are on one bridge of the router's, and the machine that t
 
 from __future__ import annotations
 
-import ipaddress
+import shutil
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
@@ -23,8 +23,10 @@ BLOCKS: Final = 32
 MOST_NODES: Final = 7
 """How many nodes a cluster can have."""
 
-_ALL: Final = ipaddress.ip_network("198.18.0.0/15")
+_ALL: Final = IPv4Network("198.18.0.0/15")
+_BLOCK: Final = 4096
 _BRIDGE: Final = "machines"
+_IP: Final = shutil.which("ip") or "ip"
 
 
 @attrs.frozen
@@ -36,7 +38,7 @@ class Addresses:
     @property
     def block(self) -> IPv4Network:
         """All of them."""
-        return list(_ALL.subnets(new_prefix=20))[self.number]
+        return IPv4Network((int(_ALL.network_address) + self.number * _BLOCK, 20))
 
     @property
     def pods(self) -> IPv4Network:
@@ -119,11 +121,11 @@ def port_of(index: int) -> str:
 
 def disconnect(addresses: Addresses) -> None:
     """Take away the interface outside, with its route, if it is there."""
-    subprocess.run(["ip", "link", "delete", addresses.device], capture_output=True, check=False)
+    subprocess.run([_IP, "link", "delete", addresses.device], capture_output=True, check=False)
 
 
 def _outside(*commands: str) -> None:
-    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands) + "\n", text=True, capture_output=True, check=True)
+    subprocess.run([_IP, "-batch", "-"], input="\n".join(commands) + "\n", text=True, capture_output=True, check=True)
 
 
 def _set(machine: Machine, name: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""A real node: containerd, kubelet and proxy on a machine of its own, which can lose its power, its wire or its voice."""
+"""A real node: containerd, kubelet and proxy on a machine of its own, which can lose its power, wire or voice."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def network_config(files: NodeFiles, addresses: Addresses, index: int) -> str:
 def kubelet_config(
     files: NodeFiles, addresses: Addresses, index: int, *, spec: NodeSpec, authority: Path, serving: tuple[Path, Path]
 ) -> str:
-    """Return the kubelet's configuration, with quicker heartbeats than usual (they must fit the control plane's grace)."""
+    """Return the kubelet's configuration, with heartbeats quick enough for the control plane's short patience."""
     document = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

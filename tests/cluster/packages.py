@@ -122,7 +122,7 @@ def _download(scratch: Path, say: Callable[[str], object]) -> list[Path]:
     try:
         _run(["apt-get", "download", "-q", *_NAMES], archives)
     except FetchError:
-        # A container often comes without lists: ours go into the scratch folder, so that nothing of the machine changes.
+        # A container often comes without lists: ours go into the scratch folder, so that the machine stays as it is.
         say("the machine's package lists will not do; reading new ones")
         (scratch / "lists/partial").mkdir(parents=True)
         (scratch / "apt/archives/partial").mkdir(parents=True)

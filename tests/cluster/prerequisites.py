@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from tests.cluster import packages, parts
+from tests.cluster import binary, packages
 from tests.cluster.places import cache_folder
 
 __all__ = ["lacking", "lacking_of_machine"]
@@ -22,9 +22,9 @@ def lacking() -> str | None:
     machine = lacking_of_machine()
     if machine is not None:
         return machine
-    if parts.built() is None:
-        going_on = "; they are being built just now" if parts.is_being_built() else ""
-        cannot = parts.lacking_to_build()
+    if binary.built() is None:
+        going_on = "; they are being built just now" if binary.is_being_built() else ""
+        cannot = binary.lacking_to_build()
         return f"the components of Kubernetes are not built{going_on}" + (
             f", and cannot be: {cannot}" if cannot else " (make test-kubernetes builds them, in 12 minutes)"
         )

@@ -1,7 +1,7 @@
 """The binary that holds Kubernetes' components: built once per machine from ``tests/cluster/parts``, and kept.
 
-A cold build takes 10 to 12 minutes on two cores, 3 GB of memory and 5 GB of caches of Go's. What was built is found by a
-hash of its sources, and two builds at once are one build: the second waits for the first.
+A cold build takes 10 to 12 minutes on two cores, 3 GB of memory and 5 GB of caches of Go's. What was built is found by
+a hash of its sources, and two builds at once are one build: the second waits for the first.
 """
 
 from __future__ import annotations
