@@ -1,0 +1,73 @@
+"""Pods for tests of the cluster itself, as the API has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tests.cluster.api import Api, Json
+from tests.cluster.images import BUSYBOX
+
+__all__ = ["is_pod_ready", "pod", "start_pod", "wait_ended", "web_server"]
+
+FOREVER: Final = ("sleep", "1000000")
+
+
+def pod(
+    name: str,
+    command: Sequence[str] = FOREVER,
+    *,
+    image: str = BUSYBOX,
+    limits: Mapping[str, str] | None = None,
+    node: str | None = None,
+    restart: str = "Never",
+) -> Json:
+    """Return a pod of one container, labelled with its name, that may be stopped at once."""
+    container = {
+        "name": "main",
+        "image": image,
+        "command": list(command),
+        "resources": {"limits": dict(limits or {})},
+    }
+    spec: Json = {
+        "restartPolicy": restart,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        "tolerations": [{"operator": "Exists"}],
+    }
+    if node is not None:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+    return {"metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def web_server(name: str, says: str, *, node: str | None = None) -> Json:
+    """Return a pod that answers every request on port 8080 with a text."""
+    script = f"busybox mkdir /tmp/www; printf %s '{says}' > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
+    server = pod(name, ["sh", "-c", script], node=node)
+    container = server["spec"]["containers"][0]
+    container["readinessProbe"] = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
+    return server
+
+
+def is_pod_ready(found: Json) -> bool:
+    """Whether a pod says that it is ready."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def start_pod(api: Api, namespace: str, wanted: Json, *, within: float = 30) -> Json:
+    """Create a pod and return it once it is ready."""
+    place = f"/api/v1/namespaces/{namespace}/pods"
+    api.create(place, wanted)
+    return api.wait(f"{place}/{wanted['metadata']['name']}", is_pod_ready, within=within)
+
+
+def wait_ended(api: Api, namespace: str, name: str, *, within: float = 30) -> Json:
+    """Return what a pod's only container ended with, once it has."""
+    found = api.wait(
+        f"/api/v1/namespaces/{namespace}/pods/{name}",
+        lambda seen: seen["status"].get("phase") in {"Succeeded", "Failed"},
+        within=within,
+    )
+    ended: Json = found["status"]["containerStatuses"][0]["state"]["terminated"]
+    return ended
