@@ -138,6 +138,22 @@ class TestOutlivingTheDaemon:
         )
         assert replica.incarnation != after.incarnation
 
+    def test_a_server_that_is_lost_on_purpose_is_healed_like_any(
+        self, open_cluster: OpenCluster, template: Template
+    ) -> None:
+        """It ends without notice, its shim starts another, and one that is not there cannot be lost."""
+        cluster = open_cluster()
+        (before,) = serve(cluster, order_of(template))
+        first = pid_of(before)
+        cluster.backend.lose(before.id)
+        cluster.until(lambda now: now.groups[0].replicas[0].restarts == 1)
+        until(lambda: pid_changed(before, first))
+        (after,) = group_of(cluster).replicas
+        assert before.id == after.id
+        assert before.incarnation != after.incarnation
+        with pytest.raises(Conflict, match="does not run here"):
+            cluster.backend.lose("nobody")
+
     def test_killing_the_daemon_changes_nothing(self, open_cluster: OpenCluster, template: Template) -> None:
         """A process that holds the cluster is killed with SIGKILL; its replicas serve on and the lock is free."""
         cluster = open_cluster()

@@ -152,6 +152,12 @@ class LocalBackend:
                 raise Conflict("it does not run here", cluster=self._cluster, subject=replica, hint="observe again")
             self._keeper.restart(replica, grace, reason)
 
+    def lose(self, replica: str) -> None:
+        """End the replica's server without notice; its shim finds out and starts it again."""
+        with self._guard, self._translated(replica):
+            if self._keeper.get(replica) is None or not self._keeper.lose(replica):
+                raise Conflict("it does not run here", cluster=self._cluster, subject=replica, hint="observe again")
+
     def check_model(self, template: Template) -> None:
         """Return if the model's version is there and is what its digest says; reads files and nothing of ours."""
         model = template.model

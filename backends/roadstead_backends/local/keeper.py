@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import signal
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from roadstead.shim import requests
 from roadstead.shim import state as phases
 from roadstead.shim.cgroup import ReplicaCgroup, enter, memory_bytes, missing, remove
 from roadstead.shim.files import make_private_folder, write_json, write_whole
+from roadstead.shim.identity import open_process
 from roadstead.shim.spec import SPEC_FILE, spec_to_json
 from roadstead.shim.state import ShimState
 from roadstead.shim.tree import MarkedTree, resident_bytes, tree_of
@@ -192,6 +195,18 @@ class Keeper:
         requests.ask_to_restart(str(kept.folder), requests.RestartRequest(name, grace.seconds, reason))
         self._tend(kept)
         self._shims.wake(replica)
+
+    def lose(self, replica: str) -> bool:
+        """End the server with SIGKILL, as a failing machine would; return whether there was one."""
+        state = self._state(self._kept[replica])
+        pidfd = open_process(state.server) if state is not None and state.server is not None else None
+        if pidfd is None:
+            return False
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+        return True
 
     def lay_out_again(self) -> None:
         """Write every replica's folder anew, where the root was lost."""

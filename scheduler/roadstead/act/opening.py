@@ -11,11 +11,12 @@ from roadstead.act.state import StateDirectory
 from roadstead.errors import RoadsteadError
 from roadstead.model import ClusterSpec, GatewaySpec
 from roadstead.spi.backend import Backend, BackendContext
+from roadstead.spi.comparison import Rival
 from roadstead.spi.gateway import Gateway, GatewayContext
 from roadstead.spi.host import PluginError, PluginHost, resolve
 from roadstead.spi.records import BackendPlugin, GatewayPlugin
 
-__all__ = ["open_backend", "open_gateway"]
+__all__ = ["open_backend", "open_gateway", "open_rival"]
 
 T = TypeVar("T")
 
@@ -25,16 +26,18 @@ def open_backend(spec: ClusterSpec, host: PluginHost, identity: Identity, state:
     plugin = host.get(BackendPlugin, spec.backend)
     _must_be_known(spec.options, f"cluster {spec.name}")
     make = resolve(plugin.factory, f"backend {spec.backend!r}")
-    context = BackendContext(
-        cluster=spec.name,
-        fleet=identity.fleet,
-        owner_id=identity.owner_id,
-        options=spec.options,
-        scheduling=spec.scheduling,
-        root=state.cluster(spec.name),
-    )
-    backend: Backend = _made(lambda: make(context), f"cluster {spec.name}")
+    backend: Backend = _made(lambda: make(_context(spec, identity, state)), f"cluster {spec.name}")
     return backend
+
+
+def open_rival(spec: ClusterSpec, host: PluginHost, identity: Identity, state: StateDirectory) -> Rival:
+    """Return what a cluster has of its own to keep a model served; raises :class:`RoadsteadError`."""
+    plugin = host.get(BackendPlugin, spec.backend)
+    if plugin.rival is None:
+        raise PluginError(f"backend {spec.backend!r} brings nothing to be compared with")
+    make = resolve(plugin.rival, f"the rival of backend {spec.backend!r}")
+    rival: Rival = _made(lambda: make(_context(spec, identity, state)), f"cluster {spec.name}")
+    return rival
 
 
 def open_gateway(spec: GatewaySpec, host: PluginHost, identity: Identity, state: StateDirectory) -> Gateway:
@@ -53,6 +56,18 @@ def open_gateway(spec: GatewaySpec, host: PluginHost, identity: Identity, state:
     )
     gateway: Gateway = _made(lambda: make(context), f"gateway {spec.name}")
     return gateway
+
+
+def _context(spec: ClusterSpec, identity: Identity, state: StateDirectory) -> BackendContext:
+    return BackendContext(
+        cluster=spec.name,
+        fleet=identity.fleet,
+        owner_id=identity.owner_id,
+        options=spec.options,
+        scheduling=spec.scheduling,
+        root=state.cluster(spec.name),
+        reach=spec.reach,
+    )
 
 
 def _must_be_known(options: object, what: str) -> None:

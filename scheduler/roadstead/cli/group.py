@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
         "load": Lazy("load", "Put a served model under load and tell what became of every request."),
         "model": Lazy("model", "Work on model files."),
         "sim": Lazy("sim", "Show what would become of the fleet in a scenario."),
+        "bench": Lazy("bench", "Time the same work on several clusters."),
     },
     "Know": {
         "explain": Lazy("explain", "Print the page about an error code or a reason."),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import attrs
 
 from roadstead.spi.backend import Backend, BackendContext
+from roadstead.spi.comparison import Rival
 from roadstead.spi.gateway import Gateway, GatewayContext
 from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
@@ -60,6 +61,8 @@ class BackendPlugin(PluginRecord):
     fleet file). ``deployment_options`` is the same for what one deployment can say to this backend only, under its
     ``backend_options``; it reaches the backend as canonical JSON in :attr:`roadstead.model.Template.backend_options`.
     ``simulation`` makes worlds in virtual time of such clusters, for ``roadstead sim``, where they can be pretended.
+    ``rival`` makes what such a cluster has of its own to keep a model served, for ``roadstead bench compare``;
+    ``rival_name`` is what people call that, such as ``a plain Deployment``.
     """
 
     kind: ClassVar[str] = "backend"
@@ -68,6 +71,8 @@ class BackendPlugin(PluginRecord):
     options: type[Any] = NoOptions
     deployment_options: type[Any] = NoOptions
     simulation: Callable[[Now], Simulation] | str | None = None
+    rival: Callable[[BackendContext], Rival] | str | None = None
+    rival_name: str = ""
 
 
 @attrs.frozen(kw_only=True)
