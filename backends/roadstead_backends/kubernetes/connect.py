@@ -5,13 +5,30 @@ from __future__ import annotations
 import os
 
 from roadstead.errors import Forbidden, StateError
+from roadstead.model import Reach, Scheduling
 from roadstead.spi.backend import BackendContext
 from roadstead_backends.kubernetes.access import Login, find_source
+from roadstead_backends.kubernetes.backend import KubernetesBackend
+from roadstead_backends.kubernetes.feeds import Place
 from roadstead_backends.kubernetes.kubeconfig import Unusable
 from roadstead_backends.kubernetes.options import KubernetesOptions
 from roadstead_backends.kubernetes.transport import Transport
 
-__all__ = ["open_transport", "options_of"]
+__all__ = ["connect", "open_transport", "options_of"]
+
+
+def connect(context: BackendContext) -> KubernetesBackend:
+    """Return the backend of a cluster; nothing is asked of it yet."""
+    transport, namespace = open_transport(context)
+    place = Place(
+        namespace=namespace,
+        fleet=context.fleet,
+        owner_id=context.owner_id,
+        directed=context.scheduling is Scheduling.DIRECTED,
+        reaches=context.reach is Reach.DIRECT,
+        model_roots=options_of(context).model_roots,
+    )
+    return KubernetesBackend(context.cluster, transport, place, manager=options_of(context).field_manager)
 
 
 def options_of(context: BackendContext) -> KubernetesOptions:

@@ -56,3 +56,7 @@ class KubernetesOptions:
         validator=_a_manager,
         metadata=_doc("the name under which the cluster remembers which fields are ours"),
     )
+    model_roots: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=_doc("models that are paths lie on the nodes, and only under these folders; default: anywhere there"),
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from roadstead.spi.hookspecs import hookimpl
 from roadstead.spi.records import BackendPlugin
 from roadstead_backends.kubernetes.options import KubernetesOptions
+from roadstead_backends.kubernetes.pod_options import PodOptions
 
 __all__ = ["roadstead_backends"]
 
@@ -18,5 +19,6 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         name="kubernetes",
         factory="roadstead_backends.kubernetes.connect:connect",
         options=KubernetesOptions,
+        deployment_options=PodOptions,
         summary="a ReplicaSet per group in one namespace of a Kubernetes cluster",
     )

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from roadstead.errors import BackendError
-from roadstead.model import ModelSpec, Resources, RuntimeSpec, Scheduling, Template
+from roadstead.model import ModelSpec, Resources, RuntimeSpec, Scheduling, StopSpec, Template
 from roadstead.spi.backend import Backend, Binds, Expect, GroupOrder
 from roadstead.spi.runtime import Launch, Program
 from roadstead.template import revision
@@ -20,6 +20,7 @@ __all__ = [
     "STRANGER",
     "Crashes",
     "CutsOff",
+    "EndsSooner",
     "LendsToOthers",
     "LosesReplicas",
     "LosesReplies",
@@ -118,6 +119,15 @@ class Meddles(Protocol):
 
 
 @runtime_checkable
+class EndsSooner(Protocol):
+    """Has servers that take long to end as templates have it by default: they wait for requests that nobody sends."""
+
+    @property
+    def stop(self) -> StopSpec:
+        """How the tests' servers are to end."""
+
+
+@runtime_checkable
 class LosesReplies(Protocol):
     """Can lose what is said between the backend and its cluster."""
 
@@ -150,6 +160,7 @@ def small_template(subject: Subject, *, cpu: int = 100) -> Template:
         model=ModelSpec(name="minilm", source=f"{root}/minilm"),
         runtime=RuntimeSpec(name=subject.runtime),
         resources=Resources(cpu=Cpus(cpu), memory=Memory(64 * 1024**2)),
+        stop=subject.stop if isinstance(subject, EndsSooner) else StopSpec(),
     )
 
 

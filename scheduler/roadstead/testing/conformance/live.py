@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from roadstead.errors import Conflict, Retryable
-from roadstead.spi.backend import Backend, Expect
+from roadstead.spi.backend import Backend, Expect, Settles
 from roadstead.spi.runtime import Launch
 from roadstead.testing.subject import OWNER_ID, SERVER, STRANGER
 from roadstead.units import Duration
@@ -85,7 +85,10 @@ class LiveSubject:
         for group in seen.groups:
             with suppress(Conflict, Retryable):  # it changes while it ends, and is asked again
                 self.backend.delete(group.key, grace=Duration(0), expect=Expect(group.version))
-        return not seen.groups
+        for deployment in seen.settled if isinstance(self.backend, Settles) else ():
+            with suppress(Conflict, Retryable):
+                self.backend.settle(deployment, None)
+        return not seen.groups and not seen.settled
 
     def _answers(self, replica: Replica) -> bool:
         if not self.asks_servers or replica.endpoint is None or replica.incarnation in self._answered:

@@ -1,0 +1,369 @@
+"""The ``kubernetes`` backend: each group a ReplicaSet of one namespace, each replica a pod.
+
+What is decided on is what :meth:`KubernetesBackend.observe` returned last, with our own writes since. Every change
+names the state of the object that it is meant for; where the object has moved on by itself (the cluster reports about
+it all the time), it is read again, and the change is made only if nothing has moved that a decision could rest on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+from roadstead.capabilities import Capabilities
+from roadstead.errors import BackendError, Conflict, OutOfCapacity, Rejected
+from roadstead.spi.backend import Expect, GroupOrder
+from roadstead.units import Duration
+from roadstead.world import GroupKey, Snapshot
+from roadstead_backends.kubernetes import names, services, translate
+from roadstead_backends.kubernetes.abilities import capabilities
+from roadstead_backends.kubernetes.binding import lacks
+from roadstead_backends.kubernetes.faults import AlreadyExists, NotFound
+from roadstead_backends.kubernetes.feeds import Feeds, Place
+from roadstead_backends.kubernetes.judging import Judge
+from roadstead_backends.kubernetes.objects import Budget, Pod, ReplicaSet, Service
+from roadstead_backends.kubernetes.reading import has_ended
+from roadstead_backends.kubernetes.server import must_not_wait_for_a_node, server_minor
+from roadstead_backends.kubernetes.transport import Transport
+from roadstead_backends.kubernetes.view import View, token_of
+from roadstead_backends.kubernetes.writing import Writer
+
+__all__ = ["KubernetesBackend"]
+
+_LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TRIES: Final = 4
+_ALIVE: Final = Duration(5_000)
+
+
+class KubernetesBackend:
+    """Drives one namespace of a cluster. Made by :func:`roadstead_backends.kubernetes.connect.connect`."""
+
+    def __init__(self, cluster: str, transport: Transport, place: Place, *, manager: str) -> None:
+        self._cluster = cluster
+        self._transport = transport
+        self._place = place
+        able = capabilities(place, minor=None, notes=transport.notes)
+        self._view = View(place.owner_id, able, reports_ready=not place.reaches)
+        self._feeds = Feeds(transport, place, self._view)
+        self._writer = Writer(transport, place, manager, self._told)
+        self._judge = Judge(self._writer, self._view, cluster)
+        self._hastened: dict[str, Duration] = {}
+
+    # ---- the contract ----
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this cluster can do."""
+        return self._view.capabilities
+
+    def observe(self) -> Snapshot:
+        """Return what the cluster looks like; raises where it does not answer now."""
+        self._catch_up()
+        self._hasten()
+        self._judge.look()
+        return self._view.snapshot()
+
+    def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
+        """Create the group, or converge an existing one to ``target`` replicas."""
+        subject = str(order.key)
+        self._begin()
+        stored = self._expected(order.key, expect)
+        if stored is None:
+            self._create(order, target)
+            return
+        if stored.metadata.deletion is not None:
+            raise self._conflict(subject, "it is being deleted")
+        pods = tuple(self._view.pods_of(stored.metadata.name).values())
+        for pod in filter(has_ended, pods):
+            self._writer.bury_pod(pod, subject)
+        if target < stored.spec.replicas:
+            self._point_at(pods, retire, subject)
+        self._write_counts(order, target, stored, expect)
+        if target < stored.spec.replicas and self._place.reaches:
+            grace = order.template.stop.kill_after
+            self._hastened.update({pod.metadata.uid: grace for pod in pods if pod.metadata.name in retire})
+
+    def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
+        """Remove the group and stop what is left of it."""
+        subject = str(key)
+        self._begin()
+        stored = self._view.stored(self._name(key))
+        if stored is None and self._view.owner_of(self._name(key)) is None:
+            return
+        stored = self._expected(key, expect)
+        if stored is None or stored.metadata.deletion is not None:
+            return
+        name, pods = stored.metadata.name, tuple(self._view.pods_of(self._name(key)).values())
+        left = self._insist(stored, expect, lambda now: self._writer.delete_group(now, subject))
+        if left is None:
+            self._feeds.expect_gone("replicasets", self._place.namespace, name, stored.metadata.uid)
+            self._view.put_group(name, None)
+        for pod in pods:
+            if grace.ms < pod.spec.termination_grace_period_seconds * 1000:
+                self._end(pod, grace)
+        service = self._view.standing.service(name)
+        if service is not None and self._view.standing.is_ours(service.metadata):
+            self._writer.remove("services", service.metadata, subject)
+
+    def bind(self, replica: str, node: str, devices: tuple[str, ...]) -> None:
+        """Put the slot ``replica`` on ``node``; ``devices`` are counted for it, the kubelet picks which it gets."""
+        self._begin()
+        if not self._place.directed:
+            raise Rejected("this cluster's own scheduler picks the node", cluster=self._cluster, subject=replica)
+        pod = self._known(replica)
+        seat = self._view.seat_of(replica)
+        if seat is not None:
+            if seat == node and pod.metadata.deletion is None and not has_ended(pod):
+                return
+            raise self._conflict(replica, "it is bound elsewhere")
+        missing = lacks(self._view, pod, node, devices)
+        if missing is not None:
+            raise OutOfCapacity(missing, cluster=self._cluster, subject=replica)
+        said = ",".join(devices)
+        try:
+            self._writer.bind_pod(pod, node, {names.DEVICES: said} if said else {}, replica)
+        except NotFound as gone:
+            raise self._conflict(replica, "there is no such slot") from gone
+        except Conflict:
+            self._must_be_bound(pod, node)
+        self._view.assume(replica, node, said)
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:  # noqa: ARG002  # shown nowhere here
+        """Stop one replica, if the disruption budget allows it; its ReplicaSet makes another.
+
+        It has been drained where we can reach it; else it goes on serving for a while, as its own grace says.
+        """
+        self._begin()
+        pod = self._known(replica)
+        if has_ended(pod):
+            self._writer.bury_pod(pod, replica)
+            return
+        if pod.metadata.deletion is not None:
+            return
+        try:
+            self._writer.evict_pod(pod, grace if self._place.reaches else None, replica)
+        except NotFound as gone:
+            raise self._conflict(replica, "there is no such replica") from gone
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        """Put back the template that the group carries; its count stays."""
+        self._begin()
+        stored = self._expected(key, expect)
+        if stored is None:
+            raise self._conflict(str(key), "there is no such group")
+        self._judge.put_back(stored, str(key))
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        """Have the Service and the budget of a deployment stand, or remove all that stands for it."""
+        self._begin()
+        if floor is None:
+            self._clear(deployment)
+            return
+        fleet, owner_id = self._place.fleet, self._place.owner_id
+        name, subject, standing = names.settled_name(fleet, deployment), deployment, self._view.standing
+        try:
+            if deployment not in standing.settled():
+                address = services.service(fleet, owner_id, deployment)
+                stored = standing.service(name)
+                self._must_be_ours(stored, subject)
+                standing.put_service(name, self._writer.put_service(address, stored, subject))
+            budget = standing.budget(name)
+            self._must_be_ours(budget, subject)
+            if floor and (budget is None or budget.spec.min_available != floor):
+                rule = services.budget(fleet, owner_id, deployment, floor)
+                standing.put_budget(name, self._writer.put_budget(rule, budget, subject))
+            elif not floor:
+                self._remove_budget(name, subject)
+        except AlreadyExists as taken:
+            raise self._conflict(subject, f"{name} belongs to somebody else") from taken
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` as soon as the cluster tells of a change, until `close`."""
+        self._feeds.watch(wake)
+
+    def close(self) -> None:
+        """End the watches and the connections; everything goes on in the cluster."""
+        self._feeds.watch(lambda: None)
+        self._transport.close()
+        self._feeds.close()
+
+    # ---- looking ----
+
+    def _begin(self) -> None:
+        """See that the cluster was looked at before anything is changed in it."""
+        if not self._feeds.has_begun:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Bring the view up to date; whether the cluster answers at all, only a question can tell."""
+        self._transport.call(
+            "GET",
+            self._place.path("apps/v1", "replicasets"),
+            query={"limit": "1", "labelSelector": names.selector_of(self._place.fleet)},
+            timeout=_ALIVE,
+        )
+        if not self._feeds.has_begun:
+            self._feeds.begin()
+            minor = server_minor(self._transport)
+            notes = (*self._transport.notes, *self._feeds.notes)
+            self._view.capabilities = capabilities(self._place, minor=minor, notes=notes)
+        self._feeds.take()
+
+    def _told(self, feed: str, written: object) -> None:
+        self._feeds.expect(feed, written)
+
+    # ---- changing groups ----
+
+    def _create(self, order: GroupOrder, target: int) -> None:
+        subject = str(order.key)
+        try:
+            document = translate.replica_set(order, target, directed=self._place.directed)
+        except ValueError as error:
+            raise Rejected(str(error), cluster=self._cluster, subject=subject, hint="see the fleet file") from error
+        if self._place.directed:
+            must_not_wait_for_a_node(self._transport, self._place, document["spec"]["template"], subject)
+        name = document["metadata"]["name"]
+        standing = self._view.standing
+        if standing.service(name) is None:
+            # Before the group: a group without it would be one that nobody looks after.
+            try:
+                standing.put_service(name, self._writer.put_service(services.group_service(order), None, subject))
+            except AlreadyExists:
+                _LOG.info("Service %s was there before its group", name)
+        try:
+            self._view.put_group(name, self._writer.create_group(document, subject))
+        except AlreadyExists as taken:
+            raise self._conflict(subject, self._whose(name, subject)) from taken
+
+    def _whose(self, name: str, subject: str) -> str:
+        """Return what is in the way of a new group."""
+        found = self._writer.read_group(name, subject)
+        owner_id = found.metadata.labels.get(names.OWNER_ID) if found is not None else None
+        if found is None:
+            return "it was there, and is gone"
+        if owner_id is None:
+            return f"there is a ReplicaSet {name} that is not ours"
+        return "it is there already" if owner_id == self._place.owner_id else f"it belongs to {owner_id!r}"
+
+    def _write_counts(self, order: GroupOrder, target: int, stored: ReplicaSet, expect: Expect) -> None:
+        meta = stored.metadata
+        is_same = (
+            stored.spec.replicas,
+            meta.annotations.get(names.OWNER),
+            meta.annotations.get(names.GENERATION),
+        ) == (target, order.owner, str(order.generation))
+        if is_same:
+            return
+
+        def write(now: ReplicaSet) -> ReplicaSet:
+            counts = self._counts(order, target, now)
+            return self._writer.apply_counts(counts, now, str(order.key))
+
+        self._view.put_group(meta.name, self._insist(stored, expect, write))
+
+    def _counts(self, order: GroupOrder, target: int, now: ReplicaSet) -> dict[str, object]:
+        """Return what a group in this state is told; a foreign change that shows goes on showing."""
+        name, meta = now.metadata.name, now.metadata
+        written = meta.annotations.get(names.WRITTEN, "")
+        if self._view.is_clean(name):
+            written = str(meta.generation + (target != now.spec.replicas))
+        scaler = self._view.standing.scaled_by(name)
+        return translate.counts(order, None if scaler else target, written=written)
+
+    def _insist(self, stored: ReplicaSet, expect: Expect, change: Callable[[ReplicaSet], T]) -> T:
+        """Make a change to a ReplicaSet, as often as needed where it only reports something else by now."""
+        name, subject = stored.metadata.name, str(names.key_of(stored.metadata.labels))
+        for _ in range(_TRIES):
+            try:
+                return change(stored)
+            except Conflict as conflict:
+                now = self._writer.read_group(name, subject)
+                pods = self._view.pods_of(name)
+                if now is None or token_of(now, pods) != expect.version:
+                    raise self._conflict(subject, "it was changed since it was observed") from conflict
+                stored = now
+        raise self._conflict(subject, f"it changed {_TRIES} times while it was to be changed")
+
+    def _point_at(self, pods: Iterable[Pod], retire: tuple[str, ...], subject: str) -> None:
+        """Have those in ``retire`` be preferred when pods are given up, and nobody else who was so before."""
+        for pod in pods:
+            if pod.metadata.deletion is None and not has_ended(pod):
+                self._writer.prefer_to_go(pod, first=pod.metadata.name in retire, subject=subject)
+
+    def _hasten(self) -> None:
+        """Let pods that were drained and are now ending do so at once: they need not go on serving for anybody."""
+        for uid, grace in tuple(self._hastened.items()):
+            pod = self._view.pod_by_uid(uid)
+            if pod is None:
+                del self._hastened[uid]
+            elif pod.metadata.deletion is not None:
+                del self._hastened[uid]
+                if (pod.metadata.grace_s or 0) * 1000 > grace.ms:
+                    self._end(pod, grace)
+
+    def _end(self, pod: Pod, grace: Duration) -> None:
+        """End a pod sooner than it would by itself; where that cannot be asked, it ends in its own time."""
+        try:
+            self._writer.delete_pod(pod, grace, pod.metadata.name)
+        except BackendError as error:
+            _LOG.info("%s ends in its own time: %s", pod.metadata.name, error)
+
+    # ---- what stands beside ----
+
+    def _clear(self, deployment: str) -> None:
+        name, standing = names.settled_name(self._place.fleet, deployment), self._view.standing
+        self._must_be_ours(standing.service(name), deployment)
+        self._must_be_ours(standing.budget(name), deployment)
+        for one in standing.services(deployment):
+            self._writer.remove("services", one.metadata, deployment)
+            self._feeds.expect_gone("services", self._place.namespace, one.metadata.name, one.metadata.uid)
+            standing.put_service(one.metadata.name, None)
+        self._remove_budget(name, deployment)
+
+    def _remove_budget(self, name: str, subject: str) -> None:
+        budget = self._view.standing.budget(name)
+        if budget is not None:
+            self._writer.remove("poddisruptionbudgets", budget.metadata, subject)
+            self._feeds.expect_gone("budgets", self._place.namespace, name, budget.metadata.uid)
+            self._view.standing.put_budget(name, None)
+
+    def _must_be_ours(self, stored: Service | Budget | None, subject: str) -> None:
+        if stored is not None and not self._view.standing.is_ours(stored.metadata):
+            raise self._conflict(subject, f"{stored.metadata.name} belongs to somebody else")
+
+    # ---- preconditions ----
+
+    def _name(self, key: GroupKey) -> str:
+        return names.group_name(self._place.fleet, key)
+
+    def _known(self, replica: str) -> Pod:
+        pod = self._view.pod(replica)
+        if pod is None:
+            raise self._conflict(replica, "there is no such replica")
+        return pod
+
+    def _expected(self, key: GroupKey, expect: Expect) -> ReplicaSet | None:
+        """Return the group as it must be for a change to go on: ours and unchanged, or absent."""
+        name, subject = self._name(key), str(key)
+        owner_id = self._view.owner_of(name)
+        if owner_id is not None:
+            raise self._conflict(subject, f"it belongs to {owner_id!r}")
+        version = self._view.version(name)
+        if version != expect.version:
+            raise self._conflict(subject, f"its version is {version!r}, not {expect.version!r}")
+        return self._view.stored(name)
+
+    def _must_be_bound(self, pod: Pod, node: str) -> None:
+        """Return if a pod is on the node after all, as where the answer to the first request was lost."""
+        now = self._writer.read_whole("pods", pod.metadata.name, pod.metadata.name)
+        found = (now or {}).get("spec", {}).get("nodeName", "")
+        same = now is not None and now["metadata"]["uid"] == pod.metadata.uid
+        if not same or found != node:
+            raise self._conflict(pod.metadata.name, f"it is bound to {found!r}" if found else "it is no slot any more")
+
+    def _conflict(self, subject: str, why: str) -> Conflict:
+        return Conflict(why, cluster=self._cluster, subject=subject, hint="observe again")

@@ -1,0 +1,298 @@
+"""Everything that is watched of a cluster, and how it gets into the view of it.
+
+ReplicaSets, pods, Services and budgets must be seen, or nothing is. The rest may be forbidden to us: then less is known
+(no nodes, no foreign use, no quotas), and that is said in a note. Where placement is ours, nodes and foreign pods must
+be seen, too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from roadstead.errors import BackendError, Forbidden, Rejected, Unreachable
+from roadstead.units import Duration
+from roadstead_backends.kubernetes import names
+from roadstead_backends.kubernetes.meta import Object
+from roadstead_backends.kubernetes.objects import (
+    Autoscaler,
+    Budget,
+    Complaint,
+    Node,
+    Pod,
+    ReplicaSet,
+    ResourceQuota,
+    Service,
+    StrangePod,
+)
+from roadstead_backends.kubernetes.reflector import Reflector
+from roadstead_backends.kubernetes.transport import Transport
+from roadstead_backends.kubernetes.view import View
+
+__all__ = ["Feeds", "Place"]
+
+T = TypeVar("T", bound=Object)
+
+_FIRST: Final = Duration(30_000)
+_BEHIND: Final = Duration(10_000)
+_TROUBLED: Final = Duration(5_000)
+"""For how long a watch may be broken before what it showed last counts as no answer."""
+
+_ASKING: Final = Duration(5_000)
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """Where our objects are, and whose they are.
+
+    With ``directed``, our placement picks the node. With ``reaches``, we can connect to replicas: readiness is the
+    runtime's word, and whoever we tell to stop has been drained. ``model_roots`` are the folders of nodes that models
+    may be in, any where there are none.
+    """
+
+    namespace: str
+    fleet: str
+    owner_id: str
+    directed: bool
+    reaches: bool = True
+    model_roots: tuple[str, ...] = ()
+
+    def path(self, group: str, kind: str) -> str:
+        """Return the path of a kind of objects in our namespace; the core group is empty.
+
+        >>> Place(namespace="models", fleet="f", owner_id="o", directed=False).path("apps/v1", "replicasets")
+        '/apis/apps/v1/namespaces/models/replicasets'
+        """
+        root = f"/apis/{group}" if group else "/api/v1"
+        return f"{root}/namespaces/{self.namespace}/{kind}"
+
+
+@attrs.frozen(kw_only=True)
+class _Feed:
+    """One kind: where it is, what of it, and who takes what changed.
+
+    ``lacking`` is what is not known without it; empty where it cannot be done without.
+    """
+
+    name: str
+    path: str
+    kind: type[Any]
+    take: Callable[[str, Any], None]
+    query: dict[str, str] = attrs.field(factory=dict)
+    lacking: str = ""
+    seen: Callable[[], None] = lambda: None
+
+
+class Feeds:
+    """The reflectors of one cluster, and the view that they feed; for the cluster's one thread."""
+
+    def __init__(self, transport: Transport, place: Place, view: View) -> None:
+        self._transport = transport
+        self._place = place
+        self._view = view
+        self._wake: Callable[[], None] = lambda: None
+        self._reflectors: dict[str, Reflector[Any]] = {}
+        self._known: dict[str, dict[str, Any]] = {}
+        self._complained: dict[str, str] = {}
+        self._all = {feed.name: feed for feed in self._feeds()}
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the cluster was ever seen."""
+        return bool(self._reflectors)
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called from any thread when something changes."""
+        self._wake = wake
+
+    def begin(self) -> None:
+        """Begin to watch all that we may see; raises what keeps us from seeing what we must."""
+        notes, permitted = [], []
+        for feed in self._all.values():
+            refused = self._refusal(feed)
+            if refused is None:
+                permitted.append(feed)
+            elif feed.lacking:
+                notes.append(f"{feed.lacking}: {refused}")
+            else:
+                raise refused
+        for feed in permitted:
+            self._reflectors[feed.name] = self._started(feed)
+            feed.seen()
+        self.notes = tuple(notes)
+
+    def take(self) -> None:
+        """Bring the view up to date, never behind our own writes; raises where that cannot be done."""
+        for name, reflector in self._reflectors.items():
+            self._wait_for(reflector)
+            self._hand_over(self._all[name], reflector)
+
+    def expect(self, name: str, written: Any) -> None:
+        """Remember what the server answered to a write of ours to one kind."""
+        reflector = self._reflectors.get(name)
+        if reflector is not None:
+            reflector.expect(written.metadata)
+
+    def expect_gone(self, name: str, namespace: str, key: str, uid: str) -> None:
+        """Remember that the server removed an object for us."""
+        reflector = self._reflectors.get(name)
+        if reflector is not None:
+            reflector.expect_gone((namespace, key), uid)
+
+    def close(self) -> None:
+        """End every watch."""
+        for reflector in self._reflectors.values():
+            reflector.close()
+
+    # ---- which ones ----
+
+    def _feeds(self) -> Iterator[_Feed]:
+        place, view = self._place, self._view
+        ours = {"labelSelector": names.selector_of(place.fleet)}
+        yield _Feed(
+            name="replicasets",
+            path=place.path("apps/v1", "replicasets"),
+            kind=ReplicaSet,
+            take=view.put_group,
+            query=ours,
+        )
+        yield _Feed(name="pods", path=place.path("", "pods"), kind=Pod, take=view.put_pod, query=ours)
+        yield _Feed(
+            name="services",
+            path=place.path("", "services"),
+            kind=Service,
+            take=view.standing.put_service,
+            query=ours,
+        )
+        yield _Feed(
+            name="budgets",
+            path=place.path("policy/v1", "poddisruptionbudgets"),
+            kind=Budget,
+            take=view.standing.put_budget,
+            query=ours,
+        )
+        yield from self._feeds_of_room()
+        yield from self._feeds_of_others()
+
+    def _feeds_of_room(self) -> Iterator[_Feed]:
+        ground, directed = self._view.ground, self._place.directed
+        yield _Feed(
+            name="nodes",
+            path="/api/v1/nodes",
+            kind=Node,
+            take=ground.put_node,
+            lacking="" if directed else "nodes are not shown",
+            seen=self._see_nodes,
+        )
+        yield _Feed(
+            name="strangers",
+            path="/api/v1/pods",
+            kind=StrangePod,
+            take=ground.put_stranger,
+            query={
+                "labelSelector": f"{names.OWNER_ID}!={self._place.owner_id}",
+                "fieldSelector": "status.phase!=Succeeded,status.phase!=Failed",
+            },
+            lacking="" if directed else "what others hold of nodes is not known",
+        )
+
+    def _feeds_of_others(self) -> Iterator[_Feed]:
+        place, standing = self._place, self._view.standing
+        yield _Feed(
+            name="quotas",
+            path=place.path("", "resourcequotas"),
+            kind=ResourceQuota,
+            take=standing.put_quota,
+            lacking="quotas of the namespace are not known",
+        )
+        yield _Feed(
+            name="autoscalers",
+            path=place.path("autoscaling/v2", "horizontalpodautoscalers"),
+            kind=Autoscaler,
+            take=standing.put_autoscaler,
+            lacking="autoscalers of others are not seen",
+        )
+        yield _Feed(
+            name="events",
+            path=place.path("", "events"),
+            kind=Complaint,
+            take=self._take_complaint,
+            query={"fieldSelector": "type=Warning,involvedObject.kind=Pod"},
+            lacking="warnings about pods are not seen",
+        )
+
+    def _see_nodes(self) -> None:
+        self._view.ground.is_seen = True
+
+    def _take_complaint(self, name: str, complaint: Complaint | None) -> None:
+        """Hand over the last warning about a pod, of those that the cluster still has."""
+        about = self._complained.pop(name, None)
+        if complaint is not None:
+            self._complained[name] = complaint.involved_object.uid
+            self._view.put_complaint(complaint.involved_object.uid, complaint)
+        elif about is not None and about not in self._complained.values():
+            self._view.put_complaint(about, None)
+
+    # ---- how they are followed ----
+
+    def _refusal(self, feed: _Feed) -> BackendError | None:
+        """Return why we may not see a kind, ``None`` if we may; raises where nobody can tell now."""
+        try:
+            self._transport.call("GET", feed.path, query={**feed.query, "limit": "1"}, timeout=_ASKING)
+        except (Forbidden, Rejected) as refused:
+            return refused
+        return None
+
+    def _started(self, feed: _Feed) -> Reflector[Any]:
+        reflector = Reflector(
+            self._transport,
+            feed.path,
+            feed.kind,
+            query=feed.query,
+            wake=self._woken,
+            chance=random.Random(),  # noqa: S311  # spreads load, guards nothing
+        )
+        reflector.start()
+        return reflector
+
+    def _woken(self) -> None:
+        self._wake()
+
+    def _wait_for(self, reflector: Reflector[Any]) -> None:
+        if not reflector.is_synced and not reflector.wait_until_synced(_FIRST):
+            raise self._behind(reflector, "the first list of its objects did not come")
+        if not reflector.catch_up(_BEHIND):
+            raise self._behind(reflector, "what it shows is older than what we wrote")
+        trouble = reflector.trouble
+        if trouble is not None and trouble.lasts() > _TROUBLED:
+            raise self._behind(reflector, "it cannot be watched")
+
+    def _behind(self, reflector: Reflector[Any], what: str) -> BackendError:
+        trouble = reflector.trouble
+        if trouble is not None and isinstance(trouble.error, Forbidden | Unreachable):
+            return trouble.error
+        why = f": {trouble.error}" if trouble is not None else ""
+        return Unreachable(f"{what}{why}", cluster=self._transport.cluster)
+
+    def _hand_over(self, feed: _Feed, reflector: Reflector[Any]) -> None:
+        """Give what changed to whoever takes it; after a loss, what is not there any more is said to be gone."""
+        changes = reflector.changes()
+        keyed = {_name(feed, key): one for key, one in changes.objects.items()}
+        known = self._known.setdefault(feed.name, {})
+        if changes.everything:
+            keyed = {**dict.fromkeys(known.keys() - keyed.keys()), **keyed}
+        for name, one in keyed.items():
+            feed.take(name, one)
+            if one is None:
+                known.pop(name, None)
+            else:
+                known[name] = None
+
+
+def _name(feed: _Feed, key: tuple[str, str]) -> str:
+    """Return what an object is known by: names are unique in our namespace, and not over all of them."""
+    return "/".join(key) if feed.name == "strangers" else key[1]

@@ -1,0 +1,395 @@
+"""What a cluster looks like, kept up to date object by object, so that what did not change costs nothing.
+
+Pure but for its own memory: it is told which objects changed, and answers with a snapshot that shares with the one
+before it every group, and in the end itself, that is as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
+import attrs
+
+from roadstead.capabilities import Capabilities
+from roadstead.model import Template
+from roadstead.template import from_canonical
+from roadstead.world import Drift, Group, Phase, Replica, Snapshot
+from roadstead_backends.kubernetes import names
+from roadstead_backends.kubernetes.ground import Ground
+from roadstead_backends.kubernetes.objects import Complaint, Pod, ReplicaSet
+from roadstead_backends.kubernetes.reading import Around, replica_of
+from roadstead_backends.kubernetes.standing import Standing
+from roadstead_backends.kubernetes.why import group_reason
+
+__all__ = ["Suspect", "View", "token_of"]
+
+_LOG = logging.getLogger(__name__)
+_NOBODY: Mapping[str, Pod] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class Suspect:
+    """A group whose object somebody else has written to; whether that matters, only the whole object can tell."""
+
+    name: str
+    uid: str
+
+
+@attrs.define(kw_only=True)
+class _Shard:
+    """One ReplicaSet of ours with its pods, what was read from them, and the group that was shown last."""
+
+    stored: ReplicaSet | None = None
+    pods: dict[str, Pod] = attrs.field(factory=dict)
+    replicas: dict[str, Replica] = attrs.field(factory=dict)
+    drift: tuple[Drift, ...] = ()
+    judged: int | None = None
+    drifted: frozenset[str] = frozenset()
+    shown: Group | None = None
+
+
+class View:
+    """The objects of one fleet in one namespace, as groups and replicas.
+
+    ``ground`` has the nodes, ``standing`` what stands beside the groups. ``capabilities`` may be changed at any time.
+    """
+
+    def __init__(self, owner_id: str, capabilities: Capabilities, *, reports_ready: bool = False) -> None:
+        self.capabilities = capabilities
+        self.ground = Ground()
+        self.standing = Standing(owner_id)
+        self._owner_id = owner_id
+        self._reports_ready = reports_ready
+        self._shards: dict[str, _Shard] = {}
+        self._uids: dict[str, str] = {}
+        self._foreign: dict[str, str] = {}
+        self._pods: dict[str, Pod] = {}
+        self._complaints: dict[str, Complaint] = {}
+        self._assumed: dict[str, tuple[str, str]] = {}
+        self._by_uid: dict[str, str] = {}
+        self._seated: dict[str, str] = {}
+        self._guests: dict[str, dict[str, Pod]] = {}
+        self._stale: dict[str, None] = {}
+        self._written_to: dict[str, None] = {}
+        self._put_back: dict[str, None] = {}
+        self._groups: tuple[Group, ...] = ()
+        self._places: dict[str, int] = {}
+        self._last: Snapshot | None = None
+
+    # ---- what changed ----
+
+    def put_group(self, name: str, stored: ReplicaSet | None) -> None:
+        """Note a ReplicaSet as it is now, or that there is none of that name any more."""
+        uid = self._uids.pop(name, None)
+        self._foreign.pop(name, None)
+        self._put_back.pop(name, None)
+        if uid is not None and (stored is None or stored.metadata.uid != uid):
+            self._shards[uid].stored = None
+            self._forget_if_empty(uid)
+        if stored is None:
+            return
+        owner_id = stored.metadata.labels.get(names.OWNER_ID, "")
+        if owner_id != self._owner_id:
+            self._foreign[name] = owner_id
+            return
+        self._uids[name] = stored.metadata.uid
+        shard = self._shard(stored.metadata.uid)
+        shard.stored = stored
+        self._stale[stored.metadata.uid] = None
+        if names.REVERTED in stored.metadata.annotations:
+            self._put_back[name] = None
+        if _is_as_written(stored):
+            shard.drift = ()
+        else:
+            self._written_to[name] = None
+
+    def put_pod(self, name: str, pod: Pod | None) -> None:
+        """Note a pod as it is now, or that there is none of that name any more."""
+        before = self._pods.pop(name, None)
+        if before is not None and (pod is None or pod.metadata.uid != before.metadata.uid):
+            self._drop(before)
+        if pod is None or pod.metadata.labels.get(names.OWNER_ID) != self._owner_id:
+            return
+        self._pods[name] = pod
+        self._by_uid[pod.metadata.uid] = name
+        if pod.spec.node_name:
+            self._assumed.pop(pod.metadata.uid, None)
+        self._read(pod)
+
+    def put_complaint(self, uid: str, complaint: Complaint | None) -> None:
+        """Note what the cluster complained of last about the pod with this uid."""
+        if complaint is None:
+            self._complaints.pop(uid, None)
+        else:
+            self._complaints[uid] = complaint
+        pod = self._pods.get(complaint.involved_object.name) if complaint is not None else None
+        if pod is not None and pod.metadata.uid == uid:
+            self._read(pod)
+
+    def assume(self, pod: str, node: str, devices: str) -> None:
+        """Take a pod to be on a node from now on: it was bound there, and the cluster may show that later."""
+        known = self._pods.get(pod)
+        if known is not None and not known.spec.node_name:
+            self._assumed[known.metadata.uid] = node, devices
+            self._read(known)
+
+    def judge(self, uid: str, generation: int, drift: tuple[Drift, ...]) -> None:
+        """Note what others have changed of a group, as of a generation of its object."""
+        shard = self._shards.get(uid)
+        if shard is not None:
+            shard.judged, shard.drift = generation, drift
+            self._stale[uid] = None
+
+    def mark_drifted(self, name: str, pods: frozenset[str]) -> None:
+        """Note which pods of a group were made from what somebody else wrote."""
+        shard = self._shards.get(self._uids.get(name, ""))
+        if shard is not None and shard.drifted != pods:
+            shard.drifted = pods
+            for pod in tuple(shard.pods.values()):
+                self._read(pod)
+
+    # ---- what is ----
+
+    def suspects(self) -> tuple[Suspect, ...]:
+        """Return the groups that somebody else has written to since they were last judged."""
+        found = []
+        for name in tuple(self._written_to):
+            stored = self.stored(name)
+            shard = self._shards.get(self._uids.get(name, ""))
+            if stored is None or shard is None or _is_as_written(stored):
+                self._written_to.pop(name)
+            elif stored.metadata.deletion is None and shard.judged != stored.metadata.generation:
+                found.append(Suspect(name=name, uid=stored.metadata.uid))
+        return tuple(found)
+
+    def put_back_once(self) -> tuple[str, ...]:
+        """Return the groups that were put back, now or long ago, by name."""
+        return tuple(self._put_back)
+
+    def is_clean(self, name: str) -> bool:
+        """Return whether nobody but us has written to what a group is made from."""
+        shard = self._shards.get(self._uids.get(name, ""))
+        if shard is None or shard.stored is None:
+            return False
+        judged_well = shard.judged == shard.stored.metadata.generation and not shard.drift
+        return _is_as_written(shard.stored) or judged_well
+
+    def stored(self, name: str) -> ReplicaSet | None:
+        """Return the ReplicaSet of a name, if it is ours."""
+        shard = self._shards.get(self._uids.get(name, ""))
+        return shard.stored if shard is not None else None
+
+    def owner_of(self, name: str) -> str | None:
+        """Return the owner id of a ReplicaSet of that name that belongs to others."""
+        return self._foreign.get(name)
+
+    def pods_of(self, name: str) -> Mapping[str, Pod]:
+        """Return the pods of a group, by name."""
+        shard = self._shards.get(self._uids.get(name, ""))
+        return MappingProxyType(shard.pods) if shard is not None else _NOBODY
+
+    def pod(self, name: str) -> Pod | None:
+        """Return the pod of a name, if it is ours."""
+        return self._pods.get(name)
+
+    def pod_by_uid(self, uid: str) -> Pod | None:
+        """Return the pod with this uid, if it is ours."""
+        name = self._by_uid.get(uid)
+        return self._pods.get(name) if name is not None else None
+
+    def seat_of(self, pod: str) -> str | None:
+        """Return the node that a pod is on, or was bound to by us; ``None`` where it has none."""
+        return self._seated.get(pod)
+
+    def template_of(self, pod: Pod) -> Template | None:
+        """Return what a pod's group is made from; ``None`` where its group is gone."""
+        owner = pod.metadata.controller
+        shard = self._shards.get(owner.uid) if owner is not None else None
+        return _template_of(shard.stored) if shard is not None and shard.stored is not None else None
+
+    def guests(self, node: str) -> Iterator[tuple[Replica, Template]]:
+        """Yield our replicas that hold room on a node, each with what it holds."""
+        for pod in self._guests.get(node, {}).values():
+            owner, template = pod.metadata.controller, self.template_of(pod)
+            if owner is not None and template is not None:
+                yield self._shards[owner.uid].replicas[pod.metadata.name], template
+
+    def version(self, name: str) -> str | None:
+        """Return the token of a group of ours as it is now; ``None`` where there is none."""
+        shard = self._shards.get(self._uids.get(name, ""))
+        return token_of(shard.stored, shard.pods) if shard is not None and shard.stored is not None else None
+
+    def snapshot(self) -> Snapshot:
+        """Return what the cluster looks like; the same object while nothing of it changed."""
+        self._refresh()
+        made = Snapshot(
+            capabilities=self.capabilities,
+            nodes=self.ground.nodes(),
+            groups=self._groups,
+            foreign_owners=frozenset(self._foreign.values()) | self.standing.foreign_owners,
+            quota=self.standing.quota(self._groups),
+            settled=self.standing.settled(),
+        )
+        last = self._last
+        if last is None or not (
+            last.nodes is made.nodes
+            and last.groups is made.groups
+            and last.settled is made.settled
+            and (last.capabilities, last.foreign_owners, last.quota)
+            == (made.capabilities, made.foreign_owners, made.quota)
+        ):
+            self._last = last = made
+        return last
+
+    # ---- how it works ----
+
+    def _shard(self, uid: str) -> _Shard:
+        return self._shards.setdefault(uid, _Shard())
+
+    def _forget_if_empty(self, uid: str) -> None:
+        self._stale[uid] = None
+        shard = self._shards[uid]
+        if shard.stored is None and not shard.pods:
+            del self._shards[uid]
+
+    def _drop(self, pod: Pod) -> None:
+        self._complaints.pop(pod.metadata.uid, None)
+        self._assumed.pop(pod.metadata.uid, None)
+        self._by_uid.pop(pod.metadata.uid, None)
+        self._seat(pod, None)
+        owner = pod.metadata.controller
+        shard = self._shards.get(owner.uid) if owner is not None else None
+        if owner is None or shard is None:
+            return
+        shard.pods.pop(pod.metadata.name, None)
+        shard.replicas.pop(pod.metadata.name, None)
+        self._forget_if_empty(owner.uid)
+
+    def _read(self, pod: Pod) -> None:
+        """Keep what a pod says now, and have its group made anew where that is something else than before."""
+        owner = pod.metadata.controller
+        if owner is None:
+            return
+        shard, name = self._shard(owner.uid), pod.metadata.name
+        shard.pods[name] = pod
+        assumed, devices = self._assumed.get(pod.metadata.uid, (None, ""))
+        around = Around(
+            node_silent=self.ground.is_silent(pod.spec.node_name),
+            assumed=assumed,
+            assumed_devices=devices,
+            complaint=self._complaints.get(pod.metadata.uid),
+            drifted=name in shard.drifted,
+            reports_ready=self._reports_ready,
+        )
+        replica = replica_of(pod, around)
+        self._seat(pod, replica.node if replica.phase is not Phase.LOST else None)
+        if shard.replicas.get(name) != replica:
+            shard.replicas[name] = replica
+            self._stale[owner.uid] = None
+
+    def _seat(self, pod: Pod, node: str | None) -> None:
+        """Note on which node a pod holds room."""
+        name = pod.metadata.name
+        before = self._seated.pop(name, None)
+        if before is not None:
+            self._guests[before].pop(name, None)
+        if node is not None:
+            self._seated[name] = node
+            self._guests.setdefault(node, {})[name] = pod
+
+    def _refresh(self) -> None:
+        for pod in self.ground.moved_under(self._pods):
+            self._read(pod)
+        stale, self._stale = self._stale, {}
+        changed: dict[str, Group | None] = {}
+        for uid in stale:
+            shard = self._shards.get(uid)
+            before = shard.shown if shard is not None else None
+            after = _group_of(shard, self._owner_id) if shard is not None else None
+            if shard is not None:
+                shard.shown = after
+            if after is not before or (after is None and uid in self._places):
+                changed[uid] = after
+        if changed:
+            self._show(changed)
+
+    def _show(self, changed: Mapping[str, Group | None]) -> None:
+        """Put changed groups in their places; only where groups come or go is everything put in order anew."""
+        if all(group is not None and uid in self._places for uid, group in changed.items()):
+            groups = list(self._groups)
+            for uid, group in changed.items():
+                if group is not None:
+                    groups[self._places[uid]] = group
+            self._groups = tuple(groups)
+            return
+        shown = [(uid, group) for uid in self._uids.values() if (group := self._shards[uid].shown) is not None]
+        shown.sort(key=lambda one: one[1].key)
+        self._places = {uid: place for place, (uid, _) in enumerate(shown)}
+        self._groups = tuple(group for _, group in shown)
+
+
+def token_of(stored: ReplicaSet, pods: Mapping[str, Pod]) -> str:
+    """Return the version of a group: which object it is, what is stored of it, and which pods it has.
+
+    What the cluster reports about it is not in there, nor where its pods are: these change all the time by themselves.
+    """
+    meta = stored.metadata
+    around = "\n".join(meta.annotations.get(name, "") for name in (names.OWNER, names.GENERATION, names.TEMPLATE))
+    members = " ".join(sorted(pod.metadata.uid for pod in pods.values()))
+    return f"{meta.uid[:8]}.{meta.generation}.{zlib.crc32(around.encode()):08x}.{zlib.crc32(members.encode()):08x}"
+
+
+def _group_of(shard: _Shard, owner_id: str) -> Group | None:
+    """Return a group as a snapshot shows it: the object that was shown before, where it is the same."""
+    stored = shard.stored
+    if stored is None:
+        return None
+    meta = stored.metadata
+    key, template = names.key_of(meta.labels), _template_of(stored)
+    if key is None or template is None:
+        _LOG.warning("ReplicaSet %s has our labels and no template that can be read; it is left alone", meta.name)
+        return None
+    made = Group(
+        key=key,
+        owner=meta.annotations.get(names.OWNER, ""),
+        owner_id=owner_id,
+        generation=_number(meta.annotations.get(names.GENERATION, "")),
+        target=stored.spec.replicas if meta.deletion is None else 0,
+        template=template,
+        version=token_of(stored, shard.pods),
+        replicas=tuple(shard.replicas[pod.metadata.name] for pod in sorted(shard.pods.values(), key=_age)),
+        reason=group_reason(stored) if meta.deletion is None else None,
+        drift=shard.drift if meta.deletion is None else (),
+    )
+    return shard.shown if shard.shown == made else made
+
+
+def _is_as_written(stored: ReplicaSet) -> bool:
+    """Return whether nobody has changed what an object is to be since our own last write."""
+    return str(stored.metadata.generation) == stored.metadata.annotations.get(names.WRITTEN, "")
+
+
+def _template_of(stored: ReplicaSet) -> Template | None:
+    return _template(stored.metadata.annotations.get(names.TEMPLATE, ""))
+
+
+def _age(pod: Pod) -> tuple[float, str]:
+    created = pod.metadata.creation
+    return created.timestamp() if created is not None else 0.0, pod.metadata.name
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+@lru_cache(maxsize=65536)
+def _template(text: str) -> Template | None:
+    try:
+        template: Template = from_canonical(text)
+    except ValueError:
+        return None
+    return template
