@@ -85,11 +85,10 @@ class Cluster:
         taken = {node.index for node in self.nodes.values()}
         index = next(free for free in range(1, MOST_NODES + 1) if free not in taken)
         name = name or f"node-{index}"
-        built, unpacked = binary.built(), packages.fetched()
-        assert built is not None
-        assert unpacked is not None
         files = NodeFiles(disk=plane.folder / name, name=name, cgroup=f"{_cgroup(plane.addresses)}/{name}")
-        node = Node(name=name, index=index, spec=spec, plane=plane, binary=built, packages=unpacked, files=files)
+        node = Node(name=name, index=index, spec=spec, plane=plane, files=files)
+        if not self.nodes:
+            plane.serve_services(name)
         self.nodes[name] = node
         node.prepare()
         node.power_on()
@@ -100,6 +99,8 @@ class Cluster:
     def remove_node(self, name: str) -> None:
         """Switch a node off for good, and let the cluster forget it and its pods."""
         node = self.nodes.pop(name)
+        if self.nodes:
+            self.plane.serve_services(next(iter(self.nodes)))
         node.power_off()
         control_groups.remove(node.files.cgroup)
         shutil.rmtree(node.files.disk)

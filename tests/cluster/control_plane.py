@@ -46,8 +46,11 @@ class ControlPlane:
     addresses: Addresses
     authority: Authority
     folder: Path
-    parts: Mapping[str, Part]
     api: Api
+    binary: Path
+    packages: Packages
+    flags: Flags
+    parts: dict[str, Part] = attrs.field(factory=dict)
 
     @property
     def server(self) -> str:
@@ -65,6 +68,23 @@ class ControlPlane:
         path.touch(mode=0o600)
         path.write_text(self.kubeconfig_for(user, groups))
         return path
+
+    def begin(self, name: str, arguments: Sequence[str]) -> None:
+        """Start a part, with the further flags for it."""
+        argv = [str(self.binary), name, *arguments, *self.flags.get(name, ())]
+        log = self.folder / "logs" / f"{name}.log"
+        self.parts[name] = self.router.start(name, argv, log=log, env={"PATH": self.packages.path})
+
+    def serve_services(self, node: str) -> None:
+        """Make Services' addresses work for whoever is outside, as ``node`` would; it need not be there yet.
+
+        They do not go through that node, and work on while it is off. But the proxy wants to be some node: it waits for
+        half a minute for one that never comes, and ends when its node is deleted.
+        """
+        user = self.write_kubeconfig(PROXY, f"system:{PROXY}")
+        if PROXY in self.parts and self.parts[PROXY].is_running:
+            self.parts[PROXY].kill()
+        self.begin(PROXY, proxy_flags(user, self.addresses, node))
 
     def wait_ready(self, within: float = 60) -> None:
         """Wait until the API server says that it is ready; raise when it, or etcd, has ended."""
@@ -92,26 +112,29 @@ def start(
     (folder / "pki").mkdir()
     server = f"https://{addresses.router}:{PORT}"
     api = Api.connect(server, authority.certificate, folder / "pki", credentials=admin)
-    parts: dict[str, Part] = {}
-    plane = ControlPlane(router=router, addresses=addresses, authority=authority, folder=folder, parts=parts, api=api)
+    plane = ControlPlane(
+        router=router,
+        addresses=addresses,
+        authority=authority,
+        folder=folder,
+        api=api,
+        binary=binary,
+        packages=packages,
+        flags=flags,
+    )
     (folder / "admin.kubeconfig").touch(mode=0o600)
     (folder / "admin.kubeconfig").write_text(kubeconfig(server, authority.certificate, credentials=admin))
 
-    def begin(name: str, arguments: Sequence[str]) -> None:
-        argv = [str(binary), name, *arguments, *flags.get(name, ())]
-        parts[name] = router.start(name, argv, log=folder / "logs" / f"{name}.log", env={"PATH": packages.path})
-
     signing, verifying = key_pair(folder / "pki", "tokens")
-    begin(ETCD, _etcd(folder))
-    begin(API_SERVER, _api_server(plane, signing, verifying))
+    plane.begin(ETCD, _etcd(folder))
+    plane.begin(API_SERVER, _api_server(plane, signing, verifying))
     users = {name: plane.write_kubeconfig(name, f"system:{name}") for name in (SCHEDULER, PROXY)}
     # All controllers are one user here, without an account for each: it has to be allowed what all of them do.
     users[CONTROLLERS] = plane.write_kubeconfig(CONTROLLERS, f"system:{CONTROLLERS}", [ADMINS])
     plane.wait_ready()
-    begin(CONTROLLERS, _controllers(users[CONTROLLERS], folder, signing))
-    begin(SCHEDULER, ["--leader-elect=false", f"--kubeconfig={users[SCHEDULER]}", "--bind-address=127.0.0.1"])
+    plane.begin(CONTROLLERS, _controllers(users[CONTROLLERS], folder, signing))
+    plane.begin(SCHEDULER, ["--leader-elect=false", f"--kubeconfig={users[SCHEDULER]}", "--bind-address=127.0.0.1"])
     api.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _PROXIES)
-    begin(PROXY, proxy_flags(users[PROXY], addresses, "router"))
     return plane
 
 
@@ -181,10 +204,7 @@ def _controllers(user: Path, folder: Path, signing: Path) -> list[str]:
 
 
 def proxy_flags(user: Path, addresses: Addresses, machine: str) -> list[str]:
-    """Return the flags of the part that makes Services' addresses work on a machine.
-
-    On the router it serves whoever is outside, so that a Service does not depend on one node.
-    """
+    """Return the flags of the part that makes Services' addresses work on a machine."""
     return [
         f"--kubeconfig={user}",
         "--proxy-mode=nftables",

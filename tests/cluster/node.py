@@ -15,7 +15,6 @@ from tests.cluster.images import Image, images, write
 from tests.cluster.machine import Machine, MachineError, Part
 from tests.cluster.network import connect_node, port_of
 from tests.cluster.node_files import NodeFiles, NodeSpec
-from tests.cluster.packages import Packages
 from tests.cluster.waiting import until
 
 __all__ = ["CONTAINERD", "GPUS", "KUBELET", "Node", "is_ready"]
@@ -44,8 +43,6 @@ class Node:
     index: int
     spec: NodeSpec
     plane: ControlPlane
-    binary: Path
-    packages: Packages
     files: NodeFiles
     parts: dict[str, Part] = attrs.field(factory=dict)
     _machine: Machine | None = None
@@ -75,15 +72,15 @@ class Node:
             names=[self.name],
             addresses=[addresses.node(self.index)],
         ).write(disk / "pki", "serving")
-        files.containerd_config.write_text(node_files.containerd_config(files, self.packages))
+        files.containerd_config.write_text(node_files.containerd_config(files, self.plane.packages))
         (files.network_folder / "10-pods.conflist").write_text(node_files.network_config(files, addresses, self.index))
         files.kubelet_config.write_text(
             node_files.kubelet_config(files, addresses, self.index, spec=self.spec, authority=authority, serving=own)
         )
         (disk / "resolv.conf").write_text("")
-        files.runc.write_text(host_folders.script(self.packages.runc, host_folders.folders()))
+        files.runc.write_text(host_folders.script(self.plane.packages.runc, host_folders.folders()))
         files.runc.chmod(0o755)
-        for image in images(self.packages.busybox.read_bytes()):
+        for image in images(self.plane.packages.busybox.read_bytes()):
             write(disk / "images", image)
         for name, value in _WANTED_BY_KUBELET.items():
             (disk / Path(name).name).write_text(f"{value}\n")
@@ -94,16 +91,16 @@ class Node:
         self._machine = machine = Machine.switch_on(self.name, owner=self.plane.addresses.device)
         self._mount()
         connect_node(self.plane.router, machine, self.plane.addresses, self.index)
-        self._begin(CONTAINERD, [str(self.packages.containerd), "--config", str(self.files.containerd_config)])
+        self._begin(CONTAINERD, [str(self.plane.packages.containerd), "--config", str(self.files.containerd_config)])
         until(self._containerd_answers, within=20, what=f"containerd on {self.name}")
         for path in sorted((self.files.disk / "images").iterdir()):
             self._ctr("images", "import", str(path))
         kubelet_user = self.plane.write_kubeconfig(self.name, f"system:node:{self.name}", ["system:nodes"])
         self._begin(KUBELET, self._kubelet(kubelet_user))
         proxy_user = self.plane.write_kubeconfig(f"{self.name}-proxy", f"system:{PROXY}")
-        self._begin(PROXY, [str(self.binary), PROXY, *proxy_flags(proxy_user, self.plane.addresses, self.name)])
+        self._begin(PROXY, [str(self.plane.binary), PROXY, *proxy_flags(proxy_user, self.plane.addresses, self.name)])
         if self.spec.gpus:
-            self._begin(GPUS, [str(self.binary), GPUS, *(f"{kind}={n}" for kind, n in self.spec.gpus.items())])
+            self._begin(GPUS, [str(self.plane.binary), GPUS, *(f"{kind}={n}" for kind, n in self.spec.gpus.items())])
 
     def power_off(self) -> None:
         """Cut its power: all on it is gone at once, nobody is told, and its disk stays."""
@@ -171,11 +168,11 @@ class Node:
 
     def _begin(self, name: str, argv: Sequence[str]) -> None:
         log = self.plane.folder / "logs" / f"{self.name}.{name}.log"
-        self.parts[name] = self.machine.start(name, argv, log=log, env={"PATH": self.packages.path})
+        self.parts[name] = self.machine.start(name, argv, log=log, env={"PATH": self.plane.packages.path})
 
     def _ctr(self, *arguments: str) -> str:
         return self.machine.run(
-            str(self.packages.ctr), "--address", str(self.files.socket), "--namespace", "k8s.io", *arguments
+            str(self.plane.packages.ctr), "--address", str(self.files.socket), "--namespace", "k8s.io", *arguments
         )
 
     def _containerd_answers(self) -> bool:
@@ -189,7 +186,7 @@ class Node:
         disk = self.files.disk
         labels = ",".join(f"{key}={value}" for key, value in self.spec.labels.items())
         return [
-            *(str(self.binary), KUBELET, f"--config={self.files.kubelet_config}", f"--kubeconfig={user}"),
+            *(str(self.plane.binary), KUBELET, f"--config={self.files.kubelet_config}", f"--kubeconfig={user}"),
             f"--hostname-override={self.name}",
             f"--node-ip={self.plane.addresses.node(self.index)}",
             f"--root-dir={disk}/kubelet",

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	registerWithin = 10 * time.Second
+	registerWithin = 5 * time.Second
 	lookEvery      = 200 * time.Millisecond
 )
 
@@ -75,9 +75,12 @@ func (d *devices) socket() string {
 }
 
 // serve answers the kubelet until the context ends. A kubelet that starts anew has forgotten every plugin and emptied their
-// folder, so the plugin begins again, too, as soon as its socket is gone.
+// folder before it listens again, so the plugin begins anew, too, as soon as its socket is gone.
 func (d *devices) serve(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for pause(ctx) {
+		if !exists(plugin.KubeletSocket) {
+			continue
+		}
 		if err := d.serveOnce(ctx); err != nil {
 			return err
 		}
@@ -97,19 +100,19 @@ func (d *devices) serveOnce(ctx context.Context) error {
 	plugin.RegisterDevicePluginServer(server, d)
 	go func() { _ = server.Serve(listener) }()
 	defer server.Stop()
-	for waiting := true; waiting; {
-		if err := d.register(ctx); err == nil {
-			fmt.Println("registered", d.resource, len(d.names))
-			break
-		}
-		waiting = pause(ctx)
+	if err := d.register(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return nil
 	}
-	for pause(ctx) {
-		if _, err := os.Stat(d.socket()); err != nil {
-			return nil
-		}
+	fmt.Println("registered", d.resource, len(d.names))
+	for exists(d.socket()) && pause(ctx) {
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // pause returns whether to go on.
@@ -166,7 +169,7 @@ func (d *devices) states() []string {
 	states := make([]string, 0, len(d.names))
 	for _, name := range d.names {
 		state := plugin.Healthy
-		if _, err := os.Stat(filepath.Join(plugin.DevicePluginPath, "unhealthy", name)); err == nil {
+		if exists(filepath.Join(plugin.DevicePluginPath, "unhealthy", name)) {
 			state = plugin.Unhealthy
 		}
 		states = append(states, state)
