@@ -45,8 +45,9 @@ def build(*, background: bool, nice: bool) -> None:
             )
         _say(f"building in the background; what it says goes to {log}")
         return
-    lacking = prerequisites.lacking_of_machine()
+    lacking = prerequisites.lacking_for_good()
     if lacking is not None:
+        # Not a failure: what needs a cluster will be skipped, and say this again.
         _say(f"NOTE: no cluster can be started on this machine: {lacking}")
         return
     try:

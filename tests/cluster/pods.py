@@ -8,7 +8,7 @@ from typing import Final
 from tests.cluster.api import Api, Json
 from tests.cluster.images import BUSYBOX
 
-__all__ = ["is_pod_ready", "pod", "start_pod", "wait_ended", "web_server"]
+__all__ = ["is_pod_ready", "pod", "restricted", "start_pod", "wait_ended", "web_server"]
 
 FOREVER: Final = ("sleep", "1000000")
 
@@ -71,3 +71,20 @@ def wait_ended(api: Api, namespace: str, name: str, *, within: float = 30) -> Js
     )
     ended: Json = found["status"]["containerStatuses"][0]["state"]["terminated"]
     return ended
+
+
+def restricted(wanted: Json) -> Json:
+    """Return a pod changed so that the strictest pod security standard lets it in."""
+    spec: Json = {
+        **wanted["spec"],
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "volumes": [*wanted["spec"].get("volumes", []), {"name": "tmp", "emptyDir": {}}],
+    }
+    for container in spec["containers"]:
+        container["securityContext"] = {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        container["volumeMounts"] = [*container.get("volumeMounts", []), {"name": "tmp", "mountPath": "/tmp"}]
+    return {**wanted, "spec": spec}

@@ -10,7 +10,7 @@ from typing import Final
 from tests.cluster import binary, packages
 from tests.cluster.places import cache_folder
 
-__all__ = ["lacking", "lacking_of_machine"]
+__all__ = ["lacking", "lacking_for_good", "lacking_of_machine"]
 
 _PROGRAMS: Final = ("ip", "unshare", "nsenter", "mount")
 _CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
@@ -19,18 +19,28 @@ _HIDDEN: Final = ("/run", "/var/lib", "/var/log")
 
 def lacking() -> str | None:
     """Return what keeps a cluster from being started just now, in one line, or ``None``."""
+    never = lacking_for_good()
+    if never is not None:
+        return never
+    if binary.built() is None:
+        going_on = (
+            "yet: that is going on" if binary.is_being_built() else "(make test-kubernetes does it, in 12 minutes)"
+        )
+        return f"the components of Kubernetes are not built {going_on}"
+    if packages.fetched() is None:
+        return "containerd and what goes with it were not fetched (make test-kubernetes does it)"
+    return None
+
+
+def lacking_for_good() -> str | None:
+    """Return what keeps a cluster from being started even after ``python -m tests.cluster build``, or ``None``."""
     machine = lacking_of_machine()
     if machine is not None:
         return machine
-    if binary.built() is None:
-        going_on = "; they are being built just now" if binary.is_being_built() else ""
-        cannot = binary.lacking_to_build()
-        return f"the components of Kubernetes are not built{going_on}" + (
-            f", and cannot be: {cannot}" if cannot else " (make test-kubernetes builds them, in 12 minutes)"
-        )
-    if packages.fetched() is None:
-        return "containerd and what goes with it were not fetched (make test-kubernetes fetches them)"
-    return None
+    to_build = binary.lacking_to_build() if binary.built() is None else None
+    if to_build is not None:
+        return f"the components of Kubernetes are not built, and cannot be: {to_build}"
+    return packages.lacking_to_fetch() if packages.fetched() is None else None
 
 
 def lacking_of_machine() -> str | None:

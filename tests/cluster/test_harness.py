@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -21,8 +22,9 @@ from tests.cluster.machine import left_behind
 from tests.cluster.node import GPUS, KUBELET, is_ready
 from tests.cluster.node_files import NodeSpec
 from tests.cluster.places import ROOT, run_folder
-from tests.cluster.pods import is_pod_ready, pod, start_pod, wait_ended, web_server
+from tests.cluster.pods import is_pod_ready, pod, restricted, start_pod, wait_ended, web_server
 from tests.cluster.waiting import until
+from tests.tf_serving.saved_models import half_plus
 
 pytestmark = pytest.mark.kubernetes
 
@@ -92,6 +94,21 @@ def test_the_host_image_runs_this_environment_as_an_ordinary_user(cluster: Clust
     assert f"65532 {ROOT / 'scheduler/roadstead/__init__.py'} False\n" == said
 
 
+def test_the_embedded_server_runs_in_a_container(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    """Our server is a container's only process, under the strictest security, and answers at the pod's address."""
+    half_plus(2.0, tmp_path / "models" / "half" / "1")
+    program = ["python", "-m", "roadstead_plugins.runtimes.tf_serving.server", "--host=0.0.0.0", "--port=8500"]
+    flags = ["--rest_api_port=8501", "--model_name=half", "--model_base_path=/models/half"]
+    server = restricted(pod("server", [*program, *flags], image=HOST, limits={"cpu": "1", "memory": "1Gi"}))
+    folder = {"path": str(tmp_path / "models"), "type": "Directory"}
+    server["spec"]["volumes"].append({"name": "models", "hostPath": folder})
+    (container,) = server["spec"]["containers"]
+    container["volumeMounts"].append({"name": "models", "mountPath": "/models", "readOnly": True})
+    container["startupProbe"] = {"grpc": {"port": 8500}, "periodSeconds": 1, "failureThreshold": 60}
+    running = start_pod(cluster.api, namespace, server, within=60)
+    assert '"state": "AVAILABLE"' in said_by(f"http://{running['status']['podIP']}:8501/v1/models/half")
+
+
 def test_other_images_find_nothing_of_the_machine(cluster: Cluster, namespace: str) -> None:
     """Only containers of the host image get the machine's folders."""
     cluster.api.create(f"/api/v1/namespaces/{namespace}/pods", pod("bare", ["sh", "-c", "echo /usr/*"]))
@@ -104,8 +121,8 @@ def test_other_images_find_nothing_of_the_machine(cluster: Cluster, namespace: s
 
 def test_a_container_over_its_memory_is_killed(cluster: Cluster, namespace: str) -> None:
     """The kernel ends what takes more than its limit, and the kubelet says why."""
-    # The shell outlives its child by a second: containerd may else hear of the end before it hears of the kill, and call
-    # it an error like any other (its race, with control groups of version 1).
+    # The shell outlives its child by a second: containerd may else hear of the end before it hears of the kill, and
+    # call it an error like any other (its race, with control groups of version 1).
     script = "dd if=/dev/zero of=/dev/null bs=200M count=1; ended=$?; sleep 1; exit $ended"
     place = f"/api/v1/namespaces/{namespace}/pods"
     cluster.api.create(place, pod("greedy", ["sh", "-c", script], limits={"memory": "32Mi"}))
@@ -132,11 +149,12 @@ def test_a_container_gets_no_more_processor_than_its_limit(cluster: Cluster, nam
 
 
 @pytest.fixture(scope="module")
-def gpu_node(cluster: Cluster) -> str:
-    """The name of a node with devices of two kinds, there for the rest of the module."""
+def gpu_node(cluster: Cluster) -> Iterator[str]:
+    """The name of a node with devices of two kinds."""
     if not cluster.is_ours:
         pytest.skip("a node of our own is needed")
-    return cluster.add_node("gpus", NodeSpec(gpus={GPU: 2, MIG: 3}, labels={"nvidia.com/gpu.product": "A100"})).name
+    yield cluster.add_node("gpus", NodeSpec(gpus={GPU: 2, MIG: 3}, labels={"nvidia.com/gpu.product": "A100"})).name
+    cluster.remove_node("gpus")
 
 
 def allocatable(cluster: Cluster, node: str, resource: str) -> str | None:
@@ -307,3 +325,36 @@ def test_what_a_killed_run_left_is_swept(control_plane: Cluster) -> None:
     sweep()
     assert [] == leftovers(number)
     assert control_plane.api.get("/version")
+
+
+# ---- where it cannot be had, or is there already ----
+
+
+def run_tests(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Return the exit code and the output of a run of pytest of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "kubernetes", *arguments, str(Path(__file__))],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        timeout=50,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_where_no_cluster_can_be_started_one_line_says_so(tmp_path: Path) -> None:
+    """Tests are skipped, not failed, and the run ends with how many they were and what is lacking."""
+    code, said = run_tests("-k", "joins or answers", XDG_CACHE_HOME=str(tmp_path))
+    assert 0 == code, said
+    assert "KUBERNETES NOT TESTED: 4 tests skipped: the components of Kubernetes are not built" in said
+
+
+def test_a_cluster_that_is_there_already_is_used_and_not_broken(control_plane: Cluster) -> None:
+    """With the flag, tests run where KUBECONFIG points to, and those that would break something are skipped."""
+    chosen = "version_that_was_built or frozen_etcd or plugin_and_come_back"
+    code, said = run_tests("-k", chosen, "--existing-cluster", KUBECONFIG=str(control_plane.kubeconfig))
+    assert 0 == code, said
+    assert "1 passed, 2 skipped" in said
+    assert control_plane.part(ETCD).is_running
