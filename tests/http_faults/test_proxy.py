@@ -200,12 +200,13 @@ def test_a_stream_is_cut_at_once(server: Origin) -> None:
         assert 0 == proxy.cut("^/stream")
 
 
-def test_lines_are_inserted_and_the_stream_ends_well(server: Origin) -> None:
+@pytest.mark.parametrize(("after", "expected"), [(0, b"error\n"), (1, b"one\nerror\n")])
+def test_lines_are_inserted_and_the_stream_ends_well(server: Origin, after: int, expected: bytes) -> None:
     """As a watch that the server breaks off with an error."""
-    rule = Rule(Insert(b"error\n", 1), path="/stream")
+    rule = Rule(Insert(b"error\n", after), path="/stream")
     with FaultProxy(server.url, [rule]) as proxy, _streaming(proxy) as answer:
         server.pieces.put(b"one\ntwo\n")
-        assert b"one\nerror\n" == answer.read()
+        assert expected == answer.read()
 
 
 @pytest.mark.parametrize("by_rule", [True, False])

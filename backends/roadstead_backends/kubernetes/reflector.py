@@ -241,6 +241,7 @@ class Reflector(Generic[T]):
                 since = self._known.trouble.since if self._known.trouble is not None else time.monotonic()
                 self._known.trouble = Trouble(failed, since)
                 self._known.to_list |= isinstance(failed, (Expired, Rejected))
+                self._moved.notify_all()
             elif self._known.to_list:
                 return  # somebody asked for a list
         if lived >= self._following.steady.seconds:
@@ -270,6 +271,7 @@ class Reflector(Generic[T]):
         with self._moved:
             changed = self._known.store.replace(listed, version)
             self._known.finished = begun
+            self._known.trouble = None
             for key, uid in gone:
                 if self._known.expected_gone.get(key) == uid:
                     del self._known.expected_gone[key]
@@ -312,6 +314,7 @@ class Reflector(Generic[T]):
         with self._moved:
             self._lines = lines
             self._known.trouble = None
+            self._moved.notify_all()
             stop = self._closing.is_set() or self._known.to_list  # asked for while there was nothing to interrupt
         if stop:
             lines.close()

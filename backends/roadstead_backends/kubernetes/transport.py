@@ -130,13 +130,15 @@ class Transport:
     ) -> Lines:
         """Ask with GET for an answer that goes on, and return its lines as they come.
 
-        ``idle`` is how long the server may be silent, before the first line and between lines; after that it counts as
-        gone, which is how a connection is found out that only looks alive. ``None`` is for what may be silent for ever.
-        Use it as a context, or close it.
+        ``idle`` is how long the server may be silent once it has begun to answer; after that it counts as gone, which is
+        how a connection is found out that only looks alive. ``None`` is for what may be silent for ever. Use it as a
+        context, or close it.
         """
         request = Request(cluster=self._cluster, method="GET", path=path, subject=subject)
         asked = _Asked(request=request, target=_target(path, query), headers={"Accept": accept}, body=None)
-        lines = Lines(self._accepted(asked, idle), request, self._limits.line, self._forget)
+        response = self._accepted(asked, self._limits.read)
+        _be_patient(response, idle)
+        lines = Lines(response, request, self._limits.line, self._forget)
         with self._lock:
             if not self._closed:
                 self._open.add(lines)
@@ -156,7 +158,7 @@ class Transport:
 
     # ---- how it asks ----
 
-    def _accepted(self, asked: _Asked, read: Duration | None) -> urllib3.BaseHTTPResponse:
+    def _accepted(self, asked: _Asked, read: Duration) -> urllib3.BaseHTTPResponse:
         """Return an answer with a status below 300, its body unread."""
         access, response = self._ask(asked, read)
         if response.status == 401:
@@ -168,7 +170,7 @@ class Transport:
             raise self._refusal(asked.request, response)
         return response
 
-    def _ask(self, asked: _Asked, read: Duration | None) -> tuple[Access, urllib3.BaseHTTPResponse]:
+    def _ask(self, asked: _Asked, read: Duration) -> tuple[Access, urllib3.BaseHTTPResponse]:
         access, pool = self._pool(asked.request)
         headers = {**asked.headers, "User-Agent": _USER_AGENT}
         if access.authorization is not None:
@@ -179,9 +181,7 @@ class Transport:
                 access.entry.server + asked.target,
                 body=asked.body,
                 headers=headers,
-                timeout=urllib3.Timeout(
-                    connect=self._limits.connect.seconds, read=read.seconds if read is not None else None
-                ),
+                timeout=urllib3.Timeout(connect=self._limits.connect.seconds, read=read.seconds),
                 preload_content=False,
                 redirect=False,
                 retries=False,
@@ -295,6 +295,16 @@ def _target(path: str, query: Mapping[str, str] | None) -> str:
 
 def _headers(response: urllib3.BaseHTTPResponse) -> Mapping[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _be_patient(response: urllib3.BaseHTTPResponse, idle: Duration | None) -> None:
+    """Wait from now on so long for the next bytes of an answer; the head of it was waited for less long.
+
+    Where the server ends the connection with this answer there is no way to say so, and the first limit stays.
+    """
+    connection = response.connection
+    if connection is not None and connection.sock is not None:
+        connection.sock.settimeout(idle.seconds if idle is not None else None)
 
 
 def _read_all(response: urllib3.BaseHTTPResponse, deadline: float, most: int) -> bytes:

@@ -160,8 +160,10 @@ class Relay:
         """Pass an answer on piece by piece, as its fault shapes it."""
         shaping = Shaping(applied.fault)
         memory = bytearray()
-        then = shaping.begin()
         await client.begin(answer, keeps_length=not shaping.changes_length())
+        begun = shaping.begin()
+        await client.pass_on(begun.data)
+        then = begun.next
         if then is Next.MORE:
             async for piece in answer.pieces:
                 shaped = shaping.pass_on(piece)

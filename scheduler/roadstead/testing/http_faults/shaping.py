@@ -40,9 +40,9 @@ class Shaping:
         """Return whether the answer's own length will not be that of what the client gets."""
         return isinstance(self.fault, (Truncate, Insert))
 
-    def begin(self) -> Next:
-        """Return what comes after the head of the answer."""
-        return self.pass_on(b"").next
+    def begin(self) -> Shaped:
+        """Return what the client gets right after the head of the answer."""
+        return self.pass_on(b"")
 
     def pass_on(self, data: bytes) -> Shaped:
         """Return what the client gets of the next piece of the body."""
