@@ -53,7 +53,8 @@ class Capabilities:
     metadata to a group restarts replicas, so that none is written to one that exists. ``locks``: a group that is still
     becoming what it was asked for cannot be asked for more, which is a ``Conflict`` until then. ``evicts``: one replica
     can be taken away, so that another comes in its place. ``reverts``: what others change is shown and can be put back.
-    ``settles``: something stands there for each deployment as a whole, and is made, changed and removed by us. ``schemes``: the model
+    ``settles``: something stands there for each deployment as a whole, and is made, changed and removed by us. ``reports_ready``: it can say by itself
+    which replicas are ready. ``schemes``: the model
     sources it can read, ``file`` for a path, which must then lie under one of ``roots`` where there are any.
     ``secrets``: the kinds of secret references it can resolve. ``notes`` are sentences for a person.
     """
@@ -68,6 +69,7 @@ class Capabilities:
     locks: bool = False
     evicts: bool = False
     reverts: bool = False
+    reports_ready: bool = False
     settles: bool = False
     gpu: frozenset[GpuKind] = frozenset()
     cpu_limit: Limit = Limit.NONE

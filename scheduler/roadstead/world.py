@@ -186,7 +186,8 @@ class Group:
     ``version`` is the backend's opaque token for compare-and-set: it changes with every change of what is stored about
     the group or of the set of its replicas. ``target`` is how many replicas it was last asked for. Where the group is
     ``reloading``, the template's model version is one too: what its replicas are to load. ``drift`` is what others
-    changed of it, by field.
+    changed of it, by field. ``scaled_by`` names whoever else decides how many replicas it has, such as an autoscaler of
+    the cluster's own; empty where nobody does.
     """
 
     key: GroupKey
@@ -200,6 +201,7 @@ class Group:
     replicas: tuple[Replica, ...] = ()
     reason: Reason | None = None
     drift: tuple[Drift, ...] = ()
+    scaled_by: str = ""
 
     @cached_property
     def has_drifted(self) -> bool:

@@ -123,7 +123,7 @@ class TestEvents:
     def test_a_fleet_comes_up(self, tmp_path: Path) -> None:
         """What is declared serves after a while, and then nothing more is done."""
         found = simulated(fleet(tmp_path), scenario(tmp_path, ""))
-        assert {"bind": 2, "grow": 2} == found.steps
+        assert {"bind": 2, "grow": 2, "settle": 2} == found.steps
         assert [(2, 0), (3, 0)] == [(one.counts[-1].serving, one.counts[-1].pending) for one in found.deployments]
         assert all(one.short_ms < 60_000 for one in found.deployments)
 

@@ -20,7 +20,7 @@ from roadstead.decide.destinations import destinations
 from roadstead.decide.planner import plan
 from roadstead.decide.spread import STOOD
 from roadstead.decide.steering import steered
-from roadstead.memory import ClusterMemory
+from roadstead.memory import ClusterMemory, DeploymentMemory
 from roadstead.model import (
     ClusterSpec,
     ClusterState,
@@ -32,6 +32,7 @@ from roadstead.model import (
     Intents,
     ModelSpec,
     Quota,
+    Reach,
     RemoveIntent,
     Resources,
     RolloutSpec,
@@ -56,6 +57,7 @@ from roadstead.testing.oracles import (
     crowding,
     disturbable,
     floor_broken,
+    interfering,
     last_proven_deleted,
     quota_broken,
     trespasses,
@@ -236,6 +238,7 @@ class Scene:
                 able=(able or {}).get(name, DIRECTED),
                 timings=TIMINGS,
                 seed=seed,
+                reach=first.clusters[name].reach,
             )
             for name, given in clusters.items()
         }
@@ -515,6 +518,7 @@ class Scene:
             (
                 *crowding(world, decided),
                 *disturbable(world, decided),
+                *interfering(self.fleet, world, decided),
                 *unguarded(world, decided),
                 *trespasses(self.fleet, world, decided),
                 *misplaced(world, decided),
@@ -527,7 +531,7 @@ class Scene:
             name
             for name, known in decided.memory.deployments.items()
             if known.slots and (name not in before or known.slots != before[name].slots)
-        }
+        } | {name for name, known in decided.memory.deployments.items() if _is_trying(known, before.get(name))}
         self.decided, self._seen = decided, world
         if self.thorough:
             self.wrong.extend(self._told_otherwise(world, decided))
@@ -605,7 +609,14 @@ class Scene:
             self.wrong.extend(quota_broken(self.fleet, before, after))
             self.wrong.extend(floor_broken(decided, step, before, after))
             self.wrong.extend(last_proven_deleted(decided, step, before))
-            self.wrong.extend(cut_off(step, before, after, self._graces, self.clock.now()))
+            inside = frozenset(name for name, spec in self.fleet.clusters.items() if spec.reach is Reach.NONE)
+            self.wrong.extend(cut_off(step, before, after, self._graces, self.clock.now(), inside=inside))
+
+
+def _is_trying(known: DeploymentMemory, before: DeploymentMemory | None) -> bool:
+    """Return whether a deadline comes closer at which something else will be wanted."""
+    tried = {key: group.trying_ms for key, group in before.groups.items()} if before is not None else {}
+    return any(group.trying_ms > tried.get(key, 0) for key, group in known.groups.items())
 
 
 def _is_counting(known: ClusterMemory) -> bool:

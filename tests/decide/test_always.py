@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from roadstead.daemon.errors import NothingToUndo
-from roadstead.model import ClusterState, Quota, Scheduling, Via
+from roadstead.capabilities import Capabilities
+from roadstead.model import ClusterState, Quota, Reach, Scheduling, Via
 from roadstead.testing.proxy import Traffic
 from roadstead.testing.strategies import deployments, fleets, nodes, quotas
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Drift, Node, Usage
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.faults import CallFault, ModelFault
+from roadstead_backends.simulated.tempers import KUBERNETES
 from tests.decide.scene import DIRECTED, NATIVE, OWNER_ID, Scene, with_source, with_version
 
 CLUSTERS = ("here", "there")
@@ -28,6 +30,7 @@ KINDS = {
     "native, retires whom it likes": capabilities(Scheduling.NATIVE, exact_retire=False, settles=True),
 }
 SOURCES = ("/m/1", "/m/2", "/m/3")
+UNREACHED = attrs.evolve(KUBERNETES.able, reloads=False)
 A_CLUSTER = st.sampled_from(CLUSTERS)
 A_NAME = st.sampled_from(["anchor", "buoy", "cable"])
 A_SOURCE = st.sampled_from(SOURCES)
@@ -47,17 +50,21 @@ class Fleeting(RuleBasedStateMachine):
     plain = st.booleans().filter(lambda value: not value)
     pace = st.just(0)
     scales = False
+    kinds: Mapping[str, Capabilities] = {**KINDS, "like Kubernetes, reached by nobody": UNREACHED}
 
-    @initialize(data=st.data(), kind=st.sampled_from(sorted(KINDS)), seed=st.integers(0, 9))
-    def begin(self, data: st.DataObject, kind: str, seed: int) -> None:
+    @initialize(data=st.data(), seed=st.integers(0, 9))
+    def begin(self, data: st.DataObject, seed: int) -> None:
         """Begin with an empty world, or with one where all is as it should be."""
+        able = self.kinds[data.draw(st.sampled_from(sorted(self.kinds)))]
         self.is_plain = data.draw(self.plain)
         self.turns_between = data.draw(self.pace)
         fleet = data.draw(fleets(CLUSTERS, self.through, plain=self.is_plain, scales=self.scales))
+        reach = Reach.NONE if able is UNREACHED else Reach.DIRECT
+        there = attrs.evolve(fleet.clusters["there"], reach=reach)
         self.scene = Scene(
-            attrs.evolve(fleet, owner_id=OWNER_ID),
+            attrs.evolve(fleet, owner_id=OWNER_ID, clusters={**fleet.clusters, "there": there}),
             {name: data.draw(nodes(name[0], plain=self.is_plain)) for name in CLUSTERS},
-            {"there": KINDS[kind]},
+            {"there": able},
             seed,
             thorough=True,
             traffic=Traffic(most=1, service=(500, 3_000, 9_000)),
@@ -214,6 +221,13 @@ class Fleeting(RuleBasedStateMachine):
             drift = Drift(field="resources.memory", ours="64Mi", theirs=theirs, manager="kubectl-edit")
             self.simulated(cluster).meddle(groups[which % len(groups)], drift)
 
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM, by=st.sampled_from(["", "", "hpa/other"]), count=st.integers(0, 3))
+    def scale_besides(self, cluster: str, which: int, by: str, count: int) -> None:
+        """Let somebody else decide how many replicas a group has, or nobody any more."""
+        groups = sorted(group.key for group in self.simulated(cluster).truth().groups)
+        if groups:
+            self.simulated(cluster).scale(groups[which % len(groups)], by, count)
+
     @rule(name=A_NAME, floor=st.none() | st.integers(0, 3))
     def unsettle(self, name: str, floor: int | None) -> None:
         """Let somebody else change what stands for a deployment as a whole."""
@@ -277,6 +291,7 @@ class Fronted(Fleeting):
     """The same with gateways in front of some, which break in their own ways, and clients."""
 
     through = (*GATEWAYS, GATEWAYS[0], None)
+    kinds = KINDS
     plain = st.sampled_from([True, True, False])
     pace = st.sampled_from([0, 1, 1, 2])
 

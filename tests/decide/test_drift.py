@@ -13,7 +13,7 @@ from roadstead.plans import Plan, Revert
 from roadstead.reasons import ReasonCode
 from roadstead.world import Drift, Group
 from tests.cli.stage import rendered
-from tests.decide.scene import TURN_MS, Scene, deployment, fleet, nodes
+from tests.decide.scene import DIRECTED, TURN_MS, Scene, deployment, fleet, nodes
 
 THEIRS = Drift(field="resources.memory", ours="1Mi", theirs="2Mi", manager="kubectl-edit")
 HOUR = 3_600_000
@@ -172,3 +172,26 @@ def test_a_contested_group_is_told_to_be_one() -> None:
     (told,) = shown(scene).groups
     assert (True, 3) == (told.contested, told.reverted)
     assert "is contested" in rendered(drift_view(shown(scene)), 100)
+
+
+def test_a_cluster_that_cannot_put_back_is_not_asked_to() -> None:
+    """It is said, with what remains to a person, and nothing is written."""
+    able = attrs.evolve(DIRECTED, reverts=False)
+    scene = Scene(fleet(deployment()), {"here": nodes(1)}, {"here": able}, thorough=True)
+    scene.settle()
+    meddle(scene)
+    calls = scene.calls()
+    decided = scene.turns(10)
+    (held,) = decided.held
+    assert ReasonCode.DRIFT is held.reason.code
+    assert "here has no way to put that back" in held.reason.detail
+    assert (calls, (THEIRS,)) == (scene.calls(), group(scene).drift)
+
+
+def test_who_scales_a_group_besides_us_is_told() -> None:
+    """By name, with what follows from it; it stands there although nothing of the group was changed."""
+    scene = settled()
+    scene.clusters["here"].scale(group(scene).key, "hpa/anchor", 2)
+    (told,) = shown(scene).groups
+    assert ((), True, "hpa/anchor") == (told.fields, told.contested, told.scaled_by)
+    assert "is scaled by hpa/anchor" in rendered(drift_view(shown(scene)), 100)

@@ -237,3 +237,12 @@ def test_a_scoped_plan_sees_that_something_else_stands() -> None:
     scene.clusters["here"].unsettle("anchor", 0)
     after = scene.drive.observe()
     assert frozenset({"anchor"}) == in_question(before, decided, after)
+
+
+def test_a_first_revision_that_gets_ready_and_loses_it_again_is_no_reason_to_write() -> None:
+    """It never counts as proven, and what stands for it is written when more get ready than ever before."""
+    scene = scene_of()
+    scene.clusters["here"].afflict("/m/1", ModelFault.FLAPS)
+    scene.turns(100)
+    assert [] == [step for _ in range(100) for step in scene.turn().steps if isinstance(step, Settle)]
+    assert [] == scene.wrong

@@ -32,6 +32,7 @@ def made(context: BackendContext, clock: Clock, network: Network, *, seed: int) 
         timings=options.timings(temper),
         quota=quota_of(options),
         seed=seed,
+        reach=context.reach,
     )
 
 

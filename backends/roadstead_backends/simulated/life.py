@@ -27,7 +27,7 @@ class Life:
     """Time over the servers of one cluster.
 
     ``models`` says what models do to their servers, by source; ``listen`` gives a new server its address; ``launch`` is
-    told of every slot whose time to be placed has come.
+    told of every slot whose time to be placed has come. ``drains_inside``: who is told to stop serves on.
     """
 
     def __init__(  # noqa: PLR0913  # made in one place, all by name
@@ -42,6 +42,7 @@ class Life:
         listen: Callable[[Server], Endpoint],
         launch: Callable[[Server, int], None],
         chance: Random,
+        drains_inside: bool = False,
     ) -> None:
         self._store = store
         self._ground = ground
@@ -52,6 +53,7 @@ class Life:
         self._listen = listen
         self._launch = launch
         self._chance = chance
+        self._drains_inside = drains_inside
         self._due: list[tuple[int, int, Server | Room]] = []
 
     # ---- reading ----
@@ -114,7 +116,9 @@ class Life:
         server.phase = Phase.STOPPING
         self._store.touch(self._store.group_of(server), stored=True)
         if not server.silent:
-            self._await(server, now + min(self._drawn(self._timings.stop), grace.ms))
+            serves = server.template.stop.drain_within.ms if self._drains_inside else 0
+            longest = server.template.stop.kill_after if self._drains_inside else grace
+            self._await(server, now + serves + min(self._drawn(self._timings.stop), longest.ms))
 
     def restart(self, server: Server, grace: Duration, now: int) -> None:
         """End a running server's process and start another in its place."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.model import Quota, Scheduling
+from roadstead.model import Quota, Reach, Scheduling
 from roadstead.units import Cpus, Memory
 from roadstead.world import Drift, Endpoint, Group, GroupKey, ModelState, Node, Phase, Snapshot
 from roadstead_backends.simulated.clock import Clock
@@ -48,7 +48,8 @@ class Pretence:
 
     Time passes when a method is called, up to what ``clock`` says then. The same calls at the same times with the same
     ``seed`` give the same answers. ``temper`` is how it behaves; ``able``, ``timings`` and ``reports_ready`` are taken
-    instead of what is said there. ``faults`` may be changed at any time; ``calls`` is what was asked of it.
+    instead of what is said there. ``reach`` is whether anybody of ours connects to its
+    replicas. ``faults`` may be changed at any time; ``calls`` is what was asked of it.
     """
 
     def __init__(  # noqa: PLR0913  # all but the first by name
@@ -65,6 +66,7 @@ class Pretence:
         reports_ready: bool | None = None,
         quota: Quota | None = None,
         seed: int = 0,
+        reach: Reach = Reach.DIRECT,
     ) -> None:
         self.name = name
         self.faults = Faults()
@@ -73,7 +75,8 @@ class Pretence:
         self._clock = clock
         self._network = network
         self._temper = _temper(temper, able)
-        self._reports_ready = self._temper.reports_ready if reports_ready is None else reports_ready
+        said = self._temper.reports_ready if reports_ready is None else reports_ready
+        self._reports_ready = said or (reach is Reach.NONE and self._temper.able.reports_ready)
         self._able = self._temper.able
         chance = random.Random(f"{name}/{seed}")  # noqa: S311  # repeatable on purpose
         self._store = Store(name)
@@ -89,6 +92,7 @@ class Pretence:
             listen=self._listen,
             launch=self._controller.launch,
             chance=chance,
+            drains_inside=reach is Reach.NONE,
         )
         self._seen: dict[GroupKey, Group] = {}
         self._states: Mapping[str, ModelState] = MappingProxyType({})
@@ -163,6 +167,15 @@ class Pretence:
             if group is not None:
                 group.drift = (*(one for one in group.drift if one.field != drift.field), drift)
                 self._store.touch(group, stored=True)
+
+    def scale(self, key: GroupKey, by: str, target: int) -> None:
+        """Let somebody else decide how many replicas a group has, from now on; nobody, where ``by`` is empty."""
+        with self._change():
+            group = self._store.by_key.get(key)
+            if group is not None and not group.condemned:
+                group.scaled_by, group.target = by, target if by else group.target
+                self._store.touch(group, stored=True)
+                self._controller.converge(group, (), self._clock.now())
 
     def unsettle(self, deployment: str, floor: int | None) -> None:
         """Let somebody else change what stands for a deployment as a whole, or remove it."""
@@ -346,6 +359,7 @@ class Pretence:
             replicas=tuple(one.seen(reports_ready=self._reports_ready) for one in group.servers.values()),
             reason=group.reason,
             drift=group.drift,
+            scaled_by=group.scaled_by,
         )
 
     def _tell_states(self, key: GroupKey, states: dict[str, ModelState]) -> None:

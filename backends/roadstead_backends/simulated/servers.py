@@ -94,7 +94,8 @@ class StoredGroup:
 
     ``locked``: it is still becoming what it was last asked for. ``failures`` in a row delay its launches until
     ``launch_after``. ``reason`` is why the cluster makes fewer replicas than it was asked for. ``drift``
-    is what somebody else wrote into it; replicas made meanwhile are made from that.
+    is what somebody else wrote into it; replicas made meanwhile are made from that. ``scaled_by`` is who else decides
+    how many there are.
     """
 
     key: GroupKey
@@ -111,6 +112,7 @@ class StoredGroup:
     launch_after: int = 0
     reason: Reason | None = None
     drift: tuple[Drift, ...] = ()
+    scaled_by: str = ""
     servers: dict[str, Server] = attrs.field(factory=dict)
 
     def counting(self) -> list[Server]:

@@ -157,6 +157,7 @@ KUBERNETES = Temper(
     able=attrs.evolve(
         capabilities(Scheduling.NATIVE, exact_retire=False, shares=False, settles=True),
         restarts=False,
+        reports_ready=True,
         version="simulated, like Kubernetes",
     ),
     picks=Picks.BEST_OF_SOME,
@@ -183,6 +184,7 @@ MARATHON = Temper(
     able=attrs.evolve(
         capabilities(Scheduling.NATIVE, exact_retire=True, shares=False),
         restarts=False,
+        reports_ready=True,
         reloads=False,
         metadata_restarts=True,
         locks=True,

@@ -39,20 +39,18 @@ def call(step: Step, backend: Backend, fleet: Fleet, runtimes: Mapping[str, Runt
             backend.apply(order, step.target, retire=step.retire, expect=Expect(step.version))
         case Delete():
             backend.delete(step.group, grace=step.grace, expect=Expect(step.version))
-        case Settle() | Bind() | Restart() | Evict() | Revert():
-            _call_if_able(step, backend)
+        case Bind() | Restart() | Evict():
+            _call_about_replica(step, backend)
+        case Settle() | Revert():
+            _call_about_objects(step, backend)
         case Reload():
             return reloads.ask(step, backend, _runtime(step, runtimes))
     return True
 
 
-def _call_if_able(step: Settle | Bind | Restart | Evict | Revert, backend: Backend) -> None:
-    """Ask for what not every backend can do; raises ``Rejected`` where this one cannot."""
+def _call_about_replica(step: Bind | Restart | Evict, backend: Backend) -> None:
+    """Ask for what not every backend can do to a replica; raises ``Rejected`` where this one cannot."""
     match step:
-        case Settle():
-            if not isinstance(backend, Settles):
-                raise _unable(step, "has nothing that stands for a deployment")
-            backend.settle(step.deployment, step.floor)
         case Bind():
             if not isinstance(backend, Binds):
                 raise _unable(step, "does not let us pick the node")
@@ -63,8 +61,17 @@ def _call_if_able(step: Settle | Bind | Restart | Evict | Revert, backend: Backe
             backend.restart(step.replica, grace=step.grace, reason=step.because)
         case Evict():
             if not isinstance(backend, Evicts):
-                raise _unable(step, "cannot take away one replica of its choice")
+                raise _unable(step, "cannot take away one replica of our choice")
             backend.evict(step.replica, grace=step.grace, reason=step.because)
+
+
+def _call_about_objects(step: Settle | Revert, backend: Backend) -> None:
+    """Ask for what not every backend can do with what it keeps; raises ``Rejected`` where this one cannot."""
+    match step:
+        case Settle():
+            if not isinstance(backend, Settles):
+                raise _unable(step, "has nothing that stands for a deployment")
+            backend.settle(step.deployment, step.floor)
         case Revert():
             if not isinstance(backend, Reverts):
                 raise _unable(step, "cannot put back what others changed")

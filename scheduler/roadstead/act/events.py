@@ -43,7 +43,7 @@ from roadstead.world import (
     World,
 )
 
-__all__ = ["Event", "EventKind", "Timing", "Turn", "happened"]
+__all__ = ["Event", "EventKind", "Timing", "Turn", "happened", "reverted"]
 
 
 @enum.unique
@@ -366,26 +366,40 @@ def _steps(turn: Turn) -> Iterator[Event]:
         )
 
 
+def reverted(turn: Turn) -> Iterator[Revert]:
+    """Yield the steps of a turn that put back what others had changed."""
+    done = {(one.cluster, one.subject) for one in turn.outcomes if one.kind is OutcomeKind.DONE}
+    for step in turn.plan.steps:
+        if isinstance(step, Revert) and (step.cluster, step.subject) in done:
+            yield step
+
+
 def _told(step: Step) -> str:
     match step:
         case Grow():
             return f"{'create' if step.version is None else 'grow'} {step.group} {step.was} -> {step.target}"
         case Shrink():
             return f"shrink {step.group} {step.was} -> {step.target}"
+        case Revert():
+            return f"put back {step.group}"
+        case Delete():
+            return f"delete {step.group}"
+        case Settle():
+            return _told_of_settling(step)
+        case Bind() | Restart() | Evict() | Reload():
+            return _told_of_replica(step)
+
+
+def _told_of_replica(step: Bind | Restart | Evict | Reload) -> str:
+    match step:
         case Bind():
             return f"put {step.replica} on {step.node}"
         case Restart():
             return f"restart {step.replica}"
         case Evict():
             return f"evict {step.replica}"
-        case Settle():
-            return _told_of_settling(step)
         case Reload():
             return f"load version {step.template.model.version} in {step.replica}"
-        case Revert():
-            return f"put back {step.group}"
-        case Delete():
-            return f"delete {step.group}"
 
 
 def _told_of_settling(step: Settle) -> str:

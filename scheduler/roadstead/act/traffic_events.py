@@ -80,7 +80,9 @@ def overdue(turn: Turn) -> Iterator[Overdue]:
     """Yield the replicas that a turn took down because their grace was over, with what was last seen in flight."""
     done = {(one.cluster, one.subject) for one in turn.outcomes if one.kind is OutcomeKind.DONE}
     for step in turn.plan.steps:
-        if not isinstance(step, Shrink | Restart | Evict) or not step.overdue or (step.cluster, step.subject) not in done:
+        if not isinstance(step, Shrink | Restart | Evict) or not step.overdue:
+            continue
+        if (step.cluster, step.subject) not in done:
             continue
         shard = turn.world.shards.get(deployment_of(step))
         for member in shard.members if shard is not None else ():

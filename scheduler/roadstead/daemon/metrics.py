@@ -17,8 +17,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from roadstead import __version__
-from roadstead.act.events import EventKind, Turn
+from roadstead.act.events import EventKind, Turn, reverted
 from roadstead.act.traffic_events import overdue
+from roadstead.daemon.drift_metrics import of_drift
 from roadstead.daemon.limit_metrics import of_limits
 from roadstead.daemon.traffic_metrics import of_gateways, of_servers, of_traffic
 from roadstead.daemon.view import View
@@ -54,6 +55,12 @@ class Metrics:
             ("cluster", "outcome"),
             registry=self._registry,
         )
+        self._reverts = Counter(
+            "roadstead_reverts",
+            "Groups that were put back as they were made, after others had changed them.",
+            ("cluster", "deployment"),
+            registry=self._registry,
+        )
         self._overdue = Counter(
             "roadstead_overdue_stops",
             "Replicas that were stopped although requests may have been in flight: their grace was over.",
@@ -70,6 +77,8 @@ class Metrics:
             self._seconds.labels(part).observe(seconds)
         for outcome in turn.outcomes:
             self._steps.labels(outcome.cluster, outcome.kind.value).inc()
+        for step in reverted(turn):
+            self._reverts.labels(step.cluster, step.group.deployment).inc()
         for one in overdue(turn):
             self._overdue.labels(one.member.cluster, one.member.group.key.deployment).inc()
 
@@ -119,6 +128,7 @@ def _of_turn(turn: Turn) -> Iterator[Metric]:
     yield from _of_deployments(turn)
     yield from _of_replicas(turn.world)
     yield from of_limits(turn)
+    yield from of_drift(turn)
     up = GaugeMetricFamily("roadstead_cluster_reachable", "Whether the cluster answers.", labels=["cluster"])
     for name, view in sorted(turn.world.clusters.items()):
         up.add_metric([name], float(isinstance(view, Reachable)))

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.decide import claims, drift, excess, passing, progress, settling, slots, steering
+from roadstead.decide import claims, counting, drift, excess, passing, progress, settling, slots, steering
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
@@ -74,6 +74,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     rows = shaped.rows
     if case.paused:
         rows = steering.standing_still(rows, case.wanted, case.spec.max_surge)
+    rows = counting.left_to_others(case, rows)
     waits = slots.learnt(case, rows, known.slots, ledger, elapsed, relieved=known.ousted is not None)
 
     def room(question: Question) -> Fit:
@@ -87,7 +88,8 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     moves = with_claim(moves, relieved.given_up, claimed)
     going = _going(moves, relieved)
     leaving = _leaving(going, known.leaving, elapsed)
-    drained = _drained(moves.victims, leaving)
+    inside = frozenset(row.key.cluster for row in rows if row.drains_inside)
+    drained = _drained(moves.victims, leaving, inside)
     victims = frozenset(place(member.cluster, member.replica.id) for chosen in going.values() for member in chosen)
     unready = _unready(case.shard, known, elapsed, victims)
     order = Order(
@@ -97,9 +99,9 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         grow=moves.grow,
         victims=victims,
         drained=drained,
-        restart=_drained_out(relieved.restart, moves, leaving),
-        evict=_drained_out(relieved.evict, moves, leaving),
-        overdue=_overdue(_drained(going, leaving)),
+        restart=_drained_out(relieved.restart, moves, leaving, inside),
+        evict=_drained_out(relieved.evict, moves, leaving, inside),
+        overdue=_overdue(_drained(going, leaving, inside)),
         unready=unready,
         groups=groups,
         spec=case.spec,
@@ -126,6 +128,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         *slots.unexplained(waits, rows),
         *relieved.held,
         *drift.held(case, put_back),
+        *counting.held(case),
         *passing.held(case, groups, going, serving),
     )
     made = DeploymentMemory(
@@ -205,11 +208,13 @@ def _going(moves: Moves, relieved: Relief) -> Drained:
     return moves.victims if member in victims else {**moves.victims, key: (*victims, member)}
 
 
-def _drained_out(member: Member | None, moves: Moves, leaving: Mapping[str, int | None]) -> Member | None:
+def _drained_out(
+    member: Member | None, moves: Moves, leaving: Mapping[str, int | None], inside: frozenset[str]
+) -> Member | None:
     """Return who may be restarted or evicted now: one that is drained, and is not given up anyway."""
     if member is None or member in moves.every_victim:
         return None
-    return member if _is_drained(member, leaving) else None
+    return member if _is_drained(member, leaving, inside) else None
 
 
 def _asked(case: Case, known: DeploymentMemory, steps: tuple[Step, ...]) -> Mapping[str, Asked]:
@@ -237,14 +242,21 @@ def _leaving(going: Drained, before: Mapping[str, int | None], elapsed: int) -> 
     return MappingProxyType(times)
 
 
-def _drained(going: Drained, leaving: Mapping[str, int | None]) -> Drained:
-    """Return those that may be taken down now: nothing in flight, or all of ``drain_within`` waited."""
-    return {key: tuple(member for member in chosen if _is_drained(member, leaving)) for key, chosen in going.items()}
+def _drained(going: Drained, leaving: Mapping[str, int | None], inside: frozenset[str]) -> Drained:
+    """Return those that may be taken down now: nothing in flight, or all of ``drain_within`` waited.
+
+    On the clusters ``inside`` they drain after they were told to stop.
+    """
+    return {
+        key: tuple(member for member in chosen if _is_drained(member, leaving, inside)) for key, chosen in going.items()
+    }
 
 
-def _is_drained(member: Member, leaving: Mapping[str, int | None]) -> bool:
+def _is_drained(member: Member, leaving: Mapping[str, int | None], inside: frozenset[str]) -> bool:
     if not member.is_out:
         return False
+    if member.cluster in inside:
+        return True
     out = leaving[place(member.cluster, member.replica.id)] or 0
     return may_stop_at_once(member) or member.is_idle or out >= member.group.template.stop.drain_within.ms
 

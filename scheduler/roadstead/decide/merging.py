@@ -2,9 +2,9 @@
 
 A deployment that a plan passed over, because it was as it should be, is passed over again as long as nothing changed
 that this depends on: what is declared, its shard, its memory, what stands for it as a whole, what is wrong with its
-route, whether a replica uses more than it may, and which clusters and gateways answer. It takes no room and holds nothing back, so that leaving it out
-changes nothing for the others. Everything else is planned anew each time, in the same order as ever. So a merged plan
-is equal to the full one, and that is what is tested.
+route, whether a replica uses more than it may, and which clusters and gateways answer. It takes no room and holds
+nothing back, so that leaving it out changes nothing for the others. Everything else is planned anew each time, in the
+same order as ever. So a merged plan is equal to the full one, and that is what is tested.
 """
 
 from __future__ import annotations

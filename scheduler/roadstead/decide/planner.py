@@ -187,7 +187,7 @@ class _Turn:
             return False
         current = 0
         for cluster, group in shard.groups:
-            if group.owner != declared.owner or group.has_drifted:
+            if group.owner != declared.owner or group.has_drifted or group.scaled_by:
                 return False
             if cluster == target.cluster and group.key.revision == target.revision:
                 known_group = known.groups.get(place(cluster, group.key))

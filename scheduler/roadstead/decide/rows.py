@@ -11,6 +11,7 @@ from functools import cached_property
 import attrs
 
 from roadstead.model import Reloading, Template
+from roadstead.units import Duration
 from roadstead.world import Group, GroupKey, Member, Phase
 
 __all__ = ["Row", "RowKey"]
@@ -30,14 +31,14 @@ class Row:
 
     ``members`` are its replicas that are not lost. ``aim`` is how many it should end with; ``current`` says that it is
     of the revision that should run there, even if none should. ``promised`` are replicas that the cluster itself will
-    make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
-    ``open``: replicas may be started there. ``lost``: so many of its replicas, on a cluster that does not answer, count
-    for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``:
-    one can be taken away, so that another comes, where naming it is no more than a preference. ``reloading`` is
-    what is to be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version
-    is not told to load another one. ``relabels``: a group that exists can be given another owner and generation.
-    ``out`` are replicas that are out of the table to be restarted or evicted, ``yields`` is the one that is to go first, and
-    ``because`` says why.
+    make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to. ``open``:
+    replicas may be started there. ``lost``: so many of its replicas, on a cluster that does not answer, count for
+    nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``: one
+    can be taken away, so that another comes, where naming it is no more than a preference. ``reloading`` is what is to
+    be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version is not told
+    to load another one. ``drains_inside``: replicas drain once they were told to stop. ``relabels``: a group that
+    exists can be given another owner and generation. ``out`` are replicas that are out of the table to be restarted or
+    evicted, ``yields`` is the one that is to go first, and ``because`` says why.
     """
 
     key: RowKey
@@ -58,6 +59,7 @@ class Row:
     restarts: bool = False
     evicts: bool = False
     paused: bool = False
+    drains_inside: bool = False
     exact: bool = True
     relabels: bool = True
     out: frozenset[str] = frozenset()
@@ -68,6 +70,12 @@ class Row:
     def group_key(self) -> GroupKey:
         """The group's identity on its cluster."""
         return GroupKey(self.deployment, self.key.revision)
+
+    @property
+    def grace(self) -> Duration:
+        """How long a server has between being told to stop and being killed."""
+        stop = self.template.stop
+        return Duration(stop.drain_within.ms + stop.kill_after.ms) if self.drains_inside else stop.kill_after
 
     @cached_property
     def standing(self) -> tuple[Member, ...]:

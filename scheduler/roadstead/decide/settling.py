@@ -18,7 +18,7 @@ from roadstead.decide.rollout import floor_of
 from roadstead.memory import GroupMemory, PlanMemory, place
 from roadstead.model import RolloutSpec
 from roadstead.plans import Delete, Grow, Held, Settle, Shrink, Step
-from roadstead.world import Group, GroupKey, Reachable, Shard, World
+from roadstead.world import GroupKey, Reachable, Shard, World
 
 __all__ = ["Settled", "Settlers", "is_at_rest", "left_over", "settlers", "settles"]
 
@@ -47,7 +47,8 @@ def settles(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step]
     """Return what is to be changed for a deployment, given all other ``steps`` for it and what is known of ``groups``.
 
     How many replicas can be counted on is different from how many are wanted, as when revisions change: a proven group
-    counts with what it was asked for, any other one with those of its replicas that serve.
+    counts with what it was asked for, any other one with as many as were ready at once. A cluster that does not answer
+    cannot be counted on.
     """
     standing = settlers(case.world)
     return _not_waiting(_changed(case, standing, _counted(case, groups, steps)), case.memory) if standing else Settled()
@@ -125,15 +126,21 @@ def _counted(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step
             counted.setdefault(step.cluster, 0)
     for cluster, group in case.shard.groups:
         least = min(group.target, targets.get((cluster, group.key), group.target))
-        known = groups.get(place(cluster, group.key))
-        if known is None or not known.proven or not isinstance(case.world.clusters.get(cluster), Reachable):
-            least = min(least, _serving(case.shard, cluster, group))
-        counted[cluster] = counted.get(cluster, 0) + least
+        sure = _sure(groups.get(place(cluster, group.key), GroupMemory()))
+        answers = isinstance(case.world.clusters.get(cluster), Reachable)
+        counted[cluster] = counted.get(cluster, 0) + (min(least, sure) if answers else 0)
     return counted
 
 
-def _serving(shard: Shard, cluster: str, group: Group) -> int:
-    return sum((one.cluster, one.group.key) == (cluster, group.key) for one in shard.serving)
+def _sure(known: GroupMemory) -> int:
+    """Return how many replicas of a group were seen to get ready, without a limit where it is known to work.
+
+    That never falls while it tries: a server that gets ready and loses it again is no reason to write.
+    """
+    return _WITHOUT_LIMIT if known.proven or known.served else known.best
+
+
+_WITHOUT_LIMIT = 2**31
 
 
 def _because(floor: int, counted: int, was: int | None) -> str:

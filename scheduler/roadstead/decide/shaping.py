@@ -15,7 +15,7 @@ from roadstead.decide.rooms import is_directed
 from roadstead.decide.rows import Row, RowKey
 from roadstead.decide.spread import assign
 from roadstead.memory import ClusterMemory, GroupMemory, place
-from roadstead.model import ClusterState, Deployment, Fleet, Reloading, Strategy, Target, Template
+from roadstead.model import ClusterState, Deployment, Fleet, Reach, Reloading, Strategy, Target, Template
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.world import Group, Phase, Reachable, Shard, World
@@ -163,7 +163,9 @@ def _unusable(fleet: Fleet, world: World, target: Target, strategy: Strategy) ->
             ),
         )
     missing = shortfalls(target.template, view.snapshot.capabilities)
-    if strategy is Strategy.RELOAD and not view.snapshot.capabilities.reloads:
+    if spec.reach is Reach.NONE and not view.snapshot.capabilities.reports_ready:
+        missing = (*missing, "it does not say which replicas are ready, and nobody can ask them (reach: none)")
+    if strategy is Strategy.RELOAD and (spec.reach is Reach.NONE or not view.snapshot.capabilities.reloads):
         missing = (*missing, "replicas there cannot load another version in place (rollout.strategy: reload)")
     if missing:
         change = Change(ChangeKind.FIX_INPUT, "change the template, or name another cluster")
@@ -285,6 +287,7 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         current=aim is not None,
         paused=case.paused,
         open=case.fleet.clusters[cluster].state is ClusterState.ACTIVE,
+        drains_inside=case.fleet.clusters[cluster].reach is Reach.NONE,
         promised=max(0, group.target - standing) if heals and writable else 0,
         proven=known.proven,
         failed=known.failed,

@@ -28,8 +28,8 @@ class Order:
 
     ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down
     now, ``restart`` and ``evict`` are who may be that now because it gives way, ``overdue`` are those whose grace is
-    over although requests may be in flight. ``unready`` says for how long running servers have not been ready. ``floor``
-    serving replicas must stand behind each destructive step. ``reverts`` put back what others changed.
+    over although requests may be in flight. ``unready`` says for how long running servers have not been ready.
+    ``floor`` serving replicas must stand behind each destructive step. ``reverts`` put back what others changed.
     """
 
     deployment: str
@@ -199,7 +199,7 @@ class _Steps:
                         deployment=self.order.deployment,
                         replica=member.replica.id,
                         incarnation=member.replica.incarnation,
-                        grace=stop.kill_after,
+                        grace=row.grace,
                         standing=(),
                         idle=(member.replica.id,),
                         overdue=(member.replica.id,) if member.passage is not None and not member.is_idle else (),
@@ -233,7 +233,7 @@ class _Steps:
             deployment=self.order.deployment,
             replica=replica.id,
             incarnation=replica.incarnation,
-            grace=row.template.stop.kill_after,
+            grace=row.grace,
             standing=self.standing if serves else (),
             idle=() if serves else (replica.id,),
             overdue=(replica.id,) if place(member.cluster, replica.id) in self.order.overdue else (),
@@ -255,7 +255,7 @@ class _Steps:
             step = Delete(
                 cluster=row.key.cluster,
                 group=row.group_key,
-                grace=row.template.stop.kill_after,
+                grace=row.grace,
                 version=group.version,
                 standing=(),
                 because=because,

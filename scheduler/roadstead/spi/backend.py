@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.model import Reloading, Scheduling, Template
+from roadstead.model import Reach, Reloading, Scheduling, Template
 from roadstead.spi.runtime import Launch
 from roadstead.units import Duration
 from roadstead.world import GroupKey, Snapshot, Usage
@@ -76,7 +76,11 @@ class GroupOrder:
 class BackendContext:
     """What a backend is made from.
 
-    ``root`` is a directory of its own, kept between starts, for what only it needs to remember.
+    ``root`` is a directory of its own, kept between starts, for what only it needs to remember. Where ``reach`` is
+    ``NONE``, nobody of ours connects to replicas: what the cluster says of their readiness is all that is known, and is
+    to be told as :attr:`~roadstead.world.Replica.ready`; and whoever is told to stop goes on serving for its
+    ``drain_within`` first, within a grace of ``drain_within + kill_after``. Elsewhere the runtime's word counts where
+    ``ready`` is ``None``, and a replica has been drained when it is told to stop.
     """
 
     cluster: str
@@ -85,6 +89,7 @@ class BackendContext:
     options: object
     scheduling: Scheduling | None
     root: Path
+    reach: Reach = Reach.DIRECT
 
 
 class Backend(Protocol):

@@ -26,6 +26,7 @@ __all__ = [
     "crowding",
     "disturbable",
     "floor_broken",
+    "interfering",
     "last_proven_deleted",
     "quota_broken",
     "trespasses",
@@ -299,6 +300,19 @@ def trespasses(fleet: Fleet, world: World, decided: Plan) -> tuple[str, ...]:
         for step in decided.steps
         for wrong in _wrong_with(step, world.clusters[step.cluster], fleet, going, decided)
         if not _is_left_over(step, world)
+    )
+
+
+def interfering(fleet: Fleet, world: World, decided: Plan) -> tuple[str, ...]:
+    """Return the steps on deployments of which somebody else decides how many replicas there are."""
+    going = {intent.deployment for intent in fleet.intents.remove}
+    others = {
+        group.key.deployment for _, snapshot in world.snapshots() for group in snapshot.groups if group.scaled_by
+    } - going
+    return tuple(
+        f"{type(step).__name__} on {step.cluster}: others decide how many {deployment_of(step)} has"
+        for step in decided.steps
+        if deployment_of(step) in others and not isinstance(step, Settle | Bind)
     )
 
 

@@ -95,13 +95,18 @@ def _was_picked_by_the_cluster(step: Step, before: World, member: Member) -> boo
     return not exact and isinstance(step, Shrink) and member.replica.id not in step.retire
 
 
-def cut_off(step: Step, before: World, after: World, graces: Graces, now: int) -> tuple[str, ...]:
+def cut_off(
+    step: Step, before: World, after: World, graces: Graces, now: int, *, inside: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Return which servers one call ended although they might get requests, or had some and time left for them.
 
-    ``before`` and ``after`` are what really is, gateways included.
+    ``before`` and ``after`` are what really is, gateways included. On the clusters ``inside``, whoever is told to stop
+    goes on serving for its grace.
     """
     found = []
     for member in ended(step, before, after):
+        if member.cluster in inside:
+            continue
         name = member.group.key.deployment
         who = f"{type(step).__name__} ended {member.replica.id}"
         passages = [_passage(before, gateway, name, member) for gateway in before.data_path.gateways]

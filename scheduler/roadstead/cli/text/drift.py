@@ -28,7 +28,9 @@ def drift_view(drift: FleetDrift) -> RenderableType:
 
 def _notes(group: GroupDrift) -> Iterator[str]:
     name = f"{group.deployment}-{group.revision} on {group.cluster}"
-    if group.contested:
+    if group.scaled_by:
+        yield f"{name} is scaled by {group.scaled_by}: no count is sent and nothing rolls as long as it is"
+    elif group.contested:
         yield f"{name} is contested: it was put back too often within an hour, and stays as it is for now"
     elif group.fields and group.on_drift == "report":
         yield f"{name} stays as it is: drift: report"

@@ -30,7 +30,8 @@ class GroupDrift:
     """One group that others changed, or with replicas that were made while it was so (``strays``).
 
     ``on_drift`` is what happens, ``None`` for a deployment that the file names no more. ``reverted`` is how often it
-    was put back within the last hour, what is put back now included; ``contested``: it is put back no more for now.
+    was put back within the last hour, what is put back now included; ``contested``: it is put back no more for now, or
+    ``scaled_by`` names who else decides how many replicas it has, empty where nobody does.
     """
 
     deployment: str
@@ -41,6 +42,7 @@ class GroupDrift:
     strays: tuple[str, ...]
     reverted: int
     contested: bool
+    scaled_by: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +72,7 @@ def _groups(fleet: Fleet, world: World, plan: Plan, now: int) -> Iterator[GroupD
     for name, shard in sorted(world.shards.items()):
         known = plan.memory.deployments.get(name, DeploymentMemory(at=now))
         for cluster, group in shard.groups:
-            if group.has_drifted:
+            if group.has_drifted or group.scaled_by:
                 yield _group(fleet, name, cluster, group, known)
 
 
@@ -88,5 +90,6 @@ def _group(fleet: Fleet, name: str, cluster: str, group: Group, known: Deploymen
         ),
         strays=tuple(replica.id for replica in group.replicas if replica.drifted),
         reverted=len(past),
-        contested=bool(group.drift) and others >= MOST_REVERTS,
+        contested=bool(group.scaled_by) or (bool(group.drift) and others >= MOST_REVERTS),
+        scaled_by=group.scaled_by,
     )
