@@ -20,5 +20,7 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         factory="roadstead_backends.kubernetes.connect:connect",
         options=KubernetesOptions,
         deployment_options=PodOptions,
+        rival="roadstead_backends.kubernetes.rival:plain_deployment",
+        rival_name="a plain Deployment",
         summary="a ReplicaSet per group in one namespace of a Kubernetes cluster",
     )
