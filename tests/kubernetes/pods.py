@@ -84,9 +84,8 @@ def terminated(code: int, reason: str = "Error", message: str = "") -> Json:
     }
 
 
-def a_node(name: str = "node-1", *, ready: str = "True", labels: Json | None = None, **allocatable: str) -> Node:
-    """Return a node."""
-    more = {key.replace("__", "/"): amount for key, amount in allocatable.items()}
+def a_node(name: str = "node-1", *, ready: str = "True", labels: Json | None = None, more: Json | None = None) -> Node:
+    """Return a node; ``more`` is what it has to give away besides."""
     return msgspec.convert(
         {
             "metadata": {"name": name, "uid": name, "resourceVersion": "1", "labels": labels or {}},

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from roadstead.model import (
     Constraint,
@@ -58,6 +58,7 @@ def server_of(template: Template, *, launch: Launch = LAUNCH) -> Json:
 # ---- the group ----
 
 
+@settings(max_examples=40)
 @given(templates())
 def test_a_group_carries_what_it_was_ordered_with(template: Template) -> None:
     """Template, owner, generation and key can be read back from the object as the API server has it."""
@@ -70,6 +71,7 @@ def test_a_group_carries_what_it_was_ordered_with(template: Template) -> None:
     assert (order.key, 3) == (names.key_of(stored.metadata.labels), stored.spec.replicas)
 
 
+@settings(max_examples=40)
 @given(templates())
 def test_a_group_carries_the_rendering_that_its_pods_are_made_from(template: Template) -> None:
     """What drift is measured against is what was written, exactly."""
@@ -79,6 +81,7 @@ def test_a_group_carries_the_rendering_that_its_pods_are_made_from(template: Tem
     assert [] == list(differences(rendering, document["spec"]["template"], "spec.template"))
 
 
+@settings(max_examples=40)
 @given(templates())
 def test_names_and_labels_are_such_as_the_api_server_takes(template: Template) -> None:
     """At most 63 characters, and a selector that finds the group's own pods alone."""
@@ -123,6 +126,7 @@ def test_nothing_belongs_to_another_object() -> None:
 # ---- resources ----
 
 
+@settings(max_examples=40)
 @given(templates())
 def test_limits_equal_requests(template: Template) -> None:
     """Nobody is promised less than it may use."""
@@ -292,6 +296,7 @@ def test_a_secret_from_elsewhere_is_refused() -> None:
         pod_of(template_with(secrets=(Secret(name="TOKEN", ref="file:/run/token"),)))
 
 
+@settings(max_examples=40)
 @given(templates())
 def test_pods_pass_the_restricted_standard_but_for_folders_of_the_node(template: Template) -> None:
     """What `restricted` namespaces ask for; hostPath volumes are what somebody asked for with a path."""
@@ -324,6 +329,7 @@ def test_the_three_probes_ask_three_things() -> None:
     assert 3 == server["readinessProbe"]["failureThreshold"]
 
 
+@settings(max_examples=40)
 @given(templates())
 def test_a_pod_may_take_as_long_to_end_as_it_goes_on_serving_and_more(template: Template) -> None:
     """Whoever is picked without having been drained has the time to notice and to drain, and then to end."""

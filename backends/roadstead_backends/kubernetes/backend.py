@@ -7,6 +7,7 @@ it all the time), it is read again, and the change is made only if nothing has m
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
@@ -57,7 +58,9 @@ class KubernetesBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this cluster can do."""
+        """What this cluster can do; less than it can, as long as it has not answered."""
+        with contextlib.suppress(BackendError):
+            self._begin()
         return self._view.capabilities
 
     def observe(self) -> Snapshot:
@@ -163,23 +166,23 @@ class KubernetesBackend:
         if floor is None:
             self._clear(deployment)
             return
-        fleet, owner_id = self._place.fleet, self._place.owner_id
-        name, subject, standing = names.settled_name(fleet, deployment), deployment, self._view.standing
+        fleet, owner_id, standing = self._place.fleet, self._place.owner_id, self._view.standing
+        name = names.settled_name(fleet, deployment)
+        address, budget = standing.service(name), standing.budget(name)
+        self._must_be_ours(address, deployment)
+        self._must_be_ours(budget, deployment)
         try:
-            if deployment not in standing.settled():
-                address = services.service(fleet, owner_id, deployment)
-                stored = standing.service(name)
-                self._must_be_ours(stored, subject)
-                standing.put_service(name, self._writer.put_service(address, stored, subject))
-            budget = standing.budget(name)
-            self._must_be_ours(budget, subject)
+            # The Service last: without it nothing stands, so that what was done by half is done again.
             if floor and (budget is None or budget.spec.min_available != floor):
                 rule = services.budget(fleet, owner_id, deployment, floor)
-                standing.put_budget(name, self._writer.put_budget(rule, budget, subject))
+                standing.put_budget(name, self._writer.put_budget(rule, budget, deployment))
             elif not floor:
-                self._remove_budget(name, subject)
+                self._remove_budget(name, deployment)
+            if deployment not in standing.settled():
+                made = services.service(fleet, owner_id, deployment)
+                standing.put_service(name, self._writer.put_service(made, address, deployment))
         except AlreadyExists as taken:
-            raise self._conflict(subject, f"{name} belongs to somebody else") from taken
+            raise self._conflict(deployment, f"{name} belongs to somebody else") from taken
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` as soon as the cluster tells of a change, until `close`."""
