@@ -93,7 +93,7 @@ def a_node(name: str = "node-1", *, ready: str = "True", labels: Json | None = N
                 "allocatable": {
                     "cpu": "4",
                     "memory": "8Gi",
-                    **more,
+                    **(more or {}),
                 },
                 "conditions": [{"type": "Ready", "status": ready}],
             },

@@ -121,8 +121,8 @@ def test_the_order_of_events_says_nothing(story: list[tuple[int, int, bool]], ch
     fresh = a_view()
     for name, one in pods.items():
         fresh.put_pod(name, one)
-    for name, group in sets.items():
-        fresh.put_group(name, group)
+    for name, left in sets.items():
+        fresh.put_group(name, left)
     assert fresh.snapshot() == view.snapshot()
 
 
