@@ -71,7 +71,7 @@ def measured(snapshot: Snapshot, policy: PlacementPolicy, gpu: Gpu | None) -> tu
     gc.collect()
     for number in range(DECISIONS + 1):
         began = time.perf_counter()
-        found = seat(snapshot, ledger, demand("here", snapshot, f"model-{number}", template, ()), policy)
+        found = seat(snapshot, ledger, demand("here", snapshot, f"model-{number}", template, {}), policy)
         assert found is not None
         ledger.place("here", found.node, found.devices, template.resources)
         taken.append(time.perf_counter() - began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import cached_property
 
 import attrs
 
@@ -81,3 +82,8 @@ class Capabilities:
     secrets: frozenset[str] = frozenset()
     version: str = ""
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def is_directed(self) -> bool:
+        """Whether our placement picks the nodes."""
+        return Scheduling.DIRECTED in self.scheduling

@@ -6,14 +6,14 @@ A :class:`Use` is what one replica holds; :class:`Holdings` are the sums for eve
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import attrs
 
 from roadstead.model import GpuPart, GpuPartition, Resources, WholeGpus
 
-__all__ = ["DeviceUse", "Holdings", "Limited", "Placed", "Use", "device_use", "limit_of", "more", "use_of"]
+__all__ = ["DeviceUse", "Holdings", "Limited", "Placed", "Use", "device_use", "limit_of", "more", "sum_of", "use_of"]
 
 MILLI = 1000
 
@@ -56,6 +56,16 @@ class Placed:
     node: str
     devices: tuple[str, ...]
     resources: Resources
+
+
+def sum_of(uses: Collection[Use]) -> Use:
+    """Return all of them together, in one go where there are many."""
+    return Use(
+        sum(use.cpu for use in uses),
+        sum(use.memory for use in uses),
+        sum(use.disk for use in uses),
+        sum(use.gpu for use in uses),
+    )
 
 
 def use_of(resources: Resources) -> Use:

@@ -9,6 +9,7 @@ fleet of 100,000 replicas is planned in milliseconds.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -23,9 +24,11 @@ from roadstead.traffic import NO_DATA_PATH, DataPath, Endpoint, Passage, ServerR
 from roadstead.units import Cpus, Memory
 
 __all__ = [
+    "NOBODY",
     "NO_SERVER_LOADS",
     "NO_USAGE",
     "ClusterView",
+    "Crew",
     "Device",
     "Drift",
     "Endpoint",
@@ -374,7 +377,7 @@ class Member:
     model: ModelState | None
     passage: Passage | None = None
 
-    @property
+    @cached_property
     def ready(self) -> bool:
         """Whether its model is available now, as far as this observation goes."""
         if self.replica.phase is not Phase.RUNNING:
@@ -433,6 +436,12 @@ class Member:
         """Whether the gateway was seen to have taken it out, and to have nothing in flight to it."""
         return self.passage is not None and self.is_out and self.passage.idle
 
+    @cached_property
+    def listed(self) -> Listed | None:
+        """Where it answers; ``None`` where it has no address that we can reach."""
+        endpoint = self.replica.endpoint
+        return None if endpoint is None else Listed(cluster=self.cluster, replica=self.replica.id, endpoint=endpoint)
+
     @property
     def unserved(self) -> bool:
         """Whether the runtime says that this server process has no model to serve with: it loads it, or failed to."""
@@ -454,6 +463,46 @@ class Listed:
     endpoint: Endpoint
 
 
+@attrs.frozen
+class Crew:
+    """Members of one deployment that have a group or a cluster in common: ``all`` of them, and those that matter."""
+
+    all: tuple[Member, ...] = ()
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """Those that are not lost."""
+        return tuple(member for member in self.all if member.replica.phase is not Phase.LOST)
+
+    @cached_property
+    def standing(self) -> tuple[Member, ...]:
+        """Those that were not told to stop either."""
+        return tuple(member for member in self.members if member.replica.phase is not Phase.STOPPING)
+
+    @cached_property
+    def serving(self) -> tuple[Member, ...]:
+        """The standing ones that serve."""
+        return tuple(member for member in self.standing if member.serving)
+
+    @cached_property
+    def slots(self) -> int:
+        """How many wait for a node."""
+        return sum(one.replica.phase is Phase.SLOT for one in self.standing)
+
+    @property
+    def placed(self) -> int:
+        """How many standing ones have a place."""
+        return len(self.standing) - self.slots
+
+    @cached_property
+    def nodes(self) -> Mapping[str, int]:
+        """How many of all have each node."""
+        return MappingProxyType(Counter(one.replica.node for one in self.all if one.replica.node is not None))
+
+
+NOBODY = Crew()
+
+
 @attrs.frozen(kw_only=True)
 class Shard:
     """All that exists of one deployment, over all clusters; ``groups`` are ordered by cluster, then generation."""
@@ -468,9 +517,26 @@ class Shard:
         return max((group for _, group in self.groups), key=lambda group: group.generation).owner
 
     @cached_property
+    def crews(self) -> Mapping[tuple[str, str], Crew]:
+        """The members of each group that has any, by cluster and revision."""
+        found: dict[tuple[str, str], list[Member]] = {}
+        for member in self.members:
+            found.setdefault((member.cluster, member.group.key.revision), []).append(member)
+        return MappingProxyType({key: Crew(tuple(members)) for key, members in found.items()})
+
+    @cached_property
+    def on(self) -> Mapping[str, Crew]:
+        """The members on each cluster that has any."""
+        found: dict[str, list[Member]] = {}
+        for member in self.members:
+            found.setdefault(member.cluster, []).append(member)
+        return MappingProxyType({cluster: Crew(tuple(members)) for cluster, members in found.items()})
+
+    @cached_property
     def ready(self) -> tuple[Member, ...]:
-        """The members whose model is available."""
-        return tuple(member for member in self.members if member.ready)
+        """The members whose model is available; ``members`` itself where all are."""
+        ready = tuple(member for member in self.members if member.ready)
+        return ready if len(ready) < len(self.members) else self.members
 
     @cached_property
     def serving(self) -> tuple[Member, ...]:
@@ -493,11 +559,7 @@ def listed(members: Iterable[Member]) -> tuple[Listed, ...]:
 
     One without an address that we can reach has none.
     """
-    found = (
-        Listed(cluster=member.cluster, replica=member.replica.id, endpoint=member.replica.endpoint)
-        for member in members
-        if member.replica.endpoint is not None
-    )
+    found = [entry for member in members if (entry := member.listed) is not None]
     return tuple(sorted(found, key=lambda entry: (entry.cluster, entry.replica)))
 
 

@@ -141,13 +141,13 @@ def settings(draw: st.DrawFn) -> Setting:
     standing: list[Freed] = []
     nodes: list[str] = []
     for template in draw(st.lists(templates, max_size=4)):
-        wish = demand("here", snapshot, "mine", template, nodes)
+        wish = demand("here", snapshot, "mine", template, Counter(nodes))
         found = first_of(snapshot.nodes, ledger, wish, POLICIES["binpack"])
         if found is not None:
             ledger.place("here", found.node, found.devices, template.resources)
             nodes.append(found.node)
             standing.append(Freed(cluster="here", node=found.node, devices=found.devices, resources=template.resources))
-    wish = demand("here", snapshot, "mine", draw(templates), nodes)
+    wish = demand("here", snapshot, "mine", draw(templates), Counter(nodes))
     freed = draw(st.sampled_from([None, *standing]))
     return Setting(snapshot, ledger, wish, freed)
 
@@ -194,7 +194,7 @@ def test_a_policy_says_the_same_of_all_nodes_as_of_each(setting: Setting, name: 
     policy = POLICIES[name]
     assert isinstance(policy, SpreadPolicy | BinPack)
     template = setting.wish.template
-    wish = demand("here", setting.snapshot, "other", template, ())
+    wish = demand("here", setting.snapshot, "other", template, {})
     ledger = Ledger(Fleet(name="f", clusters={}, deployments={}), World(clusters={}), PlanMemory())
     columns = columns_of(ledger, "here", setting.snapshot)
     keys = np.stack(policy.keys(candidates(columns, slice(None), template.resources)), axis=1)
@@ -225,7 +225,7 @@ def test_ten_thousand_nodes_get_a_hundred_replicas_evenly(policy: PlacementPolic
     taken: list[str] = []
     rounds = 100 if isinstance(policy, SpreadPolicy) else 3
     for _ in range(rounds):
-        found = seat(snapshot, ledger, demand("here", snapshot, "mine", template, taken), policy)
+        found = seat(snapshot, ledger, demand("here", snapshot, "mine", template, Counter(taken)), policy)
         assert isinstance(found, Seat)
         ledger.place("here", found.node, found.devices, template.resources)
         taken.append(found.node)

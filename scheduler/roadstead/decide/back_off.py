@@ -41,7 +41,7 @@ def counted(memory: PlanMemory, outcomes: tuple[Outcome, ...], now: int, longest
 
 def waiting(memory: PlanMemory, cluster: str, subject: str) -> Reason | None:
     """Return why a step about ``subject`` is not taken now, or ``None`` where it may be."""
-    wait = memory.back_off.get(place(cluster, subject))
+    wait = memory.back_off.get(place(cluster, subject)) if memory.back_off else None
     if wait is None or wait.wait_ms <= 0:
         return None
     times = "once" if wait.failures == 1 else f"{wait.failures} times"

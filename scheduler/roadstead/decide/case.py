@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from functools import cached_property, partial
 
 import attrs
 
@@ -13,7 +14,7 @@ from roadstead.decide.steering import is_paused, is_undone
 from roadstead.holdings import Placed
 from roadstead.memory import PlanMemory
 from roadstead.model import Deployment, Fleet, RolloutSpec, Template
-from roadstead.world import Phase, Shard, Snapshot, World
+from roadstead.world import NOBODY, Crew, Member, Shard, Snapshot, World
 
 __all__ = ["Case"]
 
@@ -36,22 +37,22 @@ class Case:
     going: bool
     now: int
 
-    @property
+    @cached_property
     def paused(self) -> bool:
         """Whether somebody asked that the rollout stands still."""
         return not self.going and self.name in self.fleet.intents.steered and is_paused(self.fleet, self.name)
 
-    @property
+    @cached_property
     def undone(self) -> bool:
         """Whether ``declared`` is what a command went back to, and not what the file says."""
         return self.name in self.fleet.intents.steered and is_undone(self.fleet, self.name)
 
-    @property
+    @cached_property
     def destinations(self) -> Destinations:
         """Where it should run; nowhere if nobody declares it."""
         return destinations(self.fleet, self.declared) if self.declared is not None else Destinations(())
 
-    @property
+    @cached_property
     def floor(self) -> int:
         """How many serving replicas our own action never goes below."""
         return floor_of(self.wanted, self.spec)
@@ -61,27 +62,24 @@ class Case:
         """Whose quota it counts against."""
         return self.declared.owner if self.declared is not None else self.shard.owner
 
-    def nodes_of_replicas(self, cluster: str) -> list[str]:
-        """Return the node of each of its replicas on ``cluster`` that has one."""
-        return [
-            member.replica.node
-            for member in self.shard.members
-            if member.cluster == cluster and member.replica.node is not None
-        ]
+    def demand_on(self, cluster: str, snapshot: Snapshot, template: Template, *, ahead: int = 0) -> Demand:
+        """Return the demand for more replicas on ``cluster``, behind so many that come first."""
+        own = partial(self.placed_on, cluster)
+        return demand(cluster, snapshot, self.name, template, self.on(cluster).nodes, ahead=ahead, own=own)
 
-    def demand_on(self, cluster: str, snapshot: Snapshot, template: Template, *, granted: int = 0) -> Demand:
-        """Return the demand for more replicas on ``cluster``, behind its slots and those ``granted`` this turn."""
-        slots = sum(
-            member.cluster == cluster and member.replica.phase is Phase.SLOT and member.replica.node is None
-            for member in self.shard.members
-        )
-        made = demand(cluster, snapshot, self.name, template, self.nodes_of_replicas(cluster))
-        return attrs.evolve(made, ahead=slots + granted, own=partial(self.placed_on, cluster))
+    def on(self, cluster: str) -> Crew:
+        """Return its replicas on ``cluster``."""
+        return self.shard.on.get(cluster, NOBODY)
+
+    @property
+    def standing(self) -> Iterator[Member]:
+        """Its replicas that are neither lost nor told to stop."""
+        return (member for crew in self.shard.on.values() for member in crew.standing)
 
     def placed_on(self, cluster: str) -> tuple[Placed, ...]:
         """Return what its replicas hold on the nodes of ``cluster``."""
         return tuple(
             Placed(node=member.replica.node, devices=member.replica.devices, resources=member.group.template.resources)
-            for member in self.shard.members
-            if member.cluster == cluster and member.replica.node is not None and member.replica.phase is not Phase.LOST
+            for member in self.on(cluster).members
+            if member.replica.node is not None
         )

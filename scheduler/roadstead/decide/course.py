@@ -37,12 +37,13 @@ from roadstead.memory import (
 )
 from roadstead.plans import Grow, Held, Step
 from roadstead.spi.policies import PlacementPolicy
-from roadstead.world import Listed, Member, Reachable, Shard, listed
+from roadstead.world import NOBODY, Listed, Member, Reachable, Shard, listed
 
 __all__ = ["Taken", "course"]
 
 
 _NOWHERE: Mapping[str, int] = MappingProxyType({})
+_NEW = GroupMemory()
 
 
 @attrs.frozen(kw_only=True)
@@ -114,11 +115,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     stepped = steps_of(order, case.memory, ledger)
     settled = settling.settles(case, groups, (*stepped.grow, *stepped.shrink))
     seated = seating(case, rows, victims, ledger, policies)
-    serving = [
-        member
-        for member in case.shard.members
-        if (member.ready or member.is_unheard) and place(member.cluster, member.replica.id) not in victims
-    ]
+    serving = _serving(case.shard, victims)
     held = (
         *shaped.held,
         *_rollout_held(case, rows, shaped.rows, moves),
@@ -146,11 +143,22 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     return Taken(
         steps=(*settled.steps, *stepped.grow, *seated.binds, *stepped.shrink),
         held=held,
-        listed=listed(serving),
-        draining=passing.draining(case.shard.members, serving),
+        listed=case.shard.listed if serving is case.shard.ready else listed(serving),
+        draining=() if serving is case.shard.members else passing.draining(case.shard.members, serving),
         memory=_kept(case, known, made),
         spread=shaped.counts,
-        claims=claims.kept(claimed, moves.claims, case.shard.members, moves.every_victim),
+        claims=claims.kept(claimed, moves.claims, case.standing, moves.every_victim),
+    )
+
+
+def _serving(shard: Shard, victims: frozenset[str]) -> tuple[Member, ...]:
+    """Return who may be listed: all that are ready, or not heard of yet, less those that are to go."""
+    if not victims and len(shard.ready) == len(shard.members):
+        return shard.ready
+    return tuple(
+        member
+        for member in shard.members
+        if (member.ready or member.is_unheard) and place(member.cluster, member.replica.id) not in victims
     )
 
 
@@ -174,17 +182,14 @@ def _learnt(case: Case, known: DeploymentMemory, elapsed: int, unseen: frozenset
     groups = {key: before for key, before in known.groups.items() if cluster_of(key) in unseen}
     for cluster, group in case.shard.groups:
         key = place(cluster, group.key)
-        before = known.groups.get(key, GroupMemory())
+        before = known.groups.get(key, _NEW)
         if not isinstance(case.world.clusters.get(cluster), Reachable):
             groups[key] = before
             continue
-        members = tuple(
-            member for member in case.shard.members if member.cluster == cluster and member.group.key == group.key
-        )
         groups[key] = progress.learnt(
             before,
             group,
-            members,
+            case.shard.crews.get((cluster, group.key.revision), NOBODY).all,
             current=not case.paused and (cluster, group.key.revision) in aimed,
             elapsed_ms=elapsed,
             spec=case.spec,
@@ -274,7 +279,7 @@ def _overdue(drained: Drained) -> frozenset[str]:
 def _unready(shard: Shard, known: DeploymentMemory, elapsed: int, victims: frozenset[str]) -> Mapping[str, int | None]:
     """Return for how long every server that is stuck has been out of the table; so it has had all of its grace."""
     times: dict[str, int | None] = {}
-    for member in shard.members:
+    for member in shard.members if len(shard.ready) < len(shard.members) else ():
         if progress.is_stuck(member) and place(member.cluster, member.replica.id) not in victims:
             key = process_place(member.cluster, member.replica.id, member.replica.incarnation)
             times[key] = progress.out_of_table(member, known.unready.get(key), elapsed)
@@ -324,7 +329,8 @@ def _room(
             devices=replica.devices,
             resources=question.without.group.template.resources,
         )
-    wish = case.demand_on(row.key.cluster, view.snapshot, row.template, granted=question.granted)
+    ahead = case.on(row.key.cluster).slots + question.granted
+    wish = case.demand_on(row.key.cluster, view.snapshot, row.template, ahead=ahead)
     answer = fit(view.snapshot, ledger, wish, allowed, freed)
     if not isinstance(answer, Yes):
         known = clusters.get(row.key.cluster) if question.without is None else None

@@ -82,7 +82,8 @@ def strays(case: Case) -> Iterator[Offender]:
     """Yield the replicas that were made from what somebody else wrote, of groups that are as they should be again."""
     if case.declared is None or case.going or case.declared.on_drift is OnDrift.REPORT:
         return
-    for member in case.shard.members:
+    drifted = any(group.has_drifted for _, group in case.shard.groups)
+    for member in case.shard.members if drifted else ():
         if member.replica.drifted and not member.group.drift:
             yield Offender(
                 member=member,

@@ -43,7 +43,7 @@ def learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, Ex
     Counted until it is long enough. One that has begun to give way keeps its time, though it uses less once nobody
     sends it requests.
     """
-    if case.declared is None or case.going:
+    if case.declared is None or case.going or not (known.excess or case.name in case.world.over):
         return _NOBODY
     found = {}
     for member in case.shard.members:

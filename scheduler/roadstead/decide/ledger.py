@@ -7,15 +7,17 @@ deployments planned in one turn cannot both be promised the same room. It lives 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Protocol, TypeVar
 
 import attrs
 
-from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, use_of
-from roadstead.memory import Claim, PlanMemory, cluster_of, place
+from roadstead.decide.claims import Claimed
+from roadstead.holdings import DeviceUse, Holdings, Use, device_use, more, sum_of, use_of
+from roadstead.memory import PlanMemory, cluster_of, place
 from roadstead.model import ClusterState, Fleet, Quota, Resources
-from roadstead.world import Device, Node, Phase, Unreachable, World
+from roadstead.world import Device, Node, Unreachable, World
 
 __all__ = ["DeviceRoom", "Follower", "Freed", "Ledger", "quota_limits"]
 
@@ -44,14 +46,17 @@ class Freed:
 
 
 class Follower(Protocol):
-    """Something made from a ledger that follows what it gives away."""
+    """Something made from a ledger, about one cluster, that follows what it gives away."""
 
-    def give(self, node: str, devices: Sequence[str], resources: Resources) -> None:
-        """Follow: a replica goes there."""
+    def follow(self, node: str) -> None:
+        """Follow: what is free on this node is another amount now."""
+
+
+F = TypeVar("F", bound=Follower)
 
 
 class Ledger:
-    """The room left, as of the steps planned so far; ``followers`` are by cluster."""
+    """The room left, as of the steps planned so far."""
 
     def __init__(self, fleet: Fleet, world: World, memory: PlanMemory) -> None:
         self._fleet = fleet
@@ -61,26 +66,28 @@ class Ledger:
         self._grown: dict[str, Use] = defaultdict(Use)
         self._owned: dict[str, Use] = {}
         self._asked_unseen = tuple(_asked_of_silent(fleet, world, memory))
-        self.followers: dict[str, Follower] = {}
+        self._followers: dict[tuple[str, type[Follower]], Follower] = {}
         self.unseen = _unseen(fleet, world)
         self._unknown_owners = frozenset(_owners_on(self.unseen, fleet, memory) if self.unseen else ())
-        self._claims = [
-            (deployment, claim)
-            for deployment, claims in memory.claims.items()
-            for claim in claims
-            if not _still_holds(world, deployment, claim)
-        ]
+        self._claimed = Claimed(fleet, world, memory)
+
+    def follower(self, cluster: str, kind: type[F], make: Callable[[], F]) -> F:
+        """Return the follower of this kind for a cluster, made where there is none yet; it lives as long as this."""
+        found = self._followers.get((cluster, kind))
+        if not isinstance(found, kind):
+            found = self._followers[cluster, kind] = make()
+        return found
 
     # ---- nodes and devices ----
 
     def free(self, cluster: str, node: Node, deployment: str, freed: Freed | None = None) -> Use:
-        """Return what ``deployment`` may still use of ``node``.
+        """Return what ``deployment`` may still use of ``node``; ``""`` is one without claims.
 
         Never below zero. Its own claims are free to it, others' are not.
         """
         held = self.held(cluster, node.name)
-        for claimant, claim in self._claims:
-            if claimant != deployment and (claim.cluster, claim.node) == (cluster, node.name):
+        for claimant, claim in self._claimed.on(cluster, node.name):
+            if claimant != deployment:
                 held += use_of(claim.resources)
         if freed is not None and (freed.cluster, freed.node) == (cluster, node.name):
             held -= use_of(freed.resources)
@@ -93,14 +100,10 @@ class Ledger:
     def device_room(
         self, cluster: str, node: Node, device: Device, deployment: str, freed: Freed | None = None
     ) -> DeviceRoom:
-        """Return what ``deployment`` may still use of one device of ``node``."""
+        """Return what ``deployment`` may still use of one device of ``node``; as in :meth:`free`."""
         held = self.device_held(cluster, node.name, device.id)
-        for claimant, claim in self._claims:
-            if (
-                claimant != deployment
-                and (claim.cluster, claim.node) == (cluster, node.name)
-                and device.id in claim.devices
-            ):
+        for claimant, claim in self._claimed.on(cluster, node.name):
+            if claimant != deployment and device.id in claim.devices:
                 held = more(held, device_use(claim.resources))
         partitions = list(device.partitions)
         for profile in held.partitions:
@@ -115,7 +118,8 @@ class Ledger:
 
     def held(self, cluster: str, node: str) -> Use:
         """Return what replicas hold of a node, claims aside."""
-        return self._holdings(cluster).nodes.get(node, _NO_USE) + self._nodes.get((cluster, node), _NO_USE)
+        held, given = self._holdings(cluster).nodes.get(node, _NO_USE), self._nodes.get((cluster, node))
+        return held if given is None else held + given
 
     def device_held(self, cluster: str, node: str, device: str) -> DeviceUse:
         """Return what replicas hold of a device, claims aside."""
@@ -124,18 +128,15 @@ class Ledger:
             self._devices.get((cluster, node, device), _NO_DEVICE_USE),
         )
 
-    def devices_held(self, cluster: str) -> Iterator[tuple[tuple[str, str], DeviceUse]]:
-        """Yield, by node and device, what replicas hold; a device may come more than once."""
-        yield from self._holdings(cluster).devices.items()
-        for (where, node, device), use in self._devices.items():
-            if where == cluster:
-                yield (node, device), use
+    def nodes_with_devices_in_use(self, cluster: str) -> frozenset[str]:
+        """Return the nodes of which replicas hold devices, or claims are on some."""
+        held = {node for node, _ in self._holdings(cluster).devices}
+        given = {node for where, node, _ in self._devices if where == cluster}
+        return frozenset(held | given | self._claimed.nodes_with_devices(cluster))
 
-    def claimed_by_others(self, cluster: str, deployment: str) -> frozenset[str]:
-        """Return the nodes on which deployments other than this one have claims."""
-        return frozenset(
-            claim.node for claimant, claim in self._claims if claimant != deployment and claim.cluster == cluster
-        )
+    def claimed_by(self, deployment: str, cluster: str) -> frozenset[str]:
+        """Return the nodes on which a deployment has claims."""
+        return self._claimed.nodes_of(deployment, cluster)
 
     def place(self, cluster: str, node: str, devices: tuple[str, ...], resources: Resources) -> None:
         """Write down that a replica goes there."""
@@ -143,16 +144,17 @@ class Ledger:
         for device in devices:
             held = self._devices.get((cluster, node, device), _NO_DEVICE_USE)
             self._devices[cluster, node, device] = more(held, device_use(resources))
-        if cluster in self.followers:
-            self.followers[cluster].give(node, devices, resources)
+        self._tell(cluster, node)
 
     def release_claim(self, deployment: str, cluster: str, node: str) -> None:
         """Forget one claim of ``deployment`` there: what it was kept for has come."""
-        for entry in self._claims:
-            claimant, claim = entry
-            if (claimant, claim.cluster, claim.node) == (deployment, cluster, node):
-                self._claims.remove(entry)
-                return
+        if self._claimed.release(deployment, cluster, node):
+            self._tell(cluster, node)
+
+    def _tell(self, cluster: str, node: str) -> None:
+        for (where, _), follower in self._followers.items():
+            if where == cluster:
+                follower.follow(node)
 
     def _holdings(self, cluster: str) -> Holdings:
         return self._world.holdings.get(cluster, _NO_HOLDINGS)
@@ -167,7 +169,8 @@ class Ledger:
         """Return what the owner holds over all clusters, growth planned so far included."""
         if owner not in self._owned:
             self._owned[owner] = self._held_by(owner)
-        return self._owned[owner] + self._grown[owner]
+        grown = self._grown.get(owner)
+        return self._owned[owner] if grown is None else self._owned[owner] + grown
 
     def is_unknown(self, owner: str) -> bool:
         """Return whether the owner may hold something on a cluster that never answered: nothing grows."""
@@ -181,10 +184,9 @@ class Ledger:
         if owner in self._unknown_owners:
             return 0
         held = self.owned(owner)
-        for claimant, claim in self._claims:
-            declared = self._fleet.deployments.get(claimant)
-            if claimant != deployment and declared is not None and declared.owner == owner:
-                held += use_of(claim.resources)
+        claimed = self._claimed.of(owner, but=deployment)
+        if claimed is not None:
+            held += claimed
         each = use_of(resources)
         limits = quota_limits(quota, held, each)
         rooms = [max(0, limit - used) // one for _, limit, used, one in limits if limit is not None and one > 0]
@@ -210,17 +212,22 @@ class Ledger:
 
     def _held_by(self, owner: str) -> Use:
         """Sum over the owner's deployments, whoever their groups name, and over what nobody declares any more."""
-        shards, declared = self._world.shards, self._fleet.deployments
+        shards = self._world.shards
         names = self._fleet.by_owner.get(owner, ())
-        held = [shards[name].held for name in names if name in shards]
-        held += [shards[name].held for name in shards.keys() - declared.keys() if shards[name].owner == owner]
-        held += [use for its, use in self._asked_unseen if its == owner]
-        return Use(
-            sum(use.cpu for use in held),
-            sum(use.memory for use in held),
-            sum(use.disk for use in held),
-            sum(use.gpu for use in held),
-        )
+        held = [shard.held for name in names if (shard := shards.get(name)) is not None]
+        held += self._held_by_others.get(owner, ())
+        return sum_of(held)
+
+    @cached_property
+    def _held_by_others(self) -> Mapping[str, Sequence[Use]]:
+        """What else counts for each owner than shards of what is declared: of what nobody declares, or nobody sees."""
+        found: defaultdict[str, list[Use]] = defaultdict(list)
+        shards = self._world.shards
+        for name in shards.keys() - self._fleet.deployments.keys():
+            found[shards[name].owner].append(shards[name].held)
+        for owner, use in self._asked_unseen:
+            found[owner].append(use)
+        return found
 
 
 def _asked_of_silent(fleet: Fleet, world: World, memory: PlanMemory) -> Iterator[tuple[str, Use]]:
@@ -256,15 +263,6 @@ def _owners_on(clusters: frozenset[str], fleet: Fleet, memory: PlanMemory) -> It
         places |= {cluster_of(key) for key in known.groups} if known is not None else set()
         if places & clusters:
             yield declared.owner
-
-
-def _still_holds(world: World, deployment: str, claim: Claim) -> bool:
-    """Return whether the room of a claim is still held by the replica that frees it, and so counts already."""
-    shard = world.shards.get(deployment)
-    return shard is not None and any(
-        (member.cluster, member.replica.id) == (claim.cluster, claim.replica) and member.replica.phase is not Phase.LOST
-        for member in shard.members
-    )
 
 
 def _unseen(fleet: Fleet, world: World) -> frozenset[str]:

@@ -21,14 +21,11 @@ __all__ = ["draining", "held", "of_gateways", "of_route", "wrong_with"]
 
 def draining(members: Iterable[Member], serving: Sequence[Member]) -> tuple[Listed, ...]:
     """Return where requests may still be in flight among ``members``, less those that are ``serving``."""
+    passed = [member for member in members if member.passage is not None and not _is_past(member.passage)]
+    if not passed:
+        return ()
     kept = {(member.cluster, member.replica.id) for member in serving}
-    return listed(
-        member
-        for member in members
-        if member.passage is not None
-        and (member.cluster, member.replica.id) not in kept
-        and not _is_past(member.passage)
-    )
+    return listed(member for member in passed if (member.cluster, member.replica.id) not in kept)
 
 
 def _is_past(passage: Passage) -> bool:

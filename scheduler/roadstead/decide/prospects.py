@@ -63,23 +63,21 @@ def _option(case: Case, prospect: Prospect, ledger: Ledger, *, frozen: bool) -> 
     snapshot = view.snapshot
     if snapshot is None:
         raise RuntimeError(f"{cluster} was never seen and cannot be an option")
-    wish = case.demand_on(cluster, snapshot, prospect.template)
-    # Those that wait for a place are among those that are asked about, and not before them.
-    wish = attrs.evolve(wish, ahead=0)
 
     def room(count: int) -> Fit:
         if _is_full(known):
             return No(_no_place(cluster, prospect.template))
-        return fit(snapshot, ledger, wish, count)
+        # Those that wait for a place are among those that are asked about, and not before them.
+        return fit(snapshot, ledger, case.demand_on(cluster, snapshot, prospect.template), count)
 
-    alive = _alive(case, cluster)
+    there = case.on(cluster)
     if frozen:
         asked = sum(group.target for where, group in case.shard.groups if where == cluster)
-        standing = max(len(alive), asked)
+        standing = max(len(there.standing), asked)
     elif isinstance(view, Unreachable):
-        standing = max(0, len(alive) - known.lost)
+        standing = max(0, len(there.standing) - known.lost)
     else:
-        standing = sum(_has_a_place(member) for member in alive)
+        standing = there.placed
     return Option(
         cluster=cluster,
         standing=standing,
@@ -89,14 +87,6 @@ def _option(case: Case, prospect: Prospect, ledger: Ledger, *, frozen: bool) -> 
         trusted=known.room_ms is None or known.room_ms >= STOOD.ms,
         reserve=prospect.reserve,
     )
-
-
-def _alive(case: Case, cluster: str) -> list[Member]:
-    return [
-        member
-        for member in case.shard.members
-        if member.cluster == cluster and member.replica.phase not in {Phase.STOPPING, Phase.LOST}
-    ]
 
 
 def _has_a_place(member: Member) -> bool:
@@ -140,7 +130,7 @@ def silences(case: Case, before: Mapping[str, ClusterMemory], elapsed: int) -> M
             found[cluster] = attrs.evolve(known, silent_ms=None, lost=0)
             continue
         silent = 0 if known.silent_ms is None else min(limit, known.silent_ms + elapsed)
-        alive = _alive(case, cluster)
+        alive = case.on(cluster).standing
         lost = known.lost
         if silent >= limit and _is_below_the_floor(case):
             lost = max(lost, sum(not _is_healthy(member) for member in alive))
@@ -176,7 +166,7 @@ def looked_at(case: Case, prospect: Prospect, ledger: Ledger, elapsed: int) -> P
     elif known.room_ms is not None:
         has_room = _has_room(case, prospect, view.snapshot, ledger)
         known = attrs.evolve(known, room_ms=min(STOOD.ms, known.room_ms + elapsed) if has_room else 0)
-    return attrs.evolve(prospect, known=known)
+    return prospect if known is prospect.known else attrs.evolve(prospect, known=known)
 
 
 def learnt(case: Case, prospects: Sequence[Prospect], spread: Spread, ledger: Ledger) -> Mapping[str, ClusterMemory]:
@@ -189,7 +179,9 @@ def learnt(case: Case, prospects: Sequence[Prospect], spread: Spread, ledger: Le
         view = case.world.clusters[one.cluster]
         known = one.known
         if isinstance(view, Reachable) and one.cluster not in spread.lacking:
-            if known.free is None or (spread.at_best and _has_arrived(case, prospects, spread)):
+            if (known.room_ms, known.free) != (None, None) and (
+                known.free is None or (spread.at_best and _has_arrived(case, prospects, spread))
+            ):
                 known = attrs.evolve(known, room_ms=None, free=None)
         elif isinstance(view, Reachable) and known.room_ms is None and len(prospects) > 1:
             known = known if _has_room(case, one, view.snapshot, ledger) else attrs.evolve(known, room_ms=0)
@@ -210,7 +202,7 @@ def _has_arrived(case: Case, prospects: Sequence[Prospect], spread: Spread) -> b
 
 def _has_room(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledger) -> bool:
     """Return whether one more than stands there has a place; nobody can tell on a native cluster."""
-    wish = attrs.evolve(case.demand_on(prospect.cluster, snapshot, prospect.template), ahead=0)
+    wish = case.demand_on(prospect.cluster, snapshot, prospect.template)
     return not isinstance(fit(snapshot, ledger, wish, 1), No)
 
 
@@ -224,10 +216,11 @@ def _of_native(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledge
         free = _free(prospect.cluster, snapshot, case, ledger)
         more = any((free.cpu > known.free.cpu, free.memory > known.free.memory, free.gpu > known.free.gpu))
         return attrs.evolve(known, room_ms=min(STOOD.ms, (known.room_ms or 0) + elapsed) if more else 0)
-    alive = _alive(case, prospect.cluster)
-    placed = sum(map(_has_a_place, alive))
-    if placed == len(alive):
-        return attrs.evolve(known, waiting_ms=None, placed=0)
+    there = case.on(prospect.cluster)
+    placed = there.placed
+    if not there.slots:
+        nobody_waits = (known.waiting_ms, known.placed) == (None, 0)
+        return known if nobody_waits else attrs.evolve(known, waiting_ms=None, placed=0)
     progressed = known.waiting_ms is None or placed > known.placed
     waiting = 0 if progressed else (known.waiting_ms or 0) + elapsed
     if waiting >= prospect.template.health.start_within.ms:
@@ -260,7 +253,7 @@ def of_silent(case: Case, prospect: Prospect, others: int, ledger: Ledger) -> It
         return
     cluster, known = prospect.cluster, prospect.known
     after = case.declared.fail_over_after
-    alive = len(_alive(case, cluster))
+    alive = len(case.on(cluster).standing)
     if known.lost:
         then = f"{known.lost} of its replicas count as lost and are made up elsewhere until it answers"
     elif others and alive:

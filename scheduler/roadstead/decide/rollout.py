@@ -231,10 +231,9 @@ class _Retirement:
         The question is about a slot that stands already, so one less than all of them comes before it.
         """
         return sum(
-            slots
+            row.crew.slots
             for row in self.rows
-            if (slots := sum(member.replica.phase is Phase.SLOT for member in row.standing))
-            and isinstance(self.room(Question(row=row, count=1, granted=-1)), No)
+            if row.crew.slots and isinstance(self.room(Question(row=row, count=1, granted=-1)), No)
         )
 
     def decide(self) -> None:
@@ -243,6 +242,8 @@ class _Retirement:
             key=lambda row: (not row.failed, row.proven, row.generation, row.key),
         )
         for row in order:
+            if row.proven and not row.aim and self._capable_budget <= 0:
+                continue  # each of them counts, whether it serves now or not
             chosen: list[Member] = []
             for member in sorted(row.standing, key=self._preference):
                 if len(chosen) == row.surplus:

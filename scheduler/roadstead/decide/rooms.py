@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 
 from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
 from roadstead.holdings import Placed
-from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Operator, Scheduling, Template, WholeGpus
+from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Operator, Template, WholeGpus
 from roadstead.world import Device, Node, Snapshot
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _WITHOUT_LIMIT = 2**63
+_NOBODY: Mapping[str, int] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -91,13 +93,26 @@ class Obstacle:
     whole: int = 0
 
 
-def demand(cluster: str, snapshot: Snapshot, deployment: str, template: Template, nodes: Iterable[str]) -> Demand:
-    """Return the demand for replicas of ``template``.
-
-    ``nodes`` has one entry for each of the deployment's replicas there that has a node.
-    """
-    siblings = Counter(nodes)
-    made = Demand(cluster=cluster, deployment=deployment, template=template, siblings=siblings, crowd={})
+def demand(  # noqa: PLR0913  # the place, who asks, and for what
+    cluster: str,
+    snapshot: Snapshot,
+    deployment: str,
+    template: Template,
+    siblings: Mapping[str, int],
+    *,
+    ahead: int = 0,
+    own: Callable[[], tuple[Placed, ...]] = tuple,
+) -> Demand:
+    """Return the demand for replicas of ``template``; the rest is as in :class:`Demand`."""
+    made = Demand(
+        cluster=cluster,
+        deployment=deployment,
+        template=template,
+        siblings=siblings,
+        crowd=_NOBODY,
+        ahead=ahead,
+        own=own,
+    )
     if template.placement.spread is None:
         return made
     crowd: Counter[str] = Counter()
@@ -110,7 +125,7 @@ def demand(cluster: str, snapshot: Snapshot, deployment: str, template: Template
 
 def is_directed(snapshot: Snapshot) -> bool:
     """Return whether our placement picks the nodes there."""
-    return Scheduling.DIRECTED in snapshot.capabilities.scheduling
+    return snapshot.capabilities.is_directed
 
 
 def obstacles(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None = None) -> tuple[Obstacle, ...]:

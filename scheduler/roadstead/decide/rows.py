@@ -12,7 +12,7 @@ import attrs
 
 from roadstead.model import Reloading, Template
 from roadstead.units import Duration
-from roadstead.world import Group, GroupKey, Member, Phase
+from roadstead.world import NOBODY, Crew, Group, GroupKey, Member, Phase
 
 __all__ = ["Row", "RowKey"]
 
@@ -29,16 +29,16 @@ class RowKey:
 class Row:
     """One group, existing (``group``) or to be made (``None``).
 
-    ``members`` are its replicas that are not lost. ``aim`` is how many it should end with; ``current`` says that it is
-    of the revision that should run there, even if none should. ``promised`` are replicas that the cluster itself will
-    make and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to. ``open``:
-    replicas may be started there. ``lost``: so many of its replicas, on a cluster that does not answer, count for
-    nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``: one
-    can be taken away, so that another comes, where naming it is no more than a preference. ``reloading`` is what is to
-    be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version is not told
-    to load another one. ``drains_inside``: replicas drain once they were told to stop. ``relabels``: a group that
-    exists can be given another owner and generation. ``out`` are replicas that are out of the table to be restarted or
-    evicted, ``yields`` is the one that is to go first, and ``because`` says why.
+    ``crew`` are its replicas. ``aim`` is how many it should end with; ``current`` says that it is of the revision that
+    should run there, even if none should. ``promised`` are replicas that the cluster itself will make and that are not
+    there yet. ``writable``: the cluster can be written to now, and is ours to write to. ``open``: replicas may be
+    started there. ``lost``: so many of its replicas, on a cluster that does not answer, count for nothing and are made
+    up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``: one can be taken away, so
+    that another comes, where naming it is no more than a preference. ``reloading`` is what is to be stored of that; the
+    version to load is then that of ``template``. ``paused``: what serves one version is not told to load another one.
+    ``drains_inside``: replicas drain once they were told to stop. ``relabels``: a group that exists can be given
+    another owner and generation. ``out`` are replicas that are out of the table to be restarted or evicted, ``yields`` is the
+    one that is to go first, and ``because`` says why.
     """
 
     key: RowKey
@@ -47,7 +47,7 @@ class Row:
     reloading: Reloading | None = None
     generation: int
     group: Group | None
-    members: tuple[Member, ...]
+    crew: Crew = NOBODY
     aim: int = 0
     current: bool = False
     promised: int = 0
@@ -66,7 +66,7 @@ class Row:
     yields: str = ""
     because: str = ""
 
-    @property
+    @cached_property
     def group_key(self) -> GroupKey:
         """The group's identity on its cluster."""
         return GroupKey(self.deployment, self.key.revision)
@@ -77,15 +77,22 @@ class Row:
         stop = self.template.stop
         return Duration(stop.drain_within.ms + stop.kill_after.ms) if self.drains_inside else stop.kill_after
 
-    @cached_property
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Its replicas that are not lost."""
+        return self.crew.members
+
+    @property
     def standing(self) -> tuple[Member, ...]:
         """The members that were not told to stop."""
-        return tuple(member for member in self.members if member.replica.phase is not Phase.STOPPING)
+        return self.crew.standing
 
-    @cached_property
+    @property
     def serving(self) -> tuple[Member, ...]:
         """The standing members that serve, and are to go on."""
-        return tuple(member for member in self.standing if member.serving and member.replica.id not in self.out)
+        if not self.out:
+            return self.crew.serving
+        return tuple(member for member in self.crew.serving if member.replica.id not in self.out)
 
     def serves(self, member: Member) -> bool:
         """Return whether giving up ``member`` may cost a serving replica."""
@@ -104,17 +111,17 @@ class Row:
             return False
         return any(one.ready or one.is_unheard for one in self.standing)
 
-    @property
+    @cached_property
     def alive(self) -> int:
         """How many replicas stand or are promised."""
         return max(0, len(self.standing) - self.lost) + self.promised
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many replicas hold or will hold something, those told to stop included."""
         return len(self.members) - self.lost + self.promised
 
-    @property
+    @cached_property
     def surplus(self) -> int:
         """How many standing replicas are more than it should end with."""
         return max(0, self.alive - self.aim)
@@ -124,7 +131,7 @@ class Row:
         """Whether it may be given back what was lost: it is known to work, and replicas may be started there."""
         return self.proven and not self.failed and self.writable and self.open
 
-    @property
+    @cached_property
     def need(self) -> int:
         """How many replicas it lacks."""
         return max(0, self.aim - self.alive) if self.writable and self.open else 0

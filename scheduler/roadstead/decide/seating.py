@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -50,7 +51,7 @@ def seating(
     for row in rows:
         slots = [
             member
-            for member in row.standing
+            for member in (row.standing if row.crew.slots else ())
             if member.replica.phase is Phase.SLOT and place(member.cluster, member.replica.id) not in victims
         ]
         if slots and row.writable and row.open:
@@ -67,7 +68,7 @@ class _Seats:
         self.binds: list[Bind] = []
         self._resources: dict[GroupKey, Resources] = {}
         self.held: list[Held] = []
-        self._nodes = {cluster: case.nodes_of_replicas(cluster) for cluster in case.world.clusters}
+        self._siblings = {cluster: Counter(there.nodes) for cluster, there in case.shard.on.items()}
 
     def fill(self, row: Row, slots: Sequence[Member]) -> None:
         """Bind as many slots of ``row`` as have room."""
@@ -84,8 +85,8 @@ class _Seats:
             if wait is not None:
                 self._hold(cluster, wait)
                 continue
-            wish = demand(cluster, snapshot, self.case.name, row.template, self._nodes[cluster])
-            wish = attrs.evolve(wish, own=partial(self._own, cluster))
+            siblings, own = self._siblings.setdefault(cluster, Counter()), partial(self._own, cluster)
+            wish = demand(cluster, snapshot, self.case.name, row.template, siblings, own=own)
             found = seat(snapshot, self.ledger, wish, self.policy)
             if found is None:
                 placed = row.alive - (len(slots) - number)
@@ -95,7 +96,7 @@ class _Seats:
                 return
             self.ledger.place(cluster, found.node, found.devices, row.template.resources)
             self.ledger.release_claim(self.case.name, cluster, found.node)
-            self._nodes[cluster].append(found.node)
+            siblings[found.node] += 1
             self.binds.append(
                 Bind(
                     cluster=cluster,

@@ -18,7 +18,7 @@ from roadstead.memory import ClusterMemory, GroupMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Reach, Reloading, Strategy, Target, Template
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.world import Group, Phase, Reachable, Shard, World
+from roadstead.world import NOBODY, Group, Phase, Reachable, Shard, World
 
 __all__ = ["Shape", "shape"]
 
@@ -113,7 +113,7 @@ def _staying(rows: list[Row], left: int) -> list[Row]:
     Those are of rows that should go: on clusters that are moved away from, or that the file names no more. The newest
     proven ones stay.
     """
-    for row in sorted(rows, key=lambda row: (not row.proven, -row.generation, row.key)):
+    for row in sorted(rows, key=lambda row: (not row.proven, -row.generation, row.key)) if left else ():
         placed = sum(member.replica.phase is not Phase.SLOT for member in row.standing)
         if left and not row.current and row.writable and placed:
             stay = min(left, placed)
@@ -209,7 +209,7 @@ def _version(declared: Deployment, target: Target, shard: Shard, known: GroupMem
     """Return what the replicas of a deployment that reloads are to load on one cluster."""
     place_of = (target.cluster, target.revision)
     group = next((one for cluster, one in shard.groups if (cluster, one.key.revision) == place_of), None)
-    members = [one for one in shard.members if (one.cluster, one.group.key.revision) == place_of]
+    members = shard.crews.get(place_of, NOBODY).all
     return version_to_load(declared, target, group, members, known, paused=paused)
 
 
@@ -252,29 +252,33 @@ def _existing(
             continue
         aim = by_key.get(RowKey(cluster, group.key.revision))
         renewed = aim is not None and aim.declared and not case.undone and group.generation < passed
-        row = _row(
+        yield _row(
             case,
             cluster,
             group,
             groups[place(cluster, group.key)],
             generation=newest + 1 if renewed else group.generation,
             aim=aim,
+            count=counts[cluster] if aim is not None else 0,
+            place=clusters.get(cluster),
         )
-        known = clusters.get(cluster)
-        lost = min(known.lost, len(row.members)) if known is not None and aim is not None else 0
-        yield attrs.evolve(row, aim=counts[cluster], lost=lost) if aim is not None else row
 
 
-def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generation: int, aim: _Aim | None) -> Row:
+def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and what is aimed at
+    case: Case,
+    cluster: str,
+    group: Group,
+    known: GroupMemory,
+    *,
+    generation: int,
+    aim: _Aim | None,
+    count: int,
+    place: ClusterMemory | None,
+) -> Row:
     view = case.world.clusters[cluster]
     snapshot = view.snapshot
     writable = isinstance(view, Reachable) and not view.snapshot.foreign_owners
-    members = tuple(
-        member
-        for member in case.shard.members
-        if member.cluster == cluster and member.group.key == group.key and member.replica.phase is not Phase.LOST
-    )
-    standing = sum(member.replica.phase is not Phase.STOPPING for member in members)
+    crew = case.shard.crews.get((cluster, group.key.revision), NOBODY)
     heals = snapshot is not None and snapshot.capabilities.heals_alone and not is_directed(snapshot)
     return Row(
         key=RowKey(cluster, group.key.revision),
@@ -283,12 +287,14 @@ def _row(case: Case, cluster: str, group: Group, known: GroupMemory, *, generati
         reloading=aim.reloading if aim is not None else group.reloading,
         generation=generation,
         group=group,
-        members=members,
+        crew=crew,
+        aim=count,
         current=aim is not None,
+        lost=min(place.lost, len(crew.members)) if place is not None and aim is not None else 0,
         paused=case.paused,
         open=case.fleet.clusters[cluster].state is ClusterState.ACTIVE,
         drains_inside=case.fleet.clusters[cluster].reach is Reach.NONE,
-        promised=max(0, group.target - standing) if heals and writable else 0,
+        promised=max(0, group.target - len(crew.standing)) if heals and writable else 0,
         proven=known.proven,
         failed=known.failed,
         writable=writable,
@@ -308,7 +314,6 @@ def _missing(case: Case, aim: _Aim, generation: int, count: int, groups: Mapping
         reloading=aim.reloading,
         generation=generation,
         group=None,
-        members=(),
         aim=count,
         current=True,
         proven=known.proven,

@@ -108,6 +108,8 @@ def answered(known: Mapping[str, SlotMemory], row: Row, answer: Fit) -> Fit:
 def unexplained(known: Mapping[str, SlotMemory], rows: Sequence[Row]) -> Iterator[Held]:
     """Yield that slots wait for longer than they should on a cluster that does not say why."""
     for row in rows:
+        if not row.crew.slots:
+            continue
         learnt_of_row = known.get(place(row.key.cluster, row.group_key), _NOTHING)
         waiting = [member.replica for member in row.standing if member.replica.phase is Phase.SLOT]
         late = (learnt_of_row.waiting_ms or 0) >= row.template.health.start_within.ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import attrs
 
@@ -15,7 +16,7 @@ from roadstead.memory import GroupMemory, PlanMemory, place, process_place
 from roadstead.model import RolloutSpec
 from roadstead.plans import Delete, Evict, Grow, Held, Reload, Restart, Revert, Shrink, Standing, Step
 from roadstead.reasons import Reason
-from roadstead.world import GroupKey, Member, Usage
+from roadstead.world import Group, GroupKey, Member, Usage
 
 __all__ = ["Drained", "Order", "Stepped", "steps_of"]
 
@@ -82,7 +83,11 @@ class _Steps:
         self.grow: list[Step] = []
         self.shrink: list[Step] = []
         self.held: list[Held] = []
-        self.standing = _standing(order)
+
+    @cached_property
+    def standing(self) -> tuple[Standing, ...]:
+        """What must still stand when a destructive step is taken."""
+        return _standing(self.order)
 
     def revert(self) -> frozenset[tuple[str, GroupKey]]:
         """Put back what others changed, and return the groups that nothing else is written to in this turn."""
@@ -188,7 +193,7 @@ class _Steps:
 
     def restart(self) -> None:
         """Restart servers that run and have not been ready for longer than they may take to start."""
-        for row in self.order.rows:
+        for row in self.order.rows if self.order.unready else ():
             for member in row.standing if row.writable and row.restarts else ():
                 key = process_place(member.cluster, member.replica.id, member.replica.incarnation)
                 health, stop = row.template.health, row.template.stop
@@ -244,10 +249,11 @@ class _Steps:
 
     def clear_away(self) -> None:
         """Delete empty groups beyond the history that is kept; the last proven revision stays."""
-        keep = set() if self.order.going else set(_history(self.order))
-        for row in self.order.rows:
+        empty = [row for row in self.order.rows if row.writable and not row.current and _is_empty(row.group)]
+        keep = set() if self.order.going or not empty else set(_history(self.order))
+        for row in empty:
             group = row.group
-            if group is None or row.key in keep or row.current or group.target or group.replicas or not row.writable:
+            if group is None or row.key in keep:
                 continue
             because = (
                 "the deployment is removed" if self.order.going else f"beyond the history of {self.order.spec.history}"
@@ -303,6 +309,8 @@ def _standing(order: Order) -> tuple[Standing, ...]:
 
     A destructive step is only taken while all of these stand as they were seen.
     """
+    if not order.floor:
+        return ()
     serving = sorted(
         (member.cluster, member.replica.id, member.replica.incarnation)
         for row in order.rows
@@ -313,6 +321,10 @@ def _standing(order: Order) -> tuple[Standing, ...]:
         Standing(cluster=cluster, replica=replica, incarnation=incarnation)
         for cluster, replica, incarnation in serving[: order.floor]
     )
+
+
+def _is_empty(group: Group | None) -> bool:
+    return group is not None and not group.target and not group.replicas
 
 
 def _history(order: Order) -> Iterator[RowKey]:

@@ -1,8 +1,8 @@
 """The nodes of one cluster as columns of numbers, so that ten thousand of them are compared at once.
 
 Exact: a node is in :meth:`Columns.fitting` if, and only if, :func:`roadstead.decide.fit.obstacles` has nothing against
-it. What is about single nodes (claims of others, a replica that would be gone) is asked there. Rows are in the order of
-the nodes' names, and follow what the ledger gives away.
+it. What is about single nodes (claims of its own, a replica that would be gone) is asked there. Rows are in the order
+of the nodes' names, and follow what the ledger gives away.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from roadstead.decide.ledger import Freed, Ledger
+from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
 from roadstead.decide.rooms import Demand, holds, is_wanted, node_room, obstacles
-from roadstead.holdings import DeviceUse, device_use, use_of
 from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Resources, WholeGpus
 from roadstead.spi.policies import RanksTogether
 from roadstead.units import Memory
@@ -28,21 +27,19 @@ Flags = npt.NDArray[np.bool_]
 Rows = Ints | slice
 
 _WITHOUT_LIMIT = 2**62
+_NOBODY = ""
+"""A deployment without claims, which no name is."""
 
 
 def columns_of(ledger: Ledger, cluster: str, snapshot: Snapshot) -> Columns:
     """Return the columns of a cluster as of the steps planned so far; they are made once for each plan."""
-    found = ledger.followers.get(cluster)
-    if isinstance(found, Columns) and found.source is snapshot.nodes:
-        return found
-    made = ledger.followers[cluster] = Columns(cluster, snapshot.nodes, ledger)
-    return made
+    return ledger.follower(cluster, Columns, lambda: Columns(cluster, snapshot.nodes, ledger))
 
 
 class Columns:
     """What is free on each node of one cluster, a row each, in the units of :class:`roadstead.holdings.Use`.
 
-    ``source`` are the nodes as they were given, ``nodes`` the same by name.
+    Free to a deployment without claims. ``nodes`` are by name.
 
     ``given`` are the rows that the ledger gave something of since these columns were made, in order: whoever keeps
     something about rows brings it forward from there. ``kept`` is what policies said of all rows, as of so many given.
@@ -51,16 +48,14 @@ class Columns:
     def __init__(self, cluster: str, nodes: tuple[Node, ...], ledger: Ledger) -> None:
         self._ledger = ledger
         self._cluster = cluster
-        self.source = nodes
         self.nodes = tuple(sorted(nodes, key=lambda node: node.name))
         self.row = {node.name: row for row, node in enumerate(self.nodes)}
         self.given: list[int] = []
         self.kept: dict[tuple[RanksTogether, Resources], tuple[Sequence[Ints], int]] = {}
-        held = [ledger.held(cluster, node.name) for node in self.nodes]
-        pairs = tuple(zip(self.nodes, held, strict=True))
-        self.cpu = _ints(max(0, node.cpu.milli - node.foreign_cpu.milli - use.cpu) for node, use in pairs)
-        self.memory = _ints(max(0, node.memory.bytes - node.foreign_memory.bytes - use.memory) for node, use in pairs)
-        self.disk = _ints(max(0, node.disk.bytes - use.disk) for node, use in pairs)
+        free = [ledger.free(cluster, node, _NOBODY) for node in self.nodes]
+        self.cpu = _ints(use.cpu for use in free)
+        self.memory = _ints(use.memory for use in free)
+        self.disk = _ints(use.disk for use in free)
         self._schedulable = np.fromiter((node.schedulable for node in self.nodes), np.bool_, len(self.nodes))
         self._fits: dict[tuple[Resources, tuple[Constraint, ...]], tuple[Flags, int]] = {}
         self._constraints: dict[Constraint, Flags] = {}
@@ -87,15 +82,12 @@ class Columns:
         """What is free of all devices together, in thousandths of one."""
         return self._devices.free
 
-    def give(self, node: str, devices: Sequence[str], resources: Resources) -> None:
-        """Follow the ledger: a replica goes there."""
+    def follow(self, node: str) -> None:
+        """Follow the ledger: something was given away there, or a claim was released."""
         row = self.row[node]
-        use = use_of(resources)
-        self.cpu[row] = max(0, int(self.cpu[row]) - use.cpu)
-        self.memory[row] = max(0, int(self.memory[row]) - use.memory)
-        self.disk[row] = max(0, int(self.disk[row]) - use.disk)
-        if devices:
-            self._devices.give(row, devices, resources)
+        free = self._ledger.free(self._cluster, self.nodes[row], _NOBODY)
+        self.cpu[row], self.memory[row], self.disk[row] = free.cpu, free.memory, free.disk
+        self._devices.follow(row)
         self.given.append(row)
 
     # ---- what fits ----
@@ -163,7 +155,7 @@ class Columns:
 
     def odd_rows(self, demand: Demand, freed: Freed | None = None) -> set[int]:
         """Return the rows of nodes about which the columns do not say all."""
-        names = self._ledger.claimed_by_others(self._cluster, demand.deployment)
+        names = self._ledger.claimed_by(demand.deployment, self._cluster)
         rows = {self.row[name] for name in names if name in self.row}
         if freed is not None and freed.cluster == self._cluster and freed.node in self.row:
             rows.add(self.row[freed.node])
@@ -235,9 +227,9 @@ class _Devices:
         self._rooms: dict[Gpu, Ints] = {}
         self._lefts: dict[GpuPart, Ints] = {}
         rows = {node.name: row for row, node in enumerate(nodes)}
-        for (node, device), use in ledger.devices_held(cluster):
-            if node in rows:
-                self._take(rows[node], (device,), use)
+        for name in ledger.nodes_with_devices_in_use(cluster):
+            if name in rows:
+                self._look_at(rows[name])
         self.free = _summed(self._milli, self._of, len(nodes))
 
     def room(self, gpu: Gpu) -> Ints:
@@ -254,20 +246,25 @@ class _Devices:
             found = self._lefts[gpu] = self._left(gpu, 0, len(self._nodes))
         return found
 
-    def give(self, row: int, devices: Sequence[str], resources: Resources) -> None:
-        """Take a replica's part from these devices of one node, and bring what is known about the node forward."""
-        self._take(row, devices, device_use(resources))
+    def follow(self, row: int) -> None:
+        """Look at the devices of one node again, and bring what is known about the node forward."""
+        if not self._nodes[row].devices:
+            return
+        self._look_at(row)
         self.free[row] = self._milli[int(self._first[row]) : int(self._first[row + 1])].sum()
         for gpu, rooms in self._rooms.items():
             rooms[row] = self._room(gpu, row, row + 1)[0]
         for part, lefts in self._lefts.items():
             lefts[row] = self._left(part, row, row + 1)[0]
 
-    def _take(self, row: int, devices: Sequence[str], use: DeviceUse) -> None:
-        for place, device in enumerate(self._nodes[row].devices, start=int(self._first[row])):
-            if device.id in devices:
-                self._milli[place] = max(0, int(self._milli[place]) - use.milli)
-                self._memory[place] = max(0, int(self._memory[place]) - use.memory)
+    def _look_at(self, row: int) -> None:
+        node = self._nodes[row]
+        for place, device in enumerate(node.devices, start=int(self._first[row])):
+            room = self._free(node, device)
+            self._milli[place], self._memory[place] = room.milli, room.memory
+
+    def _free(self, node: Node, device: Device) -> DeviceRoom:
+        return self._ledger.device_room(self._cluster, node, device, _NOBODY)
 
     def _room(self, gpu: Gpu, row: int, end: int) -> Ints:
         """Return the rooms of the nodes from ``row`` to before ``end``."""
@@ -298,11 +295,7 @@ class _Devices:
         return found
 
     def _partitions(self, node: Node, profile: str) -> int:
-        return sum(
-            max(0, device.partitions.count(profile) - held.partitions.count(profile))
-            for device in node.devices
-            for held in (self._ledger.device_held(self._cluster, node.name, device.id),)
-        )
+        return sum(self._free(node, device).partitions.count(profile) for device in node.devices)
 
 
 def _kind(device: Device) -> tuple[str, Memory, tuple[str, ...]]:

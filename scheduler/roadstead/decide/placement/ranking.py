@@ -1,7 +1,7 @@
 """The best of many nodes, compared as columns; what it returns is what comparing them one by one would.
 
 What a policy says of a node is kept, and asked again only about nodes that got something since, that have replicas of
-the deployment, or on which others have claims.
+the deployment, or on which it has claims.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def candidates(columns: Columns, at: Rows, resources: Resources) -> Candidates:
 def _correct(
     shown: Candidates, columns: Columns, rows: Sequence[int], odd: set[int], ledger: Ledger, demand: Demand
 ) -> None:
-    """Put in what is this deployment's own: its replicas there, and what the claims of others leave it."""
+    """Put in what is this deployment's own: its replicas there, and what its claims keep for it."""
     for place, row in enumerate(rows):
         node = columns.nodes[row]
         shown.siblings[place] = demand.siblings.get(node.name, 0)
