@@ -147,7 +147,7 @@ def test_a_broken_plugin_is_named_with_the_missing_one() -> None:
     (problem,) = problems_of(fleet_text("{}"), host)
     assert ProblemCode.PLUGIN is problem.code
     assert "acme 1.0 (acme.plugin)" in problem.hint
-    assert "installed: local, simulated" in problem.hint
+    assert "installed: kubernetes, local, simulated" in problem.hint
 
 
 def test_two_plugins_of_one_name_are_both_named() -> None:
@@ -160,10 +160,10 @@ def test_two_plugins_of_one_name_are_both_named() -> None:
 
 
 def test_a_planned_backend_is_used_once_it_is_installed() -> None:
-    """``kubernetes`` is refused as planned only where nobody brings it."""
-    kubernetes = attrs.evolve(nomad(options=NoOptions), name="kubernetes")
-    text = fleet_text("{}").replace("nomad", "kubernetes")
-    assert "kubernetes" == read_fleet(FILE, host_with(kubernetes), text=text).clusters["there"].backend
+    """``marathon`` is refused as planned only where nobody brings it."""
+    marathon = attrs.evolve(nomad(options=NoOptions), name="marathon")
+    text = fleet_text("{}").replace("nomad", "marathon")
+    assert "marathon" == read_fleet(FILE, host_with(marathon), text=text).clusters["there"].backend
     assert [ProblemCode.NOT_BUILT] == [problem.code for problem in problems_of(text, built_in())]
 
 

@@ -29,7 +29,6 @@ P = TypeVar("P", bound=PluginRecord)
 
 PLANNED_BACKENDS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "kubernetes": "the Kubernetes backend is planned and not in this version",
         "marathon": "the Marathon backend is planned and not in this version",
     }
 )
