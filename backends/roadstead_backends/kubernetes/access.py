@@ -177,7 +177,7 @@ class Login:
             self._access = attrs.evolve(before, stamps=_stamps(frozenset(before.stamps)), expires=later)
 
     def _load(self) -> Access:
-        self._loaded_at = time.monotonic()
+        self._loaded_at = self._looked_at = time.monotonic()
         entry = _read(self._source)
         access = _access(entry, self._plugin_timeout)
         self._entry = entry

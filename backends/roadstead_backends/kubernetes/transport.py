@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import attrs
 import urllib3
 from kubernetes.client.rest import RESTClientObject
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 import roadstead
@@ -130,8 +131,8 @@ class Transport:
     ) -> Lines:
         """Ask with GET for an answer that goes on, and return its lines as they come.
 
-        ``idle`` is how long the server may be silent once it has begun to answer; after that it counts as gone, which is
-        how a connection is found out that only looks alive. ``None`` is for what may be silent for ever. Use it as a
+        ``idle`` is how long the server may be silent once it has begun to answer. After that it counts as gone, which
+        is how a connection is found out that only looks alive. ``None`` is for what may be silent for ever. Use it as a
         context, or close it.
         """
         request = Request(cluster=self._cluster, method="GET", path=path, subject=subject)
@@ -303,7 +304,7 @@ def _be_patient(response: urllib3.BaseHTTPResponse, idle: Duration | None) -> No
     Where the server ends the connection with this answer there is no way to say so, and the first limit stays.
     """
     connection = response.connection
-    if connection is not None and connection.sock is not None:
+    if isinstance(connection, HTTPConnection) and connection.sock is not None:
         connection.sock.settimeout(idle.seconds if idle is not None else None)
 
 

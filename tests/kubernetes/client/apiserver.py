@@ -271,13 +271,16 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def api_server(tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
     """Run an API server on loopback meanwhile."""
-    handler = type("_Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    class Handler(_Handler):
+        """Those of this server."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     served = ApiServer(f"{'https' if tls is not None else 'http'}://127.0.0.1:{server.server_port}")
-    handler.served = served
+    Handler.served = served
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from roadstead.errors import BackendError, Forbidden, Rejected, Retryable, Unreachable
-from roadstead.testing.http_faults import Cut, Delay, FaultProxy, Insert, Reply, Rule, Silence, Stale, Truncate
+from roadstead.testing.http_faults import Cut, Delay, Fault, FaultProxy, Insert, Reply, Rule, Silence, Stale, Truncate
 from roadstead.units import Duration
 from roadstead_backends.kubernetes.meta import Meta
 from roadstead_backends.kubernetes.pace import Pace
@@ -354,7 +354,7 @@ def test_what_is_not_understood_is_trouble_and_listed_anew(scene: Scene, line: b
 def test_whatever_happens_it_shows_what_the_server_has_in_the_end(scene: Scene, seed: int) -> None:
     """Changes and faults by chance, and nothing is lost, and nothing is shown that is gone."""
     dice = chance(seed)
-    faults = [Cut(50), Cut(400), Truncate(70), Insert(gone()), Reply(500), Reply(429), Silence(90)]
+    faults: list[Fault] = [Cut(50), Cut(400), Truncate(70), Insert(gone()), Reply(500), Reply(429), Silence(90)]
     following = attrs.evolve(_QUICK, idle=Duration(60))
     known: dict[tuple[str, str], Thing] = {}
     with scene.reflecting(following) as reflector:
