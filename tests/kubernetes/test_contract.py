@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import ssl
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import attrs
 import pytest
 
+from roadstead.errors import BackendError, Forbidden, OutcomeUnknown, Rejected, Retryable
 from roadstead.model import Scheduling, StopSpec
 from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.runtime import Launch, Program
 from roadstead.testing.conformance import BackendConformance, LiveSubject
+from roadstead.testing.http_faults import Fault, FaultProxy, LoseReply, LoseRequest, Reply, Rule
 from roadstead.units import Duration
 from roadstead.world import GroupKey
 from roadstead_backends.kubernetes.connect import connect
@@ -29,10 +36,11 @@ SOON = StopSpec(drain_within=Duration(0), kill_after=Duration(2_000))
 
 @attrs.define(kw_only=True)
 class ClusterSubject(LiveSubject):
-    """A namespace of a real cluster, and what an administrator can do to it."""
+    """A namespace of a real cluster, and what an administrator and a bad network can do to it."""
 
     admin: Cluster
     namespace: str
+    proxy: FaultProxy
     stop: StopSpec = SOON
 
     def crash(self, replica: str) -> None:
@@ -58,6 +66,49 @@ class ClusterSubject(LiveSubject):
         )
         return "spec.template.spec.containers[server].resources.limits.memory"
 
+    def cut_off(self) -> AbstractContextManager[None]:
+        """Let nobody connect to the API server."""
+        return self.proxy.refusing()
+
+    def lose_reply(self) -> None:
+        """Let the next write be carried out unheard."""
+        self.proxy.add(Writes(LoseReply()))
+
+    def lose_request(self) -> None:
+        """Let the next write not arrive."""
+        self.proxy.add(Writes(LoseRequest()))
+
+    @property
+    def provokes(self) -> frozenset[type[BackendError]]:
+        """What an API server can answer without any reason that we could find."""
+        return frozenset(_REFUSALS)
+
+    def provoke(self, error: type[BackendError]) -> None:
+        """Answer the next write in the API server's place."""
+        self.proxy.add(Writes(_REFUSALS[error]))
+
+
+@attrs.frozen
+class Writes(Rule):
+    """A fault of the next write that an order of ours comes down to: not of what is written around it."""
+
+    def matches(self, method: str, target: str) -> bool:
+        """Return whether a request is such a write."""
+        kinds = ("/replicasets", "/poddisruptionbudgets", "/binding", "/eviction")
+        return method in ("POST", "PATCH", "DELETE") and any(kind in target for kind in kinds)
+
+
+def _refusal(status: int, reason: str, message: str) -> Fault:
+    body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": status}
+    return Reply(status, json.dumps(body).encode(), {"content-type": "application/json"})
+
+
+_REFUSALS: dict[type[BackendError], Fault] = {
+    Forbidden: _refusal(403, "Forbidden", 'User "tests" cannot do that'),
+    Rejected: _refusal(422, "Invalid", "it is not valid"),
+    Retryable: _refusal(429, "TooManyRequests", "there is too much to do"),
+    OutcomeUnknown: _refusal(500, "InternalError", "etcd did not answer in time"),
+}
 
 _KILL = """
 import os
@@ -68,12 +119,49 @@ for name in os.listdir("/proc"):
 """
 
 
-def subject_of(cluster: Cluster, namespace: str, scheduling: Scheduling, root: Path) -> ClusterSubject:
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[FaultProxy]:
+    """Stands before the API server and speaks to it as its administrator."""
+    user = json.loads(cluster.kubeconfig.read_text())
+    (server,) = (one["cluster"] for one in user["clusters"])
+    trusts = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
+    (credentials,) = (one["user"] for one in user["users"])
+    with _Pair(credentials) as pair:
+        trusts.load_cert_chain(*pair)
+    made = FaultProxy(server["server"], trusts=trusts).start()
+    yield made
+    made.close()
+    made.check()
+
+
+class _Pair:
+    """A certificate and its key as files, for as long as it takes to load them."""
+
+    def __init__(self, user: dict[str, str]) -> None:
+        self._user = user
+        self._folder = TemporaryDirectory()
+
+    def __enter__(self) -> tuple[Path, Path]:
+        paths = Path(self._folder.name, "crt"), Path(self._folder.name, "key")
+        for path, name in zip(paths, ("client-certificate-data", "client-key-data"), strict=True):
+            path.write_bytes(base64.b64decode(self._user[name]))
+        return paths
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+
+def subject_of(
+    cluster: Cluster, namespace: str, proxy: FaultProxy, scheduling: Scheduling, root: Path
+) -> ClusterSubject:
     """Return a subject for a namespace; the model's folder is one that its nodes have."""
     (root / "minilm").mkdir()
-    options = KubernetesOptions(
-        kubeconfig=cluster.kubeconfig, namespace=namespace, model_roots=(str(root),), allow_exec=False
-    )
+    user = {"clusters": [{"name": "tests", "cluster": {"server": proxy.url}}], "current-context": "tests"}
+    contexts = [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}]
+    path = root / "kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({**user, "users": [{"name": "tests", "user": {}}], "contexts": contexts}))
+    options = KubernetesOptions(kubeconfig=path, namespace=namespace, model_roots=(str(root),))
 
     def connected(owner_id: str) -> Backend:
         return connect(
@@ -92,6 +180,7 @@ def subject_of(cluster: Cluster, namespace: str, scheduling: Scheduling, root: P
         connect=connected,
         admin=cluster,
         namespace=namespace,
+        proxy=proxy,
         launch=LAUNCH,
         patience_s=60.0,
     )
@@ -112,9 +201,9 @@ class _OnACluster(BackendConformance):
     scheduling: Scheduling
 
     @pytest.fixture
-    def subject(self, cluster: Cluster, models: str, tmp_path: Path) -> Iterator[ClusterSubject]:
+    def subject(self, cluster: Cluster, models: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[ClusterSubject]:
         """A namespace with nothing of ours in it."""
-        made = subject_of(cluster, models, self.scheduling, tmp_path)
+        made = subject_of(cluster, models, proxy, self.scheduling, tmp_path)
         yield made
         made.take_down()
 

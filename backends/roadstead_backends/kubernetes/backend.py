@@ -152,6 +152,14 @@ class KubernetesBackend:
         except NotFound as gone:
             raise self._conflict(replica, "there is no such replica") from gone
 
+    def lose(self, replica: str) -> None:
+        """Remove a pod at once, without asking its server to end."""
+        self._begin()
+        try:
+            self._writer.bury_pod(self._known(replica), replica)
+        except NotFound as gone:
+            raise self._conflict(replica, "there is no such replica") from gone
+
     def revert(self, key: GroupKey, *, expect: Expect) -> None:
         """Put back the template that the group carries; its count stays."""
         self._begin()

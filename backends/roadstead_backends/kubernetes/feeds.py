@@ -213,7 +213,7 @@ class Feeds:
             name="autoscalers",
             path=place.path("autoscaling/v2", "horizontalpodautoscalers"),
             kind=Autoscaler,
-            take=standing.put_autoscaler,
+            take=self._view.put_autoscaler,
             lacking="autoscalers of others are not seen",
         )
         yield _Feed(

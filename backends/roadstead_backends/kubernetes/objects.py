@@ -308,14 +308,13 @@ class ScaleTarget(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=
 
 
 class AutoscalerSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
-    """What an autoscaler scales, horizontally or vertically."""
+    """What an autoscaler scales."""
 
     scale_target_ref: ScaleTarget = ScaleTarget()
-    target_ref: ScaleTarget = ScaleTarget()
 
 
 class Autoscaler(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
-    """Somebody else who decides how many pods a group has, or how large they are."""
+    """Somebody else who decides how many pods a group has."""
 
     metadata: Meta
     spec: AutoscalerSpec = AutoscalerSpec()

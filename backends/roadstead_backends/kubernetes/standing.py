@@ -31,7 +31,8 @@ class Standing:
         self._services: dict[str, Service] = {}
         self._budgets: dict[str, Budget] = {}
         self._quotas: dict[str, ResourceQuota] = {}
-        self._scalers: dict[str, Autoscaler] = {}
+        self._scalers: dict[str, str] = {}
+        self._scaled: dict[str, str] = {}
         self._settled: Mapping[str, int] = MappingProxyType({})
         self._is_stale = False
 
@@ -51,20 +52,20 @@ class Standing:
         else:
             self._budgets[name] = budget
 
-    def put_autoscaler(self, name: str, autoscaler: Autoscaler | None) -> None:
-        """Note an autoscaler of others as it is now."""
-        if autoscaler is None:
-            self._scalers.pop(name, None)
-        else:
-            self._scalers[name] = autoscaler
+    def put_autoscaler(self, name: str, autoscaler: Autoscaler | None) -> tuple[str, ...]:
+        """Note an autoscaler of others as it is now; return the names of the groups that this is about."""
+        before = self._scalers.pop(name, "")
+        if before:
+            self._scaled.pop(before, None)
+        if autoscaler is not None and autoscaler.spec.scale_target_ref.kind == "ReplicaSet":
+            target = autoscaler.spec.scale_target_ref.name
+            self._scalers[name] = target
+            self._scaled[target] = f"horizontalpodautoscaler/{name}"
+        return tuple(filter(None, (before, self._scalers.get(name, ""))))
 
     def scaled_by(self, group: str) -> str:
         """Return the autoscaler that decides about a group of that name; empty where none does."""
-        for one in self._scalers.values():
-            for target in (one.spec.scale_target_ref, one.spec.target_ref):
-                if (target.kind, target.name) == ("ReplicaSet", group):
-                    return one.metadata.name
-        return ""
+        return self._scaled.get(group, "")
 
     def put_quota(self, name: str, quota: ResourceQuota | None) -> None:
         """Note a quota of the namespace as it is now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ from roadstead.template import from_canonical
 from roadstead.world import Drift, Group, Phase, Replica, Snapshot
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.ground import Ground
-from roadstead_backends.kubernetes.objects import Complaint, Pod, ReplicaSet
+from roadstead_backends.kubernetes.objects import Autoscaler, Complaint, Pod, ReplicaSet
 from roadstead_backends.kubernetes.reading import Around, replica_of
 from roadstead_backends.kubernetes.standing import Standing
 from roadstead_backends.kubernetes.why import group_reason
@@ -129,6 +129,11 @@ class View:
         pod = self._pods.get(complaint.involved_object.name) if complaint is not None else None
         if pod is not None and pod.metadata.uid == uid:
             self._read(pod)
+
+    def put_autoscaler(self, name: str, autoscaler: Autoscaler | None) -> None:
+        """Note an autoscaler of others as it is now."""
+        scaled = self.standing.put_autoscaler(name, autoscaler)
+        self._stale.update((self._uids[group], None) for group in scaled if group in self._uids)
 
     def assume(self, pod: str, node: str, devices: str) -> None:
         """Take a pod to be on a node from now on: it was bound there, and the cluster may show that later."""
@@ -309,7 +314,7 @@ class View:
         for uid in stale:
             shard = self._shards.get(uid)
             before = shard.shown if shard is not None else None
-            after = _group_of(shard, self._owner_id) if shard is not None else None
+            after = _group_of(shard, self._owner_id, self.standing.scaled_by) if shard is not None else None
             if shard is not None:
                 shard.shown = after
             if after is not before or (after is None and uid in self._places):
@@ -343,7 +348,7 @@ def token_of(stored: ReplicaSet, pods: Mapping[str, Pod]) -> str:
     return f"{meta.uid[:8]}.{meta.generation}.{zlib.crc32(around.encode()):08x}.{zlib.crc32(members.encode()):08x}"
 
 
-def _group_of(shard: _Shard, owner_id: str) -> Group | None:
+def _group_of(shard: _Shard, owner_id: str, scaled_by: Callable[[str], str]) -> Group | None:
     """Return a group as a snapshot shows it: the object that was shown before, where it is the same."""
     stored = shard.stored
     if stored is None:
@@ -364,6 +369,7 @@ def _group_of(shard: _Shard, owner_id: str) -> Group | None:
         replicas=tuple(shard.replicas[pod.metadata.name] for pod in sorted(shard.pods.values(), key=_age)),
         reason=group_reason(stored) if meta.deletion is None else None,
         drift=shard.drift if meta.deletion is None else (),
+        scaled_by=scaled_by(meta.name),
     )
     return shard.shown if shard.shown == made else made
 
