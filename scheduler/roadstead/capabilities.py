@@ -49,15 +49,15 @@ class Capabilities:
     """What one cluster can do, as data: the planner knows what cannot be honoured without asking.
 
     ``exact_retire``: the replicas named in ``retire`` are the ones that go. ``heals_alone``: lost replicas are replaced
-    while our daemon is dead. ``restarts``: one replica can be restarted in place. ``reloads``: a replica can
-    be given another model version to load, and is started with that one the next time. ``metadata_restarts``: writing
-    metadata to a group restarts replicas, so that none is written to one that exists. ``locks``: a group that is still
-    becoming what it was asked for cannot be asked for more, which is a ``Conflict`` until then. ``evicts``: one replica
-    can be taken away, so that another comes in its place. ``reverts``: what others change is shown and can be put back.
-    ``settles``: something stands there for each deployment as a whole, and is made, changed and removed by us. ``reports_ready``: it can say by itself
-    which replicas are ready. ``schemes``: the model
-    sources it can read, ``file`` for a path, which must then lie under one of ``roots`` where there are any.
-    ``secrets``: the kinds of secret references it can resolve. ``notes`` are sentences for a person.
+    while our daemon is dead. ``restarts``: one replica can be restarted in place. ``reloads``: a replica can be given
+    another model version to load, and is started with that one the next time. ``metadata_restarts``: writing metadata
+    to a group restarts replicas, so that none is written to one that exists. ``locks``: a group that is still becoming
+    what it was asked for cannot be asked for more, which is a ``Conflict`` until then. ``evicts``: one replica can be
+    taken away, so that another comes in its place. ``reverts``: what others change is shown and can be put back.
+    ``settles``: something stands there for each deployment as a whole, and is made, changed and removed by us.
+    ``reports_ready``: it can say by itself which replicas are ready. ``schemes``: the model sources it can read,
+    ``file`` for a path, which must then lie under one of ``roots`` where there are any. ``secrets``: the kinds of
+    secret references it can resolve. ``notes`` are sentences for a person.
     """
 
     scheduling: frozenset[Scheduling]

@@ -99,8 +99,10 @@ class Phase(enum.Enum):
     """Where a replica is in its life, as its cluster sees it; readiness is the runtime's word and not in here.
 
     ``SLOT`` has no node yet. ``STARTING`` has one, and no server process that runs: being prepared, or waiting to be
-    started again. ``RUNNING`` has a server process. ``STOPPING`` was told to stop. ``LOST`` will not come back and
-    holds nothing.
+    started again. ``RUNNING`` has a server process. ``STOPPING`` was told to stop. ``LOST`` is
+    gone for good, or its cluster has given up its node for as long as ``health.node_lost_after``: it counts for
+    nothing, and another one comes in its place. Should it be back after all, it is shown as what it is then, and one of
+    them is too many.
     """
 
     SLOT = "slot"

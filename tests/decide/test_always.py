@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from roadstead.daemon.errors import NothingToUndo
 from roadstead.capabilities import Capabilities
+from roadstead.daemon.errors import NothingToUndo
 from roadstead.model import ClusterState, Quota, Reach, Scheduling, Via
 from roadstead.testing.proxy import Traffic
 from roadstead.testing.strategies import deployments, fleets, nodes, quotas
@@ -177,9 +177,20 @@ class Fleeting(RuleBasedStateMachine):
             self.lost_nodes[cluster, node.name] = node
             self.simulated(cluster).lose_node(node.name)
 
+    @rule(cluster=A_CLUSTER, which=ONE_OF_THEM, parted=st.booleans())
+    def silence_node(self, cluster: str, which: int, parted: bool) -> None:
+        """Let a node lose its power, or only be reached by nobody; the cluster gives up what runs there in time."""
+        there = self.simulated(cluster).node_names
+        if there:
+            node = there[which % len(there)]
+            (self.simulated(cluster).part_node if parted else self.simulated(cluster).silence_node)(node)
+
     @rule()
     def return_nodes(self) -> None:
-        """Bring every lost node back, empty."""
+        """Bring every lost node back, empty, and every silent one with what still runs there."""
+        for cluster in CLUSTERS:
+            for node in self.simulated(cluster).node_names:
+                self.simulated(cluster).return_node(node)
         for (cluster, _), node in self.lost_nodes.items():
             self.simulated(cluster).set_node(node)
         self.lost_nodes = {}

@@ -374,6 +374,45 @@ class TestNodes:
         assert after.last_exit is not None
         assert ModelStatus.AVAILABLE is site.cluster.model_states()[after.id].status
 
+    @pytest.mark.parametrize(("temper", "ends"), [(NATIVE, False), (MARATHON, False), (KUBERNETES, True)])
+    def test_of_one_that_is_back_and_the_one_in_its_place_only_one_stays(self, temper: Temper, ends: bool) -> None:
+        """A node that was only cut off is back with what ran there all the time; the cluster gives up one of them."""
+        site = Site(temper)
+        (before,) = site.create(1)
+        assert before.node is not None
+        site.cluster.part_node(before.node)
+        (instead,) = site.after(temper.timings.notice.ms + 60_000)
+        assert instead.id != before.id
+        site.cluster.return_node(before.node)
+        back = {one.id: one.phase for one in site.replicas()}
+        assert {before.id, instead.id} == back.keys()
+        (left,) = site.after(60_000)
+        assert Phase.RUNNING is left.phase
+        assert left.id == instead.id or not ends
+
+    def test_a_node_that_is_reached_again_in_time_is_as_it_was(self) -> None:
+        """No process ended meanwhile, so it is the same one."""
+        site = Site(KUBERNETES, 1)
+        (before,) = site.create(1)
+        site.cluster.part_node("node-1")
+        site.after(50_000)
+        site.cluster.return_node("node-1")
+        (after,) = site.after(30_000)
+        assert (before.id, before.incarnation, True) == (after.id, after.incarnation, after.ready)
+
+    def test_what_is_back_of_a_group_that_is_gone_is_not_seen(self) -> None:
+        """Its group was deleted meanwhile."""
+        site = Site(NATIVE)
+        (before,) = site.create(1)
+        assert before.node is not None
+        key = site.group().key
+        site.cluster.part_node(before.node)
+        site.after(60_000)
+        site.cluster.delete(key, grace=GRACE, expect=expectation(site.cluster, key))
+        site.clock.advance(60_000)
+        site.cluster.return_node(before.node)
+        assert None is found(site.cluster.observe(), key)
+
     def test_what_stops_on_a_silent_node_is_gone_in_the_end(self) -> None:
         """A condemned group does not wait for a node that never returns."""
         site = Site(KUBERNETES, 1)

@@ -186,14 +186,20 @@ class Life:
             return
         if server.holds:
             self._ground.give_back(server)
+        room = self._ground.rooms.get(server.node or "")
+        if room is not None and room.parted and server.phase is Phase.RUNNING:
+            room.away.append((server, server.serves))
         self._hang_up(server)
         server.phase, server.serves, server.probed, server.due = Phase.LOST, None, False, None
         server.reason = Reason(code=ReasonCode.LOST, detail=f"it was on {server.node} and is gone", count=1, total=1)
         self._store.write_off(server)
 
-    def node_down(self, room: Room, now: int) -> None:
-        """Let a node fall silent, with all that runs there; the cluster finds out in its own time."""
-        room.down_since = now
+    def node_down(self, room: Room, now: int, *, parted: bool = False) -> None:
+        """Let a node fall silent, with all that runs there; the cluster finds out in its own time.
+
+        Where it is only ``parted``, all of that runs on.
+        """
+        room.down_since, room.parted = now, parted
         self._push(now + self._timings.notice.ms, room)
         for server in room.servers.values():
             server.silent = True
@@ -202,8 +208,11 @@ class Life:
 
     def node_up(self, room: Room, now: int) -> None:
         """Let a silent node start again: its servers do too, but for those that were given up or told to stop."""
-        room.down_since, room.noticed = None, False
+        parted, room.down_since, room.noticed, room.parted = room.parted, None, False, False
         self._ground.changed()
+        if parted:
+            self._rejoin(room, now)
+            return
         for server in list(room.servers.values()):
             server.silent = server.noticed = False
             if server.phase is Phase.STOPPING:
@@ -216,6 +225,28 @@ class Life:
                 self.wait_to_launch(server, now)
             else:
                 self._await(server, now + self._drawn(self._timings.start))
+
+    def _rejoin(self, room: Room, now: int) -> None:
+        """Let the servers of a node be seen again that ran on all the time, those that were given up included."""
+        for server in list(room.servers.values()):
+            server.silent, server.noticed, server.reason = False, False, None
+            self._await(server, now + (self._drawn(self._timings.start) if server.phase is Phase.STARTING else 0))
+        away, room.away = room.away, []
+        for server, serves in away:
+            group = self._store.by_key.get(server.key)
+            if group is None or group.condemned:
+                continue
+            if server.id in group.servers:
+                self._store.remove(server)
+            server.silent, server.noticed, server.reason = False, False, None
+            server.phase, server.serves = Phase.RUNNING, serves
+            server.endpoint = self._listen(server)
+            self._store.readmit(server)
+            self._ground.take(server)
+            if self._temper.ends_returned:
+                self.stop(server, server.template.stop.kill_after, now)
+            else:
+                self._await(server, now)
 
     def afflict(self, server: Server, now: int) -> None:
         """Let a server that serves feel at once what its model does to it now."""

@@ -247,8 +247,15 @@ class Pretence:
             if room.down_since is None:
                 self._life.node_down(room, self._clock.now())
 
+    def part_node(self, name: str) -> None:
+        """Let nobody reach a node, until it returns: what runs there runs on, and the cluster gives it up in time."""
+        with self._change():
+            room = self._room(name)
+            if room.down_since is None:
+                self._life.node_down(room, self._clock.now(), parted=True)
+
     def return_node(self, name: str) -> None:
-        """Let a silent node start again."""
+        """Let a silent node start again, or be reached again."""
         with self._change():
             room = self._room(name)
             if room.down_since is not None:

@@ -75,7 +75,8 @@ class Room:
     """One node and what our servers hold of it.
 
     ``images`` says from when on each is there. ``down_since`` is when the node fell silent, ``noticed`` that the
-    cluster knows.
+    cluster knows. ``parted``: it is only that nobody can reach it, and its servers run on, those ``away`` included, who
+    were given up; each with the model version that it serves.
     """
 
     def __init__(self, node: Node) -> None:
@@ -84,6 +85,8 @@ class Room:
         self.images: dict[str, int] = {}
         self.down_since: int | None = None
         self.noticed = False
+        self.parted = False
+        self.away: list[tuple[Server, int | None]] = []
         self._held = Amounts()
         self._devices: dict[str, _DeviceUse] = {}
 

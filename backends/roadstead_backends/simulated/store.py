@@ -79,6 +79,13 @@ class Store:
         self.pledged -= amounts_of(server.template.resources)
         self.touch(self.group_of(server), stored=True)
 
+    def readmit(self, server: Server) -> None:
+        """Count a server again that had been written off, if its group is still there."""
+        group = self.by_key[server.key]
+        group.servers[server.id] = self.by_id[server.id] = server
+        self.pledged += amounts_of(server.template.resources)
+        self.touch(group, stored=True)
+
     def remove(self, server: Server) -> None:
         """Forget a server, and its group if it was the last of a condemned one."""
         group = self.group_of(server)

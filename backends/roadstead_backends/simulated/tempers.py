@@ -103,7 +103,8 @@ class Temper:
     ``picks`` is ``None`` where it places nothing by itself. ``reports_ready``: readiness is its own word. Where not
     ``shows_nodes``, nodes cannot be observed. ``relaunches``: a server that crashed waits in a queue, with all others
     of its group, and may come back elsewhere; else it is restarted where it was. ``refuses_early``: over its own quota
-    it makes no replica at all and says so of the group; else the replica waits.
+    it makes no replica at all and says so of the group; else the replica waits. ``ends_returned``: one whose node was
+    given up and is back is ended, as another one is there by now; else it counts again, and anybody may be too many.
     """
 
     able: Capabilities
@@ -114,6 +115,7 @@ class Temper:
     shows_nodes: bool = True
     relaunches: bool = False
     refuses_early: bool = False
+    ends_returned: bool = False
 
 
 def capabilities(
@@ -172,6 +174,7 @@ KUBERNETES = Temper(
     ),
     reports_ready=True,
     refuses_early=True,
+    ends_returned=True,
 )
 """A controller replaces lost replicas and picks victims by its own order; readiness is by probe, and no fit is said.
 

@@ -135,4 +135,5 @@ def _context(fleet: Fleet, name: str, options: object) -> BackendContext:
         options=options,
         scheduling=fleet.clusters[name].scheduling,
         root=Path(),
+        reach=fleet.clusters[name].reach,
     )

@@ -105,7 +105,8 @@ class _Steps:
             if target > 0:
                 self._grow(row, target, self._why_new(row))
             return
-        if more or target > group.target:
+        # One that came back with its node is asked for if it is wanted, and else given up as it is.
+        if more or (target > group.target and not row.surplus):
             self._grow(row, target, self._why_more(row))
         elif drained or target < group.target:
             self._shrink(row, target, drained)
