@@ -43,6 +43,7 @@ test-kubernetes: env ## on a real cluster of our own; the first time its compone
 
 .PHONY: nightly
 nightly: env ## every test, with many more examples for each property
+	$(BIN)/python -m tests.cluster build
 	$(BIN)/pytest -m "" --hypothesis-profile=nightly --timeout=1800
 
 .PHONY: test-faults

@@ -3,7 +3,8 @@
 What belongs here: building and fetching the components (:mod:`binary`, :mod:`packages`), the machines they run on
 (:mod:`machine`, :mod:`network`), what makes machines a cluster (:mod:`control_plane`, :mod:`node`, :mod:`cluster`), and
 pytest's fixtures (:mod:`fixtures`). Nothing here knows Roadstead, so that what is seen through it is Kubernetes' own
-behaviour. ``tests/cluster/README.md`` tells how to use it, ``python -m tests.cluster --help`` what there is by hand.
+behaviour. ``docs/how-to/test-on-kubernetes.md`` tells how to use it, ``python -m tests.cluster --help`` what
+there is by hand.
 
 How it hangs together: every machine is a set of mount, process and network namespaces with a PID 1 of ours
 (:mod:`init`), and everything on it dies with that. One machine, the router, runs the control plane; each node is a

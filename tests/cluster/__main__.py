@@ -21,7 +21,7 @@ def _say(line: str) -> None:
 
 @click.group()
 def main() -> None:
-    """Real Kubernetes on this machine, for tests (tests/cluster/README.md)."""
+    """Real Kubernetes on this machine, for tests (docs/how-to/test-on-kubernetes.md)."""
 
 
 @main.command()

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.cluster import prerequisites
-from tests.cluster.cluster import Cluster, kubectl_proxy
+
+if TYPE_CHECKING:
+    from tests.cluster.cluster import Cluster
 
 __all__ = ["cluster", "control_plane", "namespace", "two_nodes"]
 
@@ -68,6 +71,9 @@ def existing_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster | None]:
     named = os.environ.get("KUBECONFIG")
     if not named:
         pytest.fail("--existing-cluster is given, and KUBECONFIG names no file; export it")
+    # Deferred, here and below: every run of pytest loads this module, and few need TLS and HTTP (0.3 s).
+    from tests.cluster.cluster import Cluster, kubectl_proxy  # noqa: PLC0415
+
     with kubectl_proxy(Path(named)) as api:
         yield Cluster.existing(Path(named), api)
 
@@ -75,26 +81,29 @@ def existing_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster | None]:
 @pytest.fixture(scope="session")
 def control_plane(existing_cluster: Cluster | None) -> Iterator[Cluster]:
     """A control plane without nodes."""
-    if existing_cluster is not None:
-        yield existing_cluster
-        return
-    started = Cluster.start()
-    try:
-        started.wait_ready()
+    with _started(existing_cluster, nodes=0) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="session")
 def cluster(existing_cluster: Cluster | None) -> Iterator[Cluster]:
     """A cluster with one real node, called node-1."""
-    if existing_cluster is not None:
-        yield existing_cluster
+    with _started(existing_cluster, nodes=1) as started:
+        yield started
+
+
+@contextmanager
+def _started(existing: Cluster | None, *, nodes: int) -> Iterator[Cluster]:
+    """Start a cluster for the time of a block, unless there is one already."""
+    if existing is not None:
+        yield existing
         return
+    from tests.cluster.cluster import Cluster  # noqa: PLC0415  # deferred, as above
+
     started = Cluster.start()
     try:
-        started.add_node()
+        for _ in range(nodes):
+            started.add_node()
         started.wait_ready()
         yield started
     finally:
