@@ -1,0 +1,4 @@
+"""Marathon: an emulator of it, faithful enough to trust.
+
+What belongs here: what knows Marathon by name.
+"""

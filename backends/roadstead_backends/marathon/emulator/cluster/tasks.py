@@ -1,0 +1,134 @@
+"""Tasks as Mesos sees them: what is to be run, what becomes of it, and who runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+
+from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
+from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
+
+__all__ = ["TERMINAL", "Course", "Executor", "Pretended", "Task", "TaskUpdate", "steady"]
+
+TERMINAL: Final = frozenset(
+    {
+        "TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE",
+        "TASK_GONE_BY_OPERATOR",
+    }
+)  # fmt: skip
+
+
+@attrs.define(eq=False, kw_only=True)
+class Task:
+    """One task on one agent; ``state`` as Mesos names it."""
+
+    id: str
+    name: str
+    agent: Agent
+    resources: Resources
+    ports: tuple[int, ...] = ()
+    command: str | None = None
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    health_checks: tuple[Mapping[str, Any], ...] = ()
+    """The checks that the executor makes itself."""
+    grace: float | None = None
+    """Seconds from the request to stop until it is forced; None for the agent's own."""
+    fetch: tuple[Mapping[str, Any], ...] = ()
+    user: str | None = None
+    state: str = "TASK_STAGING"
+    since: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class TaskUpdate:
+    """News of a task, on its way to the framework."""
+
+    task: Task
+    state: str
+    message: str = ""
+    healthy: bool | None = None
+    reason: str | None = None
+    at: int = 0
+
+
+Report = Callable[[Task, str, str, bool | None], None]
+"""Called with a task, its new state, a message, and whether its own checks pass."""
+
+
+class Executor(Protocol):
+    """What runs tasks on agents."""
+
+    def start(self, task: Task, report: Report) -> None:
+        """Begin to run a task and report what becomes of it."""
+
+    def stop(self, task: Task, report: Report) -> None:
+        """Ask a task to end, by force if it does not in time."""
+
+    def close(self) -> None:
+        """End everything that still runs."""
+
+
+@attrs.frozen(kw_only=True)
+class Course:
+    """What befalls a pretended task, in milliseconds after it was launched."""
+
+    starting: int | None = 60
+    running: int | None = 150
+    healthy: int | None = 300
+    """When the executor's own checks first pass; None for never."""
+    end: int | None = None
+    final: str = "TASK_FINISHED"
+    message: str = ""
+    stop: int = 120
+    """How long it takes from the request to stop until it has."""
+
+
+def steady(task: Task) -> Course:
+    """A task that starts quickly and runs until it is stopped."""
+    return Course(healthy=300 if task.health_checks else None)
+
+
+class Pretended:
+    """An executor that only keeps up appearances, each task on its course."""
+
+    def __init__(self, timeline: Timeline, course: Callable[[Task], Course] = steady) -> None:
+        self._timeline = timeline
+        self._course = course
+
+    def start(self, task: Task, report: Report) -> None:
+        """Let the task go its course."""
+        course = self._course(task)
+
+        def later(delay: int | None, state: str, message: str = "", *, healthy: bool | None = None) -> None:
+            if delay is None:
+                return
+
+            def tell() -> None:
+                if task.state not in TERMINAL and task.state != "TASK_KILLING":
+                    report(task, state, message, healthy)
+
+            self._timeline.after(delay, tell)
+
+        later(course.starting, "TASK_STARTING")
+        later(course.running, "TASK_RUNNING")
+        if course.healthy is not None and course.running is not None:
+            later(course.healthy, "TASK_RUNNING", healthy=True)
+        later(course.end, course.final, course.message)
+
+    def stop(self, task: Task, report: Report) -> None:
+        """Let the task end after a while."""
+        report(task, "TASK_KILLING", "", None)
+        course = self._course(task)
+
+        def killed() -> None:
+            if task.state not in TERMINAL:
+                report(task, "TASK_KILLED", "Command terminated with signal Terminated", None)
+
+        self._timeline.after(course.stop, killed)
+
+    def close(self) -> None:
+        """Nothing runs."""

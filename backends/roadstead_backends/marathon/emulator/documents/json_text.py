@@ -1,0 +1,229 @@
+"""JSON text as Jackson reads it: the same values, and the same words where it is not JSON.
+
+Numbers that are no integers become :class:`decimal.Decimal`, so that what is echoed in an error is what was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+__all__ = ["NoContent", "NotJson", "echoed", "parsed"]
+
+_LEGAL: Final = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_IDENTIFIER: Final = re.compile(r"[\w$]+")
+_ESCAPES: Final = {
+    '"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
+}  # fmt: skip
+_WORDS: Final[dict[str, object]] = {"true": True, "false": False, "null": None}
+_SHOWN: Final = 500
+
+
+class NotJson(ValueError):
+    """The text is no JSON; its words are Jackson's."""
+
+
+class NoContent(NotJson):
+    """There was no text at all."""
+
+
+def parsed(data: bytes) -> Any:
+    """Return the first JSON value of ``data``; what follows it is ignored, as Jackson does."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise NotJson(f"Invalid UTF-8 start byte 0x{data[error.start]:x}") from error
+    return _Reader(text, len(data)).read()
+
+
+def echoed(value: Any) -> str:
+    """The value as play-json writes it into a message: compact, numbers as they were sent."""
+    match value:
+        case None | True | False:
+            return {None: "null", True: "true", False: "false"}[value]
+        case int() | Decimal() | float():
+            return str(value)
+        case str():
+            return _quoted(value)
+        case list():
+            return "[" + ",".join(echoed(item) for item in value) + "]"
+        case dict():
+            return "{" + ",".join(f"{_quoted(key)}:{echoed(item)}" for key, item in value.items()) + "}"
+    raise TypeError(f"{value!r} is no JSON value")
+
+
+def _quoted(text: str) -> str:
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    for sign, escape in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"), ("\b", "\\b"), ("\f", "\\f")):
+        plain = plain.replace(sign, escape)
+    return f'"{plain}"'
+
+
+class _Reader:
+    """One pass over one text."""
+
+    def __init__(self, text: str, size: int) -> None:
+        self._text = text
+        self._size = size
+        self._at = 0
+
+    def read(self) -> Any:
+        self._skip()
+        if self._at >= len(self._text):
+            raise NoContent(f"No content to map due to end-of-input\n at {self._source(1, 0)}")
+        return self._value()
+
+    def _value(self) -> Any:
+        match self._here():
+            case "{":
+                return self._object()
+            case "[":
+                return self._array()
+            case '"':
+                return self._string("was expecting closing quote for a string value")
+            case sign if sign == "-" or sign.isdigit():
+                return self._number()
+            case _:
+                return self._word()
+
+    def _object(self) -> dict[str, Any]:
+        start, found = self._at, dict[str, Any]()
+        self._at += 1
+        if self._next_or_end("Object", start) == "}":
+            self._at += 1
+            return found
+        while True:
+            if self._here() != '"':
+                self._unexpected("was expecting double-quote to start field name")
+            name = self._string(" in field name")
+            if self._next("Object") != ":":
+                self._unexpected("was expecting a colon to separate field name and value")
+            self._at += 1
+            self._next("Object")
+            found[name] = self._value()
+            if self._separated("Object", "}", start):
+                return found
+
+    def _array(self) -> list[Any]:
+        start, found = self._at, list[Any]()
+        self._at += 1
+        if self._next_or_end("Array", start) == "]":
+            self._at += 1
+            return found
+        while True:
+            found.append(self._value())
+            if self._separated("Array", "]", start):
+                return found
+
+    def _separated(self, kind: str, end: str, start: int) -> bool:
+        """Pass the comma, or the end of the object or array, and say whether it was the end."""
+        sign = self._next_or_end(kind, start)
+        if sign not in (end, ","):
+            self._unexpected(f"was expecting comma to separate {kind} entries")
+        self._at += 1
+        if sign == end:
+            return True
+        self._next(kind)
+        return False
+
+    def _string(self, unended: str) -> str:
+        self._at += 1
+        letters: list[str] = []
+        while self._at < len(self._text):
+            sign = self._text[self._at]
+            self._at += 1
+            if sign == '"':
+                return "".join(letters)
+            if sign == "\\":
+                letters.append(self._escaped())
+            elif ord(sign) < 0x20:
+                raise NotJson(
+                    f"Illegal unquoted character ((CTRL-CHAR, code {ord(sign)})): has to be escaped using backslash to"
+                    f" be included in {'name' if 'field' in unended else 'string value'}"
+                )
+            else:
+                letters.append(sign)
+        raise NotJson(f"Unexpected end-of-input{unended if unended.startswith(' ') else ': ' + unended}")
+
+    def _escaped(self) -> str:
+        if self._at >= len(self._text):
+            raise NotJson("Unexpected end-of-input in character escape sequence")
+        sign = self._text[self._at]
+        self._at += 1
+        if sign == "u":
+            digits = self._text[self._at : self._at + 4]
+            if not re.fullmatch(r"[0-9a-fA-F]{4}", digits):
+                raise NotJson(
+                    f"Unexpected character ({_shown(digits[:1])}): expected a hex-digit for character escape sequence"
+                )
+            self._at += 4
+            return chr(int(digits, 16))
+        if sign not in _ESCAPES:
+            raise NotJson(f"Unrecognized character escape {_shown(sign)}")
+        return _ESCAPES[sign]
+
+    def _number(self) -> int | Decimal:
+        found = _NUMBER.match(self._text, self._at)
+        if found is None:
+            self._at += 1
+            self._unexpected("expected digit (0-9) to follow minus sign, for valid numeric value", " in numeric value")
+        if found[1] == "0" and self._text[found.end(1) : found.end(1) + 1].isdigit():
+            raise NotJson("Invalid numeric value: Leading zeroes not allowed")
+        self._at = found.end()
+        if found[2] is None and self._text[self._at : self._at + 1] == ".":
+            self._at += 1
+            self._unexpected("Decimal point not followed by a digit", " in numeric value")
+        return int(found[0]) if found[2] is None and found[3] is None else Decimal(found[0])
+
+    def _word(self) -> Any:
+        if self._here() in "]},":
+            self._unexpected("expected a value" if self._here() != "," else f"expected a valid value {_LEGAL}")
+        found = _IDENTIFIER.match(self._text, self._at)
+        if found is None:
+            self._unexpected(f"expected a valid value {_LEGAL}")
+        word = found[0]
+        if word in ("NaN", "Infinity"):
+            raise NotJson(f"Non-standard token '{word}': enable JsonParser.Feature.ALLOW_NON_NUMERIC_NUMBERS to allow")
+        if word not in _WORDS:
+            raise NotJson(f"Unrecognized token '{word[:256]}': was expecting {_LEGAL}")
+        self._at = found.end()
+        return _WORDS[word]
+
+    def _skip(self) -> None:
+        while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
+            self._at += 1
+
+    def _here(self) -> str:
+        return self._text[self._at]
+
+    def _next(self, kind: str) -> str:
+        self._skip()
+        if self._at >= len(self._text):
+            raise NotJson(f"Unexpected end-of-input within/between {kind} entries")
+        return self._here()
+
+    def _next_or_end(self, kind: str, start: int) -> str:
+        self._skip()
+        if self._at >= len(self._text):
+            line = self._text.count("\n", 0, start) + 1
+            column = start - self._text.rfind("\n", 0, start)
+            start_marker = self._source(line, column)
+            raise NotJson(f"Unexpected end-of-input: expected close marker for {kind} (start marker at {start_marker})")
+        return self._here()
+
+    def _unexpected(self, expected: str, where: str = "") -> NoReturn:
+        sign = self._text[self._at : self._at + 1]
+        if not sign:
+            raise NotJson(f"Unexpected end-of-input{where}")
+        raise NotJson(f"Unexpected character ({_shown(sign)}){where}: {expected}")
+
+    def _source(self, line: int, column: int) -> str:
+        shown = self._text[:_SHOWN]
+        cut = f"[truncated {self._size - _SHOWN} bytes]" if self._size > _SHOWN else ""
+        return f'[Source: (byte[])"{shown}"{cut}; line: {line}, column: {column}]'
+
+
+def _shown(sign: str) -> str:
+    return f"'{sign}' (code {ord(sign)})" if sign else "end-of-input"

@@ -1,0 +1,294 @@
+"""``/v2/pods``: pods, their status, versions and instances."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from roadstead_backends.marathon.emulator.documents.pod_types import INSTANCE_IDS, POD
+from roadstead_backends.marathon.emulator.http.apps import absolute
+from roadstead_backends.marathon.emulator.http.intake import json_of, typed
+from roadstead_backends.marathon.emulator.http.messages import Answer, Request, json_answer
+from roadstead_backends.marathon.emulator.marathon import Marathon
+from roadstead_backends.marathon.emulator.paths import PathId
+from roadstead_backends.marathon.emulator.refusals import Refusal, Violations, unknown
+from roadstead_backends.marathon.emulator.rules.documents import Document
+from roadstead_backends.marathon.emulator.rules.pods import PodIntake
+from roadstead_backends.marathon.emulator.scheduling.events import as_play
+from roadstead_backends.marathon.emulator.scheduling.groups import RootGroup
+from roadstead_backends.marathon.emulator.scheduling.instances import Instance, MarathonTask, mesos_state
+from roadstead_backends.marathon.emulator.scheduling.moments import moment_of, written
+from roadstead_backends.marathon.emulator.scheduling.plans import Plan
+from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec, Stamps
+
+__all__ = ["Pods"]
+
+_INSTANCE_PATTERN: Final = r"^(.+)\.(instance-|marathon-)([^\.]+)$"
+_STATES: Final = {
+    "Scheduled": "PENDING",
+    "Provisioned": "STAGING",
+    "Staging": "STAGING",
+    "Starting": "STAGING",
+    "Running": "STABLE",
+    "Unreachable": "DEGRADED",
+    "UnreachableInactive": "DEGRADED",
+}
+
+
+class Pods:
+    """The resource of pods."""
+
+    def __init__(self, marathon: Marathon) -> None:
+        self._marathon = marathon
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def capability(_request: Request) -> Answer:
+        """Say that pods are known."""
+        return Answer()
+
+    def index(self, _request: Request) -> Answer:
+        """List the pods."""
+        return json_answer([pod.shown() for pod in self._marathon.root.tree.all_pods()])
+
+    def show(self, _request: Request, pod_id: str) -> Answer:
+        """Show a pod."""
+        path = absolute(pod_id)
+        pod = self._marathon.root.pod(path)
+        if pod is None:
+            # The original puts JSON into a message of JSON.
+            raise Refusal(404, {"message": f'{{"message": "pod with {path} does not exist"}}', "details": []})
+        return json_answer(pod.shown())
+
+    def all_status(self, _request: Request) -> Answer:
+        """Show the status of every pod."""
+        return json_answer([_status_as_play(self.status_of(pod)) for pod in self._marathon.root.tree.all_pods()])
+
+    def status(self, _request: Request, pod_id: str) -> Answer:
+        """Show the status of a pod."""
+        return json_answer(_status_as_play(self.status_of(self._pod(pod_id))))
+
+    def versions(self, _request: Request, pod_id: str) -> Answer:
+        """List the versions of a pod."""
+        pod = self._pod(pod_id)
+        return json_answer([written(each) for each in self._marathon.manager.store.versions(pod.id)])
+
+    def version(self, _request: Request, pod_id: str, version: str) -> Answer:
+        """Show a pod in one of its versions."""
+        moment = moment_of(version)
+        found = self._marathon.manager.store.spec(absolute(pod_id), moment)
+        if found is None:
+            raise unknown("Pod", absolute(pod_id))
+        return json_answer(found.shown())
+
+    def _pod(self, pod_id: str) -> RunSpec:
+        path = absolute(pod_id)
+        pod = self._marathon.root.pod(path)
+        if pod is None:
+            raise unknown("Pod", path)
+        return pod
+
+    # Changing -------------------------------------------------------------------------------------------------------
+
+    def create(self, request: Request) -> Answer:
+        """Add a pod."""
+        pod = typed(json_of(request.body), POD)
+        path = absolute(pod["id"])
+        document = self._intake(path).admitted(pod)
+
+        def fresh(root: RootGroup) -> None:
+            if root.pod(path) is not None:
+                raise Refusal(409, {"message": f"A pod with id [{path}] already exists."})
+
+        spec, plan = self._put(path, document, fresh, force=request.flag("force"))
+        self._tell("pod_created_event", request)
+        headers = {"Location": str(path), "Marathon-Deployment-Id": plan.id}
+        return json_answer(spec.shown(), 201, headers)
+
+    def update(self, request: Request, pod_id: str) -> Answer:
+        """Change a pod, or add it."""
+        path = absolute(pod_id)
+        pod = typed(json_of(request.body), POD)
+        intake = self._intake(path)
+        if absolute(pod["id"]) != path:
+            raise Refusal(400, {"message": f"'{path}' does not match definition's id ('{pod['id']}')"})
+        document = intake.admitted(pod)
+        spec, plan = self._put(path, document, lambda _root: None, force=request.flag("force"))
+        self._tell("pod_updated_event", request)
+        return json_answer(spec.shown(), 200, {"Marathon-Deployment-Id": plan.id})
+
+    def _intake(self, path: PathId) -> PodIntake:
+        roles, default = self._marathon.roles_of(path)
+        settings = self._marathon.settings
+        return PodIntake(
+            features=settings.features,
+            default_network=settings.default_network_name,
+            roles=roles,
+            default_role=default,
+        )
+
+    def _put(self, path: PathId, document: Document, check: Any, *, force: bool) -> tuple[RunSpec, Plan]:
+        manager = self._marathon.manager
+        version = manager.new_version()
+
+        def change(root: RootGroup) -> RootGroup:
+            check(root)
+            old = root.pod(path)
+            stamps = old.stamps if old is not None else Stamps.of_new(version)
+            same = old is not None and old.document == document
+            spec = old if same and old is not None else RunSpec(id=path, document=document, stamps=stamps, is_pod=True)
+            return root.put_spec(spec, version)
+
+        plan = manager.update(path.parent, change, version, force=force)
+        spec = self._marathon.root.pod(path)
+        if spec is None:
+            raise unknown("Pod", path)
+        return spec, plan
+
+    def remove(self, request: Request, pod_id: str) -> Answer:
+        """Remove a pod."""
+        pod = self._pod(pod_id)
+        version = self._marathon.manager.new_version()
+        plan = self._marathon.manager.update(
+            pod.id.parent, lambda root: root.without_spec(pod.id, version), version, force=request.flag("force")
+        )
+        self._tell("pod_deleted_event", request)
+        headers = {"Location": plan.id, "Marathon-Deployment-Id": plan.id}
+        return Answer(status=202, headers=headers, content_type=None)
+
+    def _tell(self, kind: str, request: Request) -> None:
+        self._marathon.events.publish(kind, clientIp=request.client, uri=request.uri or request.path)
+
+    def kill_instance(self, request: Request, pod_id: str, instance_id: str) -> Answer:
+        """End one instance."""
+        _check_instance_ids([instance_id], "/")
+        killed = self._kill(request, pod_id, [instance_id])
+        if not killed:
+            raise unknown("Task", instance_id)
+        return json_answer(killed[0])
+
+    def kill_instances(self, request: Request, pod_id: str) -> Answer:
+        """End several instances."""
+        ids: list[str] = typed(json_of(request.body), INSTANCE_IDS)
+        _check_instance_ids(ids, "({index})")
+        return json_answer(self._kill(request, pod_id, ids))
+
+    def _kill(self, request: Request, pod_id: str, ids: list[str]) -> list[Document]:
+        pod = self._pod(pod_id)
+        victims = [each for each in self._marathon.supervisor.of(pod.id) if each.id in ids]
+        shown = [_shown_instance(each) for each in victims]
+        self._marathon.supervisor.kill_and_replace(victims, wipe=request.flag("wipe"))
+        return shown
+
+    # Status ---------------------------------------------------------------------------------------------------------
+
+    def status_of(self, pod: RunSpec) -> Document:
+        """The status of a pod, with numbers as in its definition."""
+        instances = [each for each in self._marathon.supervisor.of(pod.id) if each.agent is not None]
+        shown = [_instance_status(each) for each in instances]
+        stable = len(shown) >= pod.instances and all(each["status"] == "STABLE" for each in shown)
+        newest = max((each.since for each in instances), default=self._marathon.timeline.now)
+        return {
+            "id": str(pod.id),
+            "spec": pod.shown(),
+            "status": "STABLE" if stable else "DEGRADED",
+            "statusSince": written(newest),
+            "instances": shown,
+            "terminationHistory": [],
+            "lastUpdated": written(self._marathon.timeline.now),
+            "lastChanged": written(newest),
+        }
+
+
+def _status_as_play(status: Document) -> Document:
+    """The status as play-json writes it: whole numbers without a fraction, and no empty objects."""
+    shown: Document = as_play(status)
+    spec = dict(shown["spec"])
+    scheduling = {key: item for key, item in spec["scheduling"].items() if item != {}}
+    return {**shown, "spec": {**spec, "scheduling": scheduling}}
+
+
+def _check_instance_ids(ids: list[str], path: str) -> None:
+    found = Violations()
+    for index, each in enumerate(ids):
+        holds = re.fullmatch(_INSTANCE_PATTERN, each) is not None
+        where = path if path == "/" else "/" + path.format(index=index)
+        found.check(holds, where, f"must fully match regular expression '{_INSTANCE_PATTERN}'")
+    found.raise_any()
+
+
+def _shown_instance(instance: Instance) -> Document:
+    agent = instance.agent
+    info: Document = {"host": agent.hostname if agent is not None else ""}
+    if agent is not None:
+        info["agentId"] = agent.id
+        info.update(
+            (key, value) for key, value in (("region", agent.region), ("zone", agent.zone)) if value is not None
+        )
+    state: Document = {"condition": instance.condition, "since": written(instance.since)}
+    if instance.active_since is not None:
+        state["activeSince"] = written(instance.active_since)
+    state["goal"] = instance.goal
+    return {
+        "instanceId": instance.id,
+        "state": state,
+        "agentInfo": {**info, "attributes": []},
+        "runSpecVersion": written(instance.spec.version),
+        "unreachableStrategy": instance.spec.scheduling["unreachableStrategy"],
+    }
+
+
+def _instance_status(instance: Instance) -> Document:
+    spec, agent = instance.spec, instance.agent
+    own = spec.document["executorResources"]
+    total = {"cpus": own["cpus"], "mem": own["mem"], "disk": own["disk"], "gpus": 0}
+    containers = {container["name"]: container for container in spec.document["containers"]}
+    for container in containers.values():
+        for name, amount in container["resources"].items():
+            total[name] = total[name] + amount
+    since = written(instance.since)
+    shown: Document = {
+        "id": instance.id,
+        "status": _STATES.get(instance.condition, "TERMINAL"),
+        "statusSince": since,
+        "conditions": [],
+    }
+    if agent is not None:
+        shown.update(agentHostname=agent.hostname, agentId=agent.id)
+        shown.update((f"agent{key}", value) for key, value in (("Region", agent.region), ("Zone", agent.zone)) if value)
+        shown["resources"] = total
+        addressed = any(task.has_address for task in instance.tasks.values())
+        shown["networks"] = [{"addresses": [agent.hostname]}] if addressed else []
+    return {
+        **shown,
+        "containers": [
+            _container_status(task, containers[task.container]) for task in instance.tasks.values() if task.container
+        ],
+        "specReference": f"/v2/pods{spec.id}::versions/{written(spec.version)}",
+        "localVolumes": [],
+        "lastUpdated": since,
+        "lastChanged": since,
+        "role": spec.role,
+    }
+
+
+def _container_status(task: MarathonTask, container: Document) -> Document:
+    since = written(task.started_at if task.started_at is not None else task.staged_at)
+    hosted = [endpoint for endpoint in container.get("endpoints", []) if "hostPort" in endpoint]
+    endpoints: list[Document] = [
+        {"name": endpoint["name"], "allocatedHostPort": port}
+        for endpoint, port in zip(hosted, task.ports, strict=False)
+    ]
+    endpoints += [{"name": each["name"]} for each in container.get("endpoints", []) if "hostPort" not in each]
+    return {
+        "name": task.container,
+        "status": mesos_state(task.condition),
+        "statusSince": since,
+        "conditions": [],
+        "containerId": task.id,
+        "endpoints": endpoints,
+        "resources": container["resources"],
+        "lastUpdated": since,
+        "lastChanged": since,
+    }

@@ -1,0 +1,124 @@
+"""From an accepted app to what Marathon keeps and shows of it, and how an update changes what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from roadstead_backends.marathon.emulator.documents.app_types import APP
+from roadstead_backends.marathon.emulator.paths import path_of
+from roadstead_backends.marathon.emulator.rules.apps import (
+    AppRules,
+    check_converted,
+    check_deprecated,
+    check_update_version,
+)
+from roadstead_backends.marathon.emulator.rules.documents import Document, is_resident, volumes_of
+from roadstead_backends.marathon.emulator.rules.normalization import completed, modernized, modernized_update
+
+__all__ = ["AppIntake"]
+
+_WHOLE: Final = ("version", "versionInfo", "id")
+_CHECK_FIELDS: Final[Mapping[str, Sequence[str]]] = {
+    "HTTP": ("ignoreHttp1xx", "path", "port", "portIndex"),
+    "HTTPS": ("ignoreHttp1xx", "path", "port", "portIndex"),
+    "TCP": ("port", "portIndex"),
+    "COMMAND": ("command",),
+    "MESOS_HTTP": ("path", "port", "portIndex"),
+    "MESOS_HTTPS": ("path", "port", "portIndex"),
+    "MESOS_TCP": ("port", "portIndex"),
+}
+_COMMON: Final = (
+    "gracePeriodSeconds",
+    "intervalSeconds",
+    "maxConsecutiveFailures",
+    "protocol",
+    "ipProtocol",
+    "timeoutSeconds",
+    "delaySeconds",
+)
+
+
+@attrs.frozen(kw_only=True)
+class AppIntake:
+    """The way of an app from its JSON to what is kept, under these flags and for these roles."""
+
+    features: Collection[str]
+    default_network: str | None
+    roles: Sequence[str]
+    """The roles that the app may have."""
+    default_role: str
+
+    def admitted(self, app: Document) -> Document:
+        """Return what is kept of a new app; refuse one that breaks a rule."""
+        check_deprecated(app)
+        current = {"role": self.default_role, **modernized(app)}
+        AppRules(features=self.features, default_network=self.default_network, roles=self.roles).check(current)
+        check_converted(current)
+        return _kept(completed(current, self.default_network))
+
+    def changed(self, update: Document, current: Document) -> Document:
+        """Return what is kept of an app after an update; what the update does not name stays as it is."""
+        check_update_version(update)
+        stated = {key: item for key, item in modernized_update(update).items() if key not in _WHOLE}
+        kept = {key: item for key, item in current.items() if key not in ("version", "versionInfo")}
+        return self.admitted({**_with_defaults(current["id"]), **kept, **stated})
+
+    def created(self, update: Document, app_id: str) -> Document:
+        """Return what is kept of an app that an update creates."""
+        check_update_version(update)
+        stated = {key: item for key, item in update.items() if key not in _WHOLE}
+        return self.admitted({**_with_defaults(app_id), **stated})
+
+
+def _with_defaults(app_id: str) -> Document:
+    read: Document = APP({"id": app_id})
+    return read
+
+
+def _kept(app: Document) -> Document:
+    normal = dict(app)
+    parent = path_of(app["id"]).parent
+    for stamp in ("version", "versionInfo"):
+        normal.pop(stamp, None)
+    normal["dependencies"] = [str(path_of(each).within(parent)) for each in app.get("dependencies", [])]
+    normal["healthChecks"] = _distinct([_health_check(check) for check in app.get("healthChecks", [])])
+    normal["upgradeStrategy"] = app.get("upgradeStrategy") or _default_strategy(app)
+    normal.pop("residency", None)
+    if is_resident(app):
+        normal["residency"] = {"relaunchEscalationTimeoutSeconds": 3600, "taskLostBehavior": "WAIT_FOREVER"}
+    if volumes_of(app, "persistent"):
+        normal["container"] = {**app["container"], "volumes": [_volume(each) for each in app["container"]["volumes"]]}
+    return APP.written(normal)
+
+
+def _distinct(items: list[Document]) -> list[Document]:
+    found: list[Document] = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
+
+
+def _health_check(check: Document) -> Document:
+    fields = (*_COMMON, *_CHECK_FIELDS[check["protocol"]])
+    shown: dict[str, Any] = {field: check[field] for field in fields if field in check}
+    if check["protocol"] in ("HTTP", "HTTPS"):
+        shown.setdefault("ignoreHttp1xx", False)
+    return shown
+
+
+def _volume(volume: Document) -> Document:
+    if "persistent" not in volume:
+        return volume
+    return {**volume, "persistent": {"type": "root", "constraints": [], **volume["persistent"]}}
+
+
+def _default_strategy(app: Document) -> Document:
+    if app["labels"].get("MARATHON_SINGLE_INSTANCE_APP") == "true":
+        return {"maximumOverCapacity": 0.0, "minimumHealthCapacity": 0.0}
+    if is_resident(app) or volumes_of(app, "external"):
+        return {"maximumOverCapacity": 0.0, "minimumHealthCapacity": 0.5}
+    return {"maximumOverCapacity": 1.0, "minimumHealthCapacity": 1.0}

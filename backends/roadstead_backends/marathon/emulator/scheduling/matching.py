@@ -1,0 +1,113 @@
+"""Whether an offer has what an instance needs, and why not (``ResourceMatcher``, ``PortsMatcher``), pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from roadstead_backends.marathon.emulator.cluster.agents import Resources
+from roadstead_backends.marathon.emulator.cluster.simulated import Offer
+from roadstead_backends.marathon.emulator.rules.documents import container_of, modes, off_host
+from roadstead_backends.marathon.emulator.scheduling.constraints import Place, meets_all
+from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec
+
+__all__ = ["FUNNEL", "Match", "Reject", "match", "wanted_ports"]
+
+
+class Reject(enum.Enum):
+    """Why an offer is not used: the first reason in this order."""
+
+    ROLE = "UnfulfilledRole"
+    CONSTRAINT = "UnfulfilledConstraint"
+    RESERVATION = "NoCorrespondingReservationFound"
+    MAINTENANCE = "AgentMaintenance"
+    CPUS = "InsufficientCpus"
+    MEMORY = "InsufficientMemory"
+    DISK = "InsufficientDisk"
+    GPUS = "InsufficientGpus"
+    PORTS = "InsufficientPorts"
+    SCARCE = "DeclinedScarceResources"
+
+
+FUNNEL: Final = tuple(Reject)
+
+
+@attrs.frozen
+class Match:
+    """An offer that fits, and the host ports taken from it, by position of what asked; None for no host port."""
+
+    ports: tuple[int | None, ...]
+
+    @property
+    def host_ports(self) -> tuple[int, ...]:
+        """The ports that are really taken."""
+        return tuple(port for port in self.ports if port is not None)
+
+
+def match(
+    spec: RunSpec, offer: Offer, need: Resources, placed: Sequence[Place], *, quota: bool, scarce: str
+) -> Match | Reject:
+    """Match an instance against what is left of an offer.
+
+    ``need`` are its resources, ``placed`` where instances of its present configuration are, ``quota`` the way of
+    ``GROUP_BY``, and ``scarce`` how GPUs are kept for those who want some (``restricted`` or ``unrestricted``).
+    """
+    agent = offer.agent
+    roles = spec.accepted_roles or ["*", spec.role]
+    if agent.role not in roles:
+        return Reject.ROLE
+    if not meets_all(agent.place, spec.constraints, placed, spec.instances, quota=quota):
+        return Reject.CONSTRAINT
+    if agent.in_maintenance:
+        return Reject.MAINTENANCE
+    for reject, wanted, offered in (
+        (Reject.CPUS, need.cpus, offer.resources.cpus),
+        (Reject.MEMORY, need.mem, offer.resources.mem),
+        (Reject.DISK, need.disk, offer.resources.disk),
+        (Reject.GPUS, need.gpus, offer.resources.gpus),
+    ):
+        if wanted > offered:
+            return reject
+    ports = _allotted(wanted_ports(spec), offer.ports)
+    if ports is None:
+        return Reject.PORTS
+    behavior = spec.labels.get("GPU_SCHEDULING_BEHAVIOR", scarce)
+    if behavior == "restricted" and offer.resources.gpus > 0 and need.gpus == 0:
+        return Reject.SCARCE
+    return Match(ports)
+
+
+def wanted_ports(spec: RunSpec) -> list[int | None]:
+    """The host ports that an instance asks for: a number, 0 for any, None for none."""
+    if spec.is_pod:
+        endpoints = [each for one in spec.document["containers"] for each in one.get("endpoints", [])]
+        return [endpoint.get("hostPort") for endpoint in endpoints]
+    document = spec.document
+    networks = document["networks"]
+    if off_host(networks):
+        bridge = "container/bridge" in modes(networks)
+        mappings = container_of(document).get("portMappings") or []
+        return [mapping.get("hostPort", 0 if bridge else None) for mapping in mappings]
+    fixed = document.get("requirePorts", False)
+    return [definition["port"] if fixed else 0 for definition in document.get("portDefinitions") or []]
+
+
+def _allotted(wanted: Sequence[int | None], ranges: Sequence[tuple[int, int]]) -> tuple[int | None, ...] | None:
+    """Ports for each that is wanted, fixed ones first; None where they are not offered."""
+    fixed = {port for port in wanted if port}
+    if any(not any(low <= port <= high for low, high in ranges) for port in fixed):
+        return None
+    free = (port for low, high in ranges for port in range(low, high + 1) if port not in fixed)
+    found: list[int | None] = []
+    for port in wanted:
+        if port == 0:
+            chosen = next(free, None)
+            if chosen is None:
+                return None
+            found.append(chosen)
+        else:
+            found.append(port)
+    return tuple(found)

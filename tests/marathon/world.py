@@ -1,0 +1,153 @@
+"""An emulated Marathon in virtual time, set up as the recorded one was: three agents, tasks that do as labels say."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import attrs
+
+from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
+from roadstead_backends.marathon.emulator.cluster.simulated import SimCluster
+from roadstead_backends.marathon.emulator.cluster.tasks import Course, Pretended, Task
+from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
+from roadstead_backends.marathon.emulator.http.messages import Answer, Request
+from roadstead_backends.marathon.emulator.http.skin import Skin
+from roadstead_backends.marathon.emulator.http.system import Elections
+from roadstead_backends.marathon.emulator.marathon import Marathon
+from roadstead_backends.marathon.emulator.scheduling.probing import HttpAnswer, Outcome, Target
+from roadstead_backends.marathon.emulator.settings import Settings
+
+__all__ = ["Reply", "ScriptedProber", "World", "labelled"]
+
+START = 1_795_357_862_000
+
+
+def labelled(task: Task) -> Course:
+    """The course that a task's labels ``SIM`` and ``SIM_DELAY`` (milliseconds) ask for."""
+    delay = int(task.labels.get("SIM_DELAY", "0"))
+    match task.labels.get("SIM"):
+        case "failfast":
+            return Course(
+                starting=None,
+                running=None,
+                end=delay or 100,
+                final="TASK_FAILED",
+                message="Command exited with status 1",
+            )
+        case "fail":
+            return Course(end=1500, final="TASK_FAILED", message="Command exited with status 3")
+        case "finish":
+            return Course(end=1500, final="TASK_FINISHED", message="Command exited with status 0")
+        case "error":
+            return Course(
+                starting=None, running=None, end=100, final="TASK_ERROR", message="Task uses invalid resources"
+            )
+    return Course(running=150 + delay, healthy=400 if task.health_checks else None)
+
+
+class ScriptedProber:
+    """Answers every probe at once, as it was told to."""
+
+    def __init__(self) -> None:
+        self.outcome: Callable[[Target], Outcome] = lambda _target: Outcome(
+            connected=True, answer=HttpAnswer(status=200)
+        )
+        self.asked: list[Target] = []
+
+    def probe(self, target: Target, done: Callable[[Outcome], None]) -> None:
+        """Note the probe and answer it."""
+        self.asked.append(target)
+        done(self.outcome(target))
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; text that is none as it is."""
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            return self.text
+
+
+class World:
+    """A cluster, a Marathon on it, and its API."""
+
+    def __init__(self, settings: Settings, *, hosts: tuple[str, ...], gpus: tuple[int, ...]) -> None:
+        self.timeline = Timeline(START)
+        self.prober = ScriptedProber()
+        agents = [self._agent(index, host, gpu) for index, (host, gpu) in enumerate(zip(hosts, gpus, strict=True))]
+        executor = Pretended(self.timeline, labelled)
+        self.cluster = SimCluster(self.timeline, agents, executor=executor, interval=250)
+        self.marathon = Marathon(self.cluster, self.prober, settings)
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.marathon.events.subscribe(lambda kind, event: self.events.append((kind, event)))
+        self.address = f"{settings.hostname}:{settings.http_port}"
+        elections = Elections(lambda: self.address, lambda: None)
+        self.skin = Skin(self.marathon, elections, address=self.address, started="Sun, 22 Nov 2026 15:04:40 UTC")
+
+    @staticmethod
+    def _agent(index: int, host: str, gpus: int) -> Agent:
+        return Agent(
+            id=f"{uuid.uuid4()}-S{index}",
+            hostname=host,
+            total=Resources(cpus=8, mem=16384, disk=100_000, gpus=gpus),
+            ports=((31000, 31099),),
+            region="region-a",
+            zone=f"zone-{index % 2}",
+            attributes={"rack": f"rack-{index % 2}", "disktype": "hdd" if index else "ssd", "level": float(index + 1)},
+        )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        query: str = "",
+        headers: Mapping[str, str | None] | None = None,
+    ) -> Reply:
+        """Send a request a moment later than the last."""
+        self.timeline.advance(3)
+        stated = {"content-type": "application/json"} if headers is None else headers
+        sent = {name.lower(): value for name, value in stated.items()}
+        content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        request = Request(
+            method=method,
+            path=unquote(path),
+            uri=path,
+            query=parse_qsl(query, keep_blank_values=True),
+            headers={name: value for name, value in sent.items() if value is not None},
+            body=content,
+        )
+        answer = self.skin.answer(request)
+        self.timeline.settle()
+        return _reply(answer)
+
+    def settle(self, most: int = 20_000) -> None:
+        """Let time pass until no deployment is under way, but no longer than ``most`` milliseconds."""
+        waited = 0
+        while self.marathon.deployments.count and waited < most:
+            self.timeline.advance(250)
+            waited += 250
+        self.timeline.advance(500)
+
+
+def _reply(answer: Answer) -> Reply:
+    headers = dict(answer.headers)
+    if answer.content_type is not None:
+        headers["Content-Type"] = answer.content_type
+    headers["Content-Length"] = str(len(answer.body))
+    return Reply(status=answer.status, headers=headers, text=answer.body.decode(errors="replace"))
