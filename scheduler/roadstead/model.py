@@ -36,6 +36,7 @@ __all__ = [
     "GpuPartition",
     "HealthSpec",
     "Intents",
+    "LeaseSpec",
     "MigrateIntent",
     "ModelSpec",
     "ModelVersion",
@@ -488,15 +489,26 @@ class Quota:
     gpu: int | None = None
 
 
+@attrs.frozen
+class LeaseSpec:
+    """That the daemon which acts for the fleet holds a lease on ``cluster``."""
+
+    cluster: str
+
+
 @attrs.frozen(kw_only=True)
 class DaemonSpec:
-    """How the daemon runs; ``state`` is a directory, or ``None`` for the user's default."""
+    """How the daemon runs; ``state`` is a directory, or ``None`` for the user's default.
+
+    Without ``lease``, the lock of the state directory makes sure that one daemon acts.
+    """
 
     turn: Duration = Duration(5_000)
     on_change: OnChange = OnChange.APPLY
     on_removal: OnChange = OnChange.HOLD
     http: str = "127.0.0.1:7070"
     state: str | None = None
+    lease: LeaseSpec | None = None
 
 
 # ---- what is said by command ----

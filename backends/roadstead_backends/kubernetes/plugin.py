@@ -19,6 +19,7 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         name="kubernetes",
         factory="roadstead_backends.kubernetes.connect:connect",
         options=KubernetesOptions,
+        leases="roadstead_backends.kubernetes.leases:open_lease",
         deployment_options=PodOptions,
         rival="roadstead_backends.kubernetes.rival:plain_deployment",
         rival_name="a plain Deployment",

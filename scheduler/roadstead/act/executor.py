@@ -52,10 +52,11 @@ class Executor:
     """Turns steps into calls, and what becomes of the calls into outcomes; it raises for nothing that a cluster does.
 
     Where a cluster does not answer within its allowance, what it was asked is unknown, what was not begun by then is
-    not begun any more, and the next turn looks again.
+    not begun any more, and the next turn looks again. ``permitted`` is asked before every step: whoever may not act any
+    more begins no other.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its parts, each by its name
         self,
         observer: Observer,
         runtimes: Mapping[str, Runtime],
@@ -64,6 +65,7 @@ class Executor:
         publish: Callable[[Fleet, World, Table], None] = lambda *_: None,
         chance: Callable[[], float] = random.random,
         allowance: Allowance | None = None,
+        permitted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.observer = observer
         self.runtimes = runtimes
@@ -72,6 +74,7 @@ class Executor:
         self.publish = publish
         self.chance = chance
         self.allowance = allowance or Allowance()
+        self.permitted = permitted
 
     def carry_out(self, fleet: Fleet, world: World, plan: Plan) -> tuple[Outcome, ...]:
         """Do what ``plan`` says, made for ``fleet`` and ``world``, and return what became of each step that was tried.
@@ -180,7 +183,7 @@ class _Part:
         clock = self._executor.clock
         for position, step in enumerate(run.steps):
             now = clock.monotonic()
-            if now >= run.give_up or run.silent:
+            if now >= run.give_up or run.silent or not self._executor.permitted():
                 return []
             if run.fresh_until is not None and position > 0 and now >= run.fresh_until:
                 return run.steps[position:]

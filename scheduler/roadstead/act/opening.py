@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from roadstead.act.holding import Strange
 from roadstead.act.identity import Identity
+from roadstead.act.leading import LeaseLead
 from roadstead.act.state import StateDirectory
 from roadstead.errors import RoadsteadError
 from roadstead.model import ClusterSpec, GatewaySpec
@@ -14,9 +15,10 @@ from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.comparison import Rival
 from roadstead.spi.gateway import Gateway, GatewayContext
 from roadstead.spi.host import PluginError, PluginHost, resolve
+from roadstead.spi.lease import LeaseStore
 from roadstead.spi.records import BackendPlugin, GatewayPlugin
 
-__all__ = ["open_backend", "open_gateway", "open_rival"]
+__all__ = ["open_backend", "open_gateway", "open_lease", "open_rival"]
 
 T = TypeVar("T")
 
@@ -38,6 +40,20 @@ def open_rival(spec: ClusterSpec, host: PluginHost, identity: Identity, state: S
     make = resolve(plugin.rival, f"the rival of backend {spec.backend!r}")
     rival: Rival = _made(lambda: make(_context(spec, identity, state)), f"cluster {spec.name}")
     return rival
+
+
+def open_lease(
+    spec: ClusterSpec, host: PluginHost, identity: Identity, state: StateDirectory, wake: Callable[[], None]
+) -> LeaseLead:
+    """Return the right to act that a lease on a cluster gives, not taken yet; raises :class:`RoadsteadError`."""
+    plugin = host.get(BackendPlugin, spec.backend)
+    if plugin.leases is None:
+        raise PluginError(f"backend {spec.backend!r} keeps no leases", hint="set daemon.lease to file")
+    _must_be_known(spec.options, f"cluster {spec.name}")
+    make = resolve(plugin.leases, f"the leases of backend {spec.backend!r}")
+    context = _context(spec, identity, state)
+    store: LeaseStore = _made(lambda: make(context, identity.fleet), f"the lease on cluster {spec.name}")
+    return LeaseLead(store, f"the lease of fleet {identity.fleet} on cluster {spec.name}", wake=wake)
 
 
 def open_gateway(spec: GatewaySpec, host: PluginHost, identity: Identity, state: StateDirectory) -> Gateway:

@@ -32,10 +32,11 @@ from roadstead.act.holding import (
 from roadstead.act.identity import IdentityStore
 from roadstead.act.intents import still_held
 from roadstead.act.journal import Journal
+from roadstead.act.leading import Lead, LockLead
 from roadstead.act.load_reader import LoadReader
 from roadstead.act.memory import MemoryStore
 from roadstead.act.observer import Observer
-from roadstead.act.opening import open_backend, open_gateway
+from roadstead.act.opening import open_backend, open_gateway, open_lease
 from roadstead.act.prober import Prober
 from roadstead.act.reconciler import Reconciler
 from roadstead.act.routing import Checks, Routing, routing
@@ -86,6 +87,8 @@ class Session:
         self._stuck: Mapping[str, str] = MappingProxyType({})
         self._unaddressed: Mapping[str, str] = MappingProxyType({})
         self._inherited: set[str] = set()
+        self._lead: Lead = LockLead()
+        self._leads = False
         self._routing = Routing()
         self._closing = contextlib.ExitStack()
         self.gateways = Gateways(self._connect_gateway, wake, self._clock)
@@ -122,6 +125,7 @@ class Session:
     def _open(self, fleet: Fleet, purpose: str) -> None:
         self._hold = StateHold.take(self.state, purpose, fleet.name)
         self._closing.callback(self._hold.release)
+        self._closing.callback(self._let_go_of_lead)
         self.identity = self._hold.identity
         store = MemoryStore(self.state.memory, check=self._keep_hold)
         self._closing.callback(store.close)
@@ -139,7 +143,7 @@ class Session:
         self._closing.callback(self.gateways.close)
         self._closing.callback(self._close_clusters)
         self.reconciler = Reconciler(
-            executor=Executor(observer, runtimes, self._clock, publish=self._publish),
+            executor=Executor(observer, runtimes, self._clock, publish=self._publish, permitted=self._may_act),
             store=store,
             journal=self.journal,
             policies=self._host.placement_policies(),
@@ -154,6 +158,37 @@ class Session:
     def measure(self) -> None:
         """Have servers read for what they count of their own load: for whoever goes on looking."""
         self._observer.measure(LoadReader(self._runtimes, self._clock))
+
+    # ---- who acts ----
+
+    def take_lead(self) -> None:
+        """Have the right to act for the fleet; a second time does nothing.
+
+        Raises :class:`StateError` where another daemon has it. That may take as long as a lease lasts.
+        """
+        self._lead.take()
+        self._leads = True
+
+    def _may_act(self) -> bool:
+        return self._lead.holds()
+
+    def _let_go_of_lead(self) -> None:
+        self._lead.release()
+
+    def _lead_as(self, fleet: Fleet) -> None:
+        """Lead by what ``fleet`` says; the new right is there before the old one is given back."""
+        before, lease = self.declared, fleet.daemon.lease
+        kept = None if lease is None else fleet.clusters.get(lease.cluster)
+        was = None if before is None or before.daemon.lease is None else before.clusters[before.daemon.lease.cluster]
+        if _same_store(kept, was):
+            return
+        lead: Lead = LockLead()
+        if kept is not None:
+            lead = open_lease(kept, self._host, self.identity.current, self.state, self._wake)
+        if self._leads:
+            lead.take()
+        self._lead.release()
+        self._lead = lead
 
     # ---- what is wanted ----
 
@@ -207,6 +242,7 @@ class Session:
         return (*self._unaddressed.values(), *stuck)
 
     def _follow(self, fleet: Fleet, *, confirm_removals: bool = False) -> None:
+        self._lead_as(fleet)
         kept = self._drive_gateways(fleet, confirmed=confirm_removals or _is_confirmed(fleet))
         self._vacated = MappingProxyType(
             {
@@ -250,10 +286,11 @@ class Session:
     # ---- turns ----
 
     def turn(self, *, news: bool = False) -> Turn:
-        """Run one turn; raises :class:`StateError` where nothing could be done because memory could not be kept.
+        """Run one turn; raises :class:`StateError` where nothing could be done: no memory kept, or not ours to act.
 
         ``news`` as for :meth:`Reconciler.turn`.
         """
+        self.take_lead()
         turn = self.reconciler.turn(self.fleet, news=news)
         if turn.undone:
             raise StateError(turn.undone, hint="nothing was done: make room on its disk, or make it writable")
@@ -267,10 +304,15 @@ class Session:
     def _publish(self, fleet: Fleet, world: World, table: Table) -> None:
         self.table = table
         self._routing = routing(self._routing, fleet, world, table, self._checks, inherited=self._inherited)
-        self.gateways.offer(self._routing.tables)
+        if self._lead.holds():
+            self.gateways.offer(self._routing.tables)
 
     def _keep_hold(self) -> None:
-        """Keep the state directory ours, and say when that took writing it again; raises :class:`StateError`."""
+        """Begin to act, where that is ours.
+
+        Keeps the state directory ours, and says when that took writing it again; raises :class:`StateError`.
+        """
+        self._lead.must_hold()
         if self._hold.keep():
             text = f"{self.state.path}, or a part of it, was removed while the daemon ran; it was written again"
             _LOG.warning("%s", text)
@@ -398,6 +440,13 @@ class Session:
 def _same_backend(one: ClusterSpec, other: ClusterSpec) -> bool:
     """Return whether a change from one to the other leaves the backend as it is."""
     return (one.backend, one.options, one.scheduling) == (other.backend, other.options, other.scheduling)
+
+
+def _same_store(one: ClusterSpec | None, other: ClusterSpec | None) -> bool:
+    """Return whether two leases are the same one."""
+    if one is None or other is None:
+        return one is other
+    return (one.name, one.backend, one.options) == (other.name, other.backend, other.options)
 
 
 def _is_confirmed(fleet: Fleet) -> bool:

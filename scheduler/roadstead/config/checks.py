@@ -21,7 +21,7 @@ from roadstead.config.source import shown
 from roadstead.config.texts import alternatives, nearest
 from roadstead.model import Reach, Strategy
 from roadstead.spi.host import PluginError, PluginHost, resolve
-from roadstead.spi.records import PluginRecord, PolicyPlugin, RuntimePlugin
+from roadstead.spi.records import BackendPlugin, PluginRecord, PolicyPlugin, RuntimePlugin
 from roadstead.spi.runtime import MeasuresLoad
 
 __all__ = ["DEFAULT_OWNER", "findings"]
@@ -33,6 +33,7 @@ def findings(fleet: FleetEntry, places: Places, host: PluginHost) -> Iterator[Fi
     """Yield everything that is wrong between the keys of ``fleet``."""
     runtimes = {one.record.name: one.record for one in host.all(RuntimePlugin)}
     yield from gateway_findings(fleet)
+    yield from _lease(fleet, host)
     for name, deployment in fleet.deployments.items():
         here: Path = ("deployments", name)
         yield from chain(
@@ -80,6 +81,22 @@ def _declared(fleet: FleetEntry, cluster: str, path: Path) -> Iterator[Finding]:
     hint = f"did you mean {near}?" if near else f"declared: {', '.join(list(fleet.clusters)[:10])}"
     what = f"there is no cluster {shown(cluster)}"
     yield Finding(code=ProblemCode.REFERENCE, path=path, what=what, hint=hint, involving=(("clusters", cluster),))
+
+
+def _lease(fleet: FleetEntry, host: PluginHost) -> Iterator[Finding]:
+    """Yield what is wrong with the cluster that is to keep the lease."""
+    lease = fleet.daemon.lease
+    if lease is None:
+        return
+    path: Path = ("daemon", "lease", "kubernetes")
+    yield from _declared(fleet, lease.cluster, path)
+    keepers = sorted(one.record.name for one in host.all(BackendPlugin) if one.record.leases is not None)
+    cluster = fleet.clusters.get(lease.cluster)
+    if cluster is not None and cluster.backend not in keepers:
+        what = f"cluster {shown(lease.cluster)} is {cluster.backend}, which keeps no leases"
+        hint = f"name a cluster of {alternatives(keepers)}" if keepers else "write file, a lock in the state directory"
+        involving = (("clusters", lease.cluster),)
+        yield Finding(code=ProblemCode.REFERENCE, path=path, what=what, hint=hint, involving=involving)
 
 
 def _clusters(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from roadstead.config.deployment_keys import deployment_table
 from roadstead.config.entries import ClusterEntry, FleetEntry
 from roadstead.config.gateway_keys import gateway_table
 from roadstead.config.plugins import Backends, backends, gateways, placement_policies, runtimes, scaling_policies
-from roadstead.config.shapes import ByKind, Choice, Key, Later, Maybe, Named, Options, Table, Value, Whole, table
+from roadstead.config.shapes import ByKind, Choice, Key, Maybe, Named, Options, Table, Value, Whole, table
 from roadstead.config.texts import (
     ADDRESS,
     CLUSTER_NAME,
@@ -26,7 +26,7 @@ from roadstead.config.texts import (
     GATEWAY_NAME,
     OWNER_NAME,
 )
-from roadstead.model import ClusterState, DaemonSpec, OnChange, Quota, Reach, Scheduling
+from roadstead.model import ClusterState, DaemonSpec, LeaseSpec, OnChange, Quota, Reach, Scheduling
 from roadstead.spi.host import PluginHost
 from roadstead.units import Cpus
 
@@ -66,6 +66,18 @@ _QUOTA: Final = table(
     Key(name="gpu", shape=Maybe(GPUS), doc="GPUs, shares counted as such; null: without limit"),
 )
 
+_LEASE: Final = table(
+    LeaseSpec,
+    "a lease",
+    Key(
+        name="kubernetes",
+        shape=CLUSTER_NAME,
+        field="cluster",
+        doc="the cluster whose API server keeps it, in the namespace of that cluster's options",
+        required=True,
+    ),
+)
+
 _DAEMON: Final = table(
     DaemonSpec,
     "the daemon",
@@ -102,12 +114,11 @@ _DAEMON: Final = table(
         name="lease",
         shape=ByKind(
             noun="file",
-            text=Choice((Value(word="file", value="file", doc="a lock in the state directory"),)),
-            entries=Later("a lease on a cluster is not in this version", "write file, a lock in the state directory"),
+            text=Choice((Value(word="file", value=None, doc="a lock in the state directory"),)),
+            entries=_LEASE,
         ),
-        doc="what makes sure that there is one writer for the fleet",
-        default="file",
-        field=None,
+        doc="what makes sure that there is one writer for the fleet: a lock on this machine, or a lease on a cluster",
+        default_doc="`file`",
     ),
     Key(
         name="http",

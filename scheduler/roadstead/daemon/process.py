@@ -97,6 +97,7 @@ def run(file: Path, host: PluginHost, *, ready: Callable[[], None] = lambda: Non
         bind_control(session.state) as control,
         recorded(_here(fleet, file, session.state), records_folder(os.environ)),
     ):
+        session.take_lead()
         session.measure()
         service = Service(session, file, lambda path: read_fleet(path, host), bell, clock)
         metrics = Metrics(lambda: service.view, session.journal.counts, session.gateways.newest)

@@ -12,6 +12,7 @@ import attrs
 from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.comparison import Rival
 from roadstead.spi.gateway import Gateway, GatewayContext
+from roadstead.spi.lease import LeaseStore
 from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
 from roadstead.spi.simulation import Now, Simulation
@@ -62,7 +63,8 @@ class BackendPlugin(PluginRecord):
     ``backend_options``; it reaches the backend as canonical JSON in :attr:`roadstead.model.Template.backend_options`.
     ``simulation`` makes worlds in virtual time of such clusters, for ``roadstead sim``, where they can be pretended.
     ``rival`` makes what such a cluster has of its own to keep a model served, for ``roadstead bench compare``;
-    ``rival_name`` is what people call that, such as ``a plain Deployment``.
+    ``rival_name`` is what people call that, such as ``a plain Deployment``. ``leases`` makes the store of a fleet's
+    lease, where such a cluster can keep one: one daemon then acts for the fleet, on whatever machine.
     """
 
     kind: ClassVar[str] = "backend"
@@ -73,6 +75,7 @@ class BackendPlugin(PluginRecord):
     simulation: Callable[[Now], Simulation] | str | None = None
     rival: Callable[[BackendContext], Rival] | str | None = None
     rival_name: str = ""
+    leases: Callable[[BackendContext, str], LeaseStore] | str | None = None
 
 
 @attrs.frozen(kw_only=True)
