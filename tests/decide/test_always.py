@@ -189,8 +189,8 @@ class Fleeting(RuleBasedStateMachine):
     def return_nodes(self) -> None:
         """Bring every lost node back, empty, and every silent one with what still runs there."""
         for cluster in CLUSTERS:
-            for node in self.simulated(cluster).node_names:
-                self.simulated(cluster).return_node(node)
+            for name in self.simulated(cluster).node_names:
+                self.simulated(cluster).return_node(name)
         for (cluster, _), node in self.lost_nodes.items():
             self.simulated(cluster).set_node(node)
         self.lost_nodes = {}

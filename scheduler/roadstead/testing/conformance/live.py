@@ -85,9 +85,11 @@ class LiveSubject:
         for group in seen.groups:
             with suppress(Conflict, Retryable):  # it changes while it ends, and is asked again
                 self.backend.delete(group.key, grace=Duration(0), expect=Expect(group.version))
-        for deployment in seen.settled if isinstance(self.backend, Settles) else ():
-            with suppress(Conflict, Retryable):
-                self.backend.settle(deployment, None)
+        backend = self.backend
+        if isinstance(backend, Settles):
+            for deployment in seen.settled:
+                with suppress(Conflict, Retryable):
+                    backend.settle(deployment, None)
         return not seen.groups and not seen.settled
 
     def _answers(self, replica: Replica) -> bool:

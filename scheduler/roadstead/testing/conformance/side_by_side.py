@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 from hypothesis import HealthCheck, settings
@@ -14,7 +14,17 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from roadstead.errors import BackendError
 from roadstead.model import Scheduling
-from roadstead.spi.backend import ABSENT, Backend, BackendContext, Binds, Expect, GroupOrder, Restarts
+from roadstead.spi.backend import (
+    ABSENT,
+    Backend,
+    BackendContext,
+    Binds,
+    Evicts,
+    Expect,
+    GroupOrder,
+    Restarts,
+    Settles,
+)
 from roadstead.spi.host import PluginHost, resolve
 from roadstead.spi.records import BackendPlugin
 from roadstead.testing.conformance.asking import GRACE, apply, delete, insist
@@ -180,9 +190,42 @@ class _Beside(RuleBasedStateMachine):
 
         self._both(call, name, without=frozenset(ended))
 
+    @precondition(lambda self: self.evicts)
+    @rule(name=_names, pick=_picks)
+    def evict(self, name: str, pick: int) -> None:
+        """Take away a replica, or nobody; another one comes by itself."""
+        ended = [
+            replica.incarnation
+            for side in (self.ours, self.theirs)
+            if (replica := side.pick(self._order(side, name).key, pick)) is not None and replica.incarnation
+        ]
+
+        def call(side: _Side, order: GroupOrder) -> None:
+            backend = side.subject.backend
+            replica = side.pick(order.key, pick)
+            assert isinstance(backend, Evicts)
+            backend.evict(replica.id if replica is not None else "nobody", grace=GRACE, reason="a test")
+
+        self._both(call, name, without=frozenset(ended))
+
+    @precondition(lambda self: self.settles)
+    @rule(name=_names, floor=st.none() | _counts)
+    def settle(self, name: str, floor: int | None) -> None:
+        """Let something stand for a deployment, whether or not there is a group of it, or remove that."""
+
+        def call(side: _Side, _: GroupOrder) -> None:
+            backend = side.subject.backend
+            assert isinstance(backend, Settles)
+            backend.settle(name, floor)
+
+        self._both(call, name)
+
     def teardown(self) -> None:
         """Leave the cluster under test as it was found."""
         for side in (self.ours, self.theirs):
+            for name, backend in ((name, side.subject.backend) for name in _NAMES):
+                if self.settles and isinstance(backend, Settles):
+                    backend.settle(name, None)
             for group in side.subject.backend.observe().groups:
                 delete(side.subject, group.key)
             side.subject.until(lambda seen: not seen.groups)
@@ -205,6 +248,17 @@ class _Beside(RuleBasedStateMachine):
         """Whether one replica can be restarted."""
         return self.ours.subject.backend.capabilities.restarts
 
+    @property
+    def evicts(self) -> bool:
+        """Whether one replica can be taken away and is replaced by itself."""
+        able = self.ours.subject.backend.capabilities
+        return able.evicts and able.heals_alone
+
+    @property
+    def settles(self) -> bool:
+        """Whether something stands for a deployment as a whole on both."""
+        return all(side.subject.backend.capabilities.settles for side in (self.ours, self.theirs))
+
     def _order(self, side: _Side, name: str) -> GroupOrder:
         return group_order(small_template(self.ours.subject), name, launch=side.subject.launch)
 
@@ -220,9 +274,14 @@ class _Beside(RuleBasedStateMachine):
         except AssertionError as error:
             seen = _looks(self.ours.subject.backend.observe())
             raise AssertionError(f"the simulated cluster has {expected}, this one has {seen}") from error
+        if self.settles:
+            assert self._standing(self.theirs) == self._standing(self.ours), "what stands for deployments is the same"
         for side in (self.ours, self.theirs):
             side.remember()
         assert self._changes(self.theirs) == self._changes(self.ours), "a version changes with the group, and only then"
+
+    def _standing(self, side: _Side) -> dict[str, int]:
+        return dict(side.subject.backend.observe().settled)
 
     def _changes(self, side: _Side) -> dict[GroupKey, bool]:
         return {key: len(known) > 1 and known[-1] != known[-2] for key, known in side.versions.items()}
@@ -265,15 +324,24 @@ def _looks(seen: Snapshot) -> dict[GroupKey, _Look]:
     }
 
 
+def _chosen(options: Any, word: str) -> object:
+    """Return the temper of that name: an enumeration of the plugin's own, which the kit does not know."""
+    kind = type(next(one for one in attrs.fields(options) if one.name == "temper").default)
+    return kind(word)
+
+
 def _simulated_beside(backend: Backend) -> Subject:
     """Return a simulated cluster with the abilities of ``backend``, found as any plugin is: by its name."""
     record = PluginHost.installed().get(BackendPlugin, "simulated")
     able = backend.capabilities
+    temper = "kubernetes" if able.settles and not able.restarts else "plain"
     context = BackendContext(
         cluster="simulated",
         fleet="tests",
         owner_id=OWNER_ID,
-        options=record.options(nodes=2, speed=_SPEED, exact_retire=able.exact_retire),
+        options=record.options(
+            nodes=2, speed=_SPEED, exact_retire=able.exact_retire, temper=_chosen(record.options, temper)
+        ),
         scheduling=Scheduling.DIRECTED if Scheduling.DIRECTED in able.scheduling else Scheduling.NATIVE,
         root=Path(),
     )
