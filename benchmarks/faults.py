@@ -4,10 +4,13 @@
     python -m benchmarks.faults --pairs 0 --swarms 0   # single faults only
     python -m benchmarks.faults --only roll            # stories with that in their name; nothing is written
 
-Single faults are tried exhaustively, unless fewer are asked for. Pairs within eight calls are counted first, and tried
-exhaustively where they are no more than ``--pairs`` for one story on one kind of cluster; else so many of them are,
-chosen by ``--seed``. Swarms are as many as asked for, one for each seed from 0 on. Stories are told in processes of
-their own.
+Single faults are tried exhaustively, unless fewer are asked for. Pairs within eight calls are counted first; so many
+of each story are tried as ``--pairs`` says, chosen by ``--seed``. Swarms are as many as asked for, one for each seed
+from 0 on. With ``--until``, once all that is done, every pair is tried of the stories that have the fewest, until so
+many minutes have passed. What there is by then is written after every line of the table.
+
+Tellings share what is the same (:mod:`roadstead.testing.faults.branches`). Of each line some are told again from the
+beginning, alone: where that comes to anything else, it is wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Final
@@ -30,16 +33,19 @@ from typing import Final
 import attrs
 
 from roadstead.testing.faults.calls import Call, Fault, kinds_of
-from roadstead.testing.faults.plans import window
+from roadstead.testing.faults.plans import singles
 from roadstead.testing.faults.telling import Telling
-from roadstead.testing.faults.trials import Count, Trial, counted, sample
-from roadstead.testing.faults.verdicts import verdict
+from roadstead.testing.faults.trials import Count, Known, Plan, Trial, counted, sample
+from roadstead.testing.faults.verdicts import Verdict, verdict
 from tests.faults.furnishing import TEMPERS, furnished
 from tests.faults.scenarios import SCENARIOS
 
 RESULTS: Final = Path(__file__).parent / "results"
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # nothing of it is to survive a power cut
-CHUNK: Final = 200
+AGAIN: Final = 2
+"""How many plans of each line are told again, alone."""
+
+PART: Final = 2_000
 NOT_COVERED: Final = (
     "identity lost or corrupted (owner id, intents, ports): `takeover` and its tests",
     "a call that hangs: it keeps a thread, and there are none here; see the tests of the executor and of hardening",
@@ -52,31 +58,38 @@ NOT_COVERED: Final = (
 )
 
 
-Plan = tuple[Fault, ...]
-
-
 @attrs.frozen(kw_only=True)
 class Job:
-    """Some tellings of one story on one kind of cluster: with these plans, or with the swarms of these seeds."""
+    """Some tellings of one story on one kind of cluster: with these plans, or with the swarms of these seeds.
+
+    No plans and no seeds: every single fault, or ``most`` of them. ``again`` is how many are told again alone.
+    """
 
     scenario: int
     temper: str
     plans: tuple[Plan, ...] = ()
     seeds: tuple[int, ...] = ()
+    most: int = 0
+    seed: int = 0
+    again: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class Done:
-    """What came of a job, and for each plan the calls that followed its last fault."""
+    """What came of a job, and for each plan of one fault the calls that followed it."""
 
     job: Job
     count: Count
-    after: tuple[tuple[Call, ...], ...] = ()
+    again: int = 0
+    after: tuple[tuple[Plan, tuple[Call, ...]], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """One line of the table: ``possible`` plans of this sort were counted before any was run."""
+    """One line of the table: ``possible`` plans of this sort were counted before any was run.
+
+    ``again`` of its plans were told a second time, alone.
+    """
 
     temper: str
     story: str
@@ -84,12 +97,17 @@ class Row:
     points: int
     possible: int
     count: Count
+    again: int
     seeds: str
 
     @property
     def exhaustive(self) -> bool:
         """Whether all that is possible was run."""
         return self.count.plans == self.possible
+
+
+_TEMPERS: Final = tuple(TEMPERS)
+_STORIES: Final = tuple(scenario.name for scenario in SCENARIOS)
 
 
 # ---- in the processes that tell stories ----
@@ -102,92 +120,160 @@ def _trial(scenario: int, temper: str) -> Trial:
     return Trial(scenario=SCENARIOS[scenario], furnish=lambda fleet: furnished(fleet, temper), scratch=scratch)
 
 
-@functools.cache
-def _reference(scenario: int, temper: str) -> Telling:
-    return _trial(scenario, temper).reference()
+@functools.lru_cache(maxsize=1)
+def _known(scenario: int, temper: str) -> tuple[Telling, Known]:
+    trial = _trial(scenario, temper)
+    return trial.reference(), trial.known()
 
 
 def _points(place: tuple[int, str]) -> tuple[Call, ...]:
-    return tuple(_reference(*place).calls)
+    return tuple(_trial(*place).reference().calls)
 
 
 def _done(job: Job) -> Done:
-    trial, reference = _trial(job.scenario, job.temper), _reference(job.scenario, job.temper)
+    trial, (reference, known) = _trial(job.scenario, job.temper), _known(job.scenario, job.temper)
     if job.seeds:
         return Done(job=job, count=counted(trial.swarmed(reference, job.seeds)))
-    told = [trial.told(plan) for plan in job.plans]
-    after = tuple(window(one) for one in told) if len(job.plans[0]) == 1 else ()
-    return Done(job=job, count=counted(verdict(one, reference) for one in told), after=after)
+    alone = list(singles(reference))
+    plans = job.plans or sample(alone, job.most or len(alone), job.seed)
+    tried = trial.tried(reference, plans, known)
+    assert tried.keys() == set(plans), "every plan is tried, and no other"
+    verdicts = [_alike(tried[plan].verdict, trial, reference, plan) for plan in sample(plans, job.again, job.seed)]
+    wrong = {one.faults: one for one in verdicts if one.violations}
+    return Done(
+        job=job,
+        count=counted(wrong.get(plan, one.verdict) for plan, one in tried.items()),
+        again=len(verdicts),
+        after=() if job.plans else tuple((plan, one.after) for plan, one in tried.items()),
+    )
+
+
+def _alike(shared: Verdict, trial: Trial, reference: Telling, plan: Plan) -> Verdict:
+    """Return what a plan came to, which is wrong where it comes to something else when it is told alone."""
+    alone = verdict(trial.told(plan), reference)
+    if alone == shared:
+        return shared
+    return attrs.evolve(shared, faults=plan, violations=(*shared.violations, f"told alone it comes to {alone}"))
 
 
 # ---- in the one that counts ----
 
 
 class Tally:
-    """Gives out jobs to ``pool``, and says on stderr how far it has come."""
+    """Gives out jobs to ``pool``, keeps the lines of the table, and says on stderr how far it has come."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, keep: Callable[[Sequence[Row], float], None]) -> None:
+        self.rows: dict[tuple[str, str, str], Row] = {}
         self._pool = pool
+        self._keep = keep
         self._began = time.monotonic()
         self._plans = 0
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Done]:
-        """Yield what came of each job, in the order of the jobs."""
-        for done in self._pool.imap(_done, jobs):
+    @property
+    def seconds(self) -> float:
+        """For how long it has run."""
+        return time.monotonic() - self._began
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
+        """Yield what came of each job, as it is done."""
+        for done in self._pool.imap_unordered(_done, jobs):
             self._plans += done.count.plans
-            rate = self._plans / max(1.0, time.monotonic() - self._began) * 60
+            rate = self._plans / max(1.0, self.seconds) * 60
             print(f"\r{self._plans} plans, {rate:.0f} a minute ", end="", file=sys.stderr, flush=True)
             yield done
 
+    def add(self, row: Row) -> None:
+        """Keep one line, in the place of an earlier one about the same."""
+        self.rows[row.temper, row.story, row.faults] = row
+        self._keep(tuple(self.rows.values()), self.seconds)
 
-def _chunks(place: tuple[int, str], plans: Sequence[Plan]) -> Iterator[Job]:
-    for start in range(0, len(plans), CHUNK):
-        yield Job(scenario=place[0], temper=place[1], plans=tuple(plans[start : start + CHUNK]))
 
-
-def _rows(place: tuple[int, str], points: tuple[Call, ...], tally: Tally, asked: argparse.Namespace) -> Iterator[Row]:
-    """Yield the lines of one story on one kind of cluster."""
-    scenario, temper = place
-    row = Row(
-        temper=temper,
-        story=SCENARIOS[scenario].name,
-        faults="one",
+def _row(done: Done, points: Sequence[Call], faults: str, possible: int, seeds: str) -> Row:
+    return Row(
+        temper=done.job.temper,
+        story=SCENARIOS[done.job.scenario].name,
+        faults=faults,
         points=len(points),
-        possible=sum(len(kinds_of(call)) for call in points),
-        count=Count(),
-        seeds="",
+        possible=possible,
+        count=done.count,
+        again=done.again,
+        seeds=seeds if faults == "swarm" or done.count.plans < possible else "",
     )
-    every = [(Fault(call.number, kind),) for call in points for kind in kinds_of(call)]
-    alone = sample(every, asked.singles or len(every), asked.seed)
-    done = list(tally.run(list(_chunks(place, alone))))
-    count = sum((one.count for one in done), Count())
-    yield attrs.evolve(row, count=count, seeds=str(asked.seed) if len(alone) < len(every) else "")
-    windows = [after for one in done for after in one.after]
-    if asked.pairs:
-        possible = sum(len(kinds_of(call)) for window in windows for call in window)
-        chosen = _chosen(alone, windows, possible, asked)
-        count = sum((one.count for one in tally.run(list(_chunks(place, chosen)))), Count())
-        seeds = str(asked.seed) if len(chosen) < possible else ""
-        yield attrs.evolve(row, faults="two", possible=possible, count=count, seeds=seeds)
-    if asked.swarms:
-        job = Job(scenario=scenario, temper=temper, seeds=tuple(range(asked.swarms)))
-        count = sum((one.count for one in tally.run([job])), Count())
-        yield attrs.evolve(row, faults="swarm", possible=0, count=count, seeds=f"0-{asked.swarms - 1}")
 
 
-def _chosen(
-    alone: Sequence[Plan], windows: Sequence[tuple[Call, ...]], possible: int, asked: argparse.Namespace
-) -> Sequence[Plan]:
-    """Return every pair, or as many as are asked for by chance."""
-    numbers = sample(range(possible), asked.pairs, asked.seed)
-    every = (
-        (*first, Fault(call.number, kind))
-        for first, window in zip(alone, windows, strict=True)
-        for call in window
-        for kind in kinds_of(call)
+Place = tuple[int, str]
+After = Mapping[Place, tuple[tuple[Plan, tuple[Call, ...]], ...]]
+
+
+def _try_singles(tally: Tally, points: Mapping[Place, tuple[Call, ...]], asked: argparse.Namespace) -> After:
+    """Try single faults of every story, and return the calls after each at which a second one is to be tried."""
+    found: dict[Place, tuple[tuple[Plan, tuple[Call, ...]], ...]] = {}
+    jobs = (
+        Job(scenario=one, temper=temper, most=asked.singles, seed=asked.seed, again=AGAIN) for one, temper in points
     )
-    wanted = set(numbers)
-    return [pair for number, pair in enumerate(every) if number in wanted]
+    for done in tally.run(jobs):
+        place = done.job.scenario, done.job.temper
+        possible = sum(len(kinds_of(call)) for call in points[place])
+        tally.add(_row(done, points[place], "one", possible, str(asked.seed)))
+        found[place] = done.after
+    return found
+
+
+def _pairs(after: tuple[tuple[Plan, tuple[Call, ...]], ...]) -> Iterator[Plan]:
+    for plan, window in after:
+        for call in window:
+            for kind in kinds_of(call):
+                yield (*plan, Fault(call.number, kind))
+
+
+def _try_pairs(
+    tally: Tally, points: Mapping[Place, tuple[Call, ...]], after: After, asked: argparse.Namespace, most: int
+) -> None:
+    """Try pairs of every story in ``after``, ``most`` of them at most."""
+    every = {place: sum(1 for _ in _pairs(one)) for place, one in after.items()}
+
+    def jobs() -> Iterator[Job]:
+        for (scenario, temper), one in after.items():
+            plans = tuple(sample(tuple(_pairs(one)), most, asked.seed))
+            if plans:
+                yield Job(scenario=scenario, temper=temper, plans=plans, seed=asked.seed, again=AGAIN)
+
+    for done in tally.run(jobs()):
+        place = done.job.scenario, done.job.temper
+        tally.add(_row(done, points[place], "two", every[place], str(asked.seed)))
+
+
+def _try_every_pair(
+    tally: Tally, points: Mapping[Place, tuple[Call, ...]], after: After, asked: argparse.Namespace
+) -> None:
+    """Try every pair of one story after the other, those with the fewest first, until the time is over.
+
+    A story's pairs are given out in parts, and count once all parts are done.
+    """
+    fewest = sorted(after, key=lambda place: sum(1 for _ in _pairs(after[place])))
+    for place in fewest:
+        plans = tuple(_pairs(after[place]))
+        parts = [plans[start : start + PART] for start in range(0, len(plans), PART)]
+        jobs = [Job(scenario=place[0], temper=place[1], plans=part, seed=asked.seed, again=1) for part in parts]
+        left = asked.until * 60 - tally.seconds
+        if left <= 0:
+            return
+        done: list[Done] = []
+        for one in tally.run(jobs):
+            done.append(one)
+            if tally.seconds > asked.until * 60:
+                break
+        count = sum((one.count for one in done), Count())
+        whole = attrs.evolve(done[0], count=count, again=sum(one.again for one in done))
+        tally.add(_row(whole, points[place], "two", len(plans), f"the first {len(done)} of {len(parts)} parts"))
+
+
+def _try_swarms(tally: Tally, points: Mapping[Place, tuple[Call, ...]], asked: argparse.Namespace) -> None:
+    """Try swarms of every story."""
+    jobs = (Job(scenario=one, temper=temper, seeds=tuple(range(asked.swarms))) for one, temper in points)
+    for done in tally.run(jobs):
+        place = done.job.scenario, done.job.temper
+        tally.add(_row(done, points[place], "swarm", 0, f"0-{asked.swarms - 1}"))
 
 
 # ---- what is printed ----
@@ -201,8 +287,6 @@ _LEGEND: Final = (
     " hold did not, where it ended otherwise than without faults, or where a fault was not really applied. Turns are"
     " those from the last fault until all was at rest."
 )
-
-_REPLAY: Final = "`python -m tests.faults.replay STORY CLUSTERS NUMBER:KIND...` tells one of them turn by turn."
 
 
 def _line(row: Row) -> str:
@@ -220,10 +304,18 @@ def _summary(rows: Sequence[Row], seconds: float) -> str:
     total = sum((row.count for row in rows), Count())
     drawn = sum(row.count.plans for row in rows if not row.exhaustive)
     bound = f" Of those drawn by chance, fewer than 1 in {drawn // 3} go wrong (95 %)." if drawn >= 3 else ""
+    alone = [row for row in rows if row.faults == "one"]
+    whole = sum(row.exhaustive for row in alone)
+    pairs = [row for row in rows if row.faults == "two"]
     return (
         f"{total.plans} plans, {total.applied} faults really applied, {total.violations} plans with violations, "
         f"{total.lost} replicas lost, {total.duplicated} duplicated, {total.orphaned} orphaned; {seconds:.0f} s, "
-        f"{total.plans / seconds * 60:.0f} plans a minute.{'' if total.violations else bound}"
+        f"{total.plans / seconds * 60:.0f} plans a minute.{'' if total.violations else bound} "
+        f"Single faults are exhaustive for {whole} of {len(alone)} stories and clusters "
+        f"({sum(row.count.plans for row in alone)} of {sum(row.possible for row in alone)} plans), pairs for "
+        f"{sum(row.exhaustive for row in pairs)} ({sum(row.count.plans for row in pairs)} of "
+        f"{sum(row.possible for row in pairs)} plans). {sum(row.again for row in rows)} plans were told again alone, "
+        "and came to the same."
     )
 
 
@@ -257,28 +349,42 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=400, help="the most pairs for one story on one kind of cluster")
     parser.add_argument("--swarms", type=int, default=100, help="how many swarms for one story on one kind of cluster")
     parser.add_argument("--seed", type=int, default=0, help="what the choice of pairs follows from")
+    parser.add_argument("--until", type=int, default=0, help="minutes for trying every pair of some stories")
+    parser.add_argument("--into", type=Path, default=RESULTS, help="the folder that results are written to")
     parser.add_argument("--only", default="", help="stories with this in their name")
     parser.add_argument("--clusters", choices=TEMPERS, help="clusters of this kind")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
     asked = parser.parse_args()
-    began = time.monotonic()
-    places = [
+    places: list[Place] = [
         (number, temper)
         for temper in ([asked.clusters] if asked.clusters else TEMPERS)
         for number, scenario in enumerate(SCENARIOS)
         if asked.only in scenario.name and (not scenario.tempers or temper in scenario.tempers)
     ]
+    command = " ".join(("python -m benchmarks.faults", *sys.argv[1:]))
+    whole = not asked.only and not asked.clusters
+
+    def keep(rows: Sequence[Row], seconds: float) -> None:
+        ordered = sorted(rows, key=lambda row: (_TEMPERS.index(row.temper), _STORIES.index(row.story), row.faults))
+        page = _page(ordered, seconds, command)
+        if whole:
+            asked.into.joinpath("faults.md").write_text(page)
+            data = [attrs.asdict(attrs.evolve(row, count=attrs.evolve(row.count, examples=()))) for row in ordered]
+            record = {"seconds": round(seconds), "rows": data}
+            asked.into.joinpath("faults.json").write_text(json.dumps(record) + "\n")
+
     with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
-        tally = Tally(pool)
-        points = pool.map(_points, places)
-        rows = [row for place, calls in zip(places, points, strict=True) for row in _rows(place, calls, tally, asked)]
-    seconds = time.monotonic() - began
-    page = _page(rows, seconds, " ".join(("python -m benchmarks.faults", *sys.argv[1:])))
-    print(f"\n\n{page}")
-    if not asked.only and not asked.clusters:
-        (RESULTS / "faults.md").write_text(page)
-        data = [attrs.asdict(attrs.evolve(row, count=attrs.evolve(row.count, examples=()))) for row in rows]
-        (RESULTS / "faults.json").write_text(json.dumps({"seconds": round(seconds), "rows": data}) + "\n")
+        tally = Tally(pool, keep)
+        points = dict(zip(places, pool.map(_points, places, chunksize=1), strict=True))
+        after = _try_singles(tally, points, asked)
+        if asked.pairs:
+            _try_pairs(tally, points, after, asked, asked.pairs)
+        if asked.swarms:
+            _try_swarms(tally, points, asked)
+        if asked.until:
+            _try_every_pair(tally, points, after, asked)
+    rows = tuple(tally.rows.values())
+    print(f"\n\n{_page(rows, tally.seconds, command)}")
     if any(row.count.violations for row in rows):
         sys.exit(1)
 

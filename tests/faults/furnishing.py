@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -59,22 +59,31 @@ def furnished(fleet: Fleet, temper: str, seed: int = 0) -> Props:
         state = network.ask(endpoint, 1)
         return Answer(state.incarnation) if state is not None and state.versions else None
 
+    clusters = {
+        name: SimulatedCluster(
+            name,
+            owner_id=OWNER_ID,
+            nodes=[node(f"{name[0]}{number}") for number in range(NODES)],
+            clock=time,
+            network=network,
+            temper=_hurried(TEMPERS[temper]),
+            seed=seed,
+        )
+        for name in fleet.clusters
+    }
     return Props(
         time=time,
-        clusters={
-            name: SimulatedCluster(
-                name,
-                owner_id=OWNER_ID,
-                nodes=[node(f"{name[0]}{number}") for number in range(NODES)],
-                clock=time,
-                network=network,
-                temper=_hurried(TEMPERS[temper]),
-                seed=seed,
-            )
-            for name in fleet.clusters
-        },
+        clusters=clusters,
+        period_ms=_hurried(TEMPERS[temper]).timings.probe.ms,
+        began=lambda: (at for one in clusters.values() for at in _began(one)),
         proxies={name: Proxy(now=time.now, answers=answer, seed=seed) for name in fleet.gateways},
         runtimes={"simulated": SimulatedRuntime(network)},
         policies={"spread": Spread(), "binpack": BinPack()},
         scalers={"concurrency": Concurrency()},
     )
+
+
+def _began(cluster: SimulatedCluster) -> Iterator[int]:
+    for server in cluster._store.servers():
+        yield server.started_at or 0
+        yield server.ready_at

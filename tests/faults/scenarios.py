@@ -30,6 +30,7 @@ from roadstead.testing.faults.stage import Stage
 from roadstead.testing.faults.telling import Act, Scenario
 from roadstead.testing.strategies import gateways
 from roadstead.units import Cpus, Duration, Memory
+from roadstead.world import Drift
 from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.faults import ModelFault
 from tests.faults.furnishing import OWNER_ID
@@ -43,7 +44,7 @@ def template(source: str = "/m/1") -> Template:
         model=ModelSpec(name="m", source=source),
         runtime=RuntimeSpec(name="simulated", engine="simulated"),
         resources=Resources(cpu=Cpus(1_000), memory=Memory(2**20)),
-        health=HealthSpec(every=Duration(2_000), failures=2, start_within=Duration(30_000)),
+        health=HealthSpec(every=Duration(2_000), failures=2, start_within=Duration(3_600_000)),
         stop=StopSpec(drain_within=Duration(2_000), kill_after=Duration(1_000)),
     )
 
@@ -114,6 +115,15 @@ def _break(stage: Stage, source: str) -> None:
 def _send(stage: Stage, count: int, takes_ms: int) -> None:
     for _ in range(count):
         stage.props.proxies["front"].send("anchor", takes_ms)
+
+
+def _meddle(stage: Stage) -> None:
+    """Change what is stored of every group, and end a server: where the cluster replaces it, then from that."""
+    for cluster in stage.props.clusters.values():
+        assert isinstance(cluster, SimulatedCluster)
+        for group in cluster.truth().groups:
+            cluster.meddle(group.key, Drift(field="cpu", ours="1", theirs="2", manager="somebody"))
+        cluster.lose(cluster.running("anchor")[0])
 
 
 def _drain(stage: Stage, cluster: str) -> None:
@@ -213,6 +223,11 @@ SCENARIOS = (
         name="drain",
         fleet=fleet(deployment(on=BOTH), clusters=BOTH),
         acts=(Act(lambda stage: _drain(stage, "here")),),
+    ),
+    Scenario(
+        name="put back what others change",
+        fleet=fleet(deployment()),
+        acts=(Act(_meddle),),
     ),
     Scenario(name="delete", fleet=fleet(deployment(via="front")), acts=(Act(lambda stage: stage.delete("anchor")),)),
     Scenario(

@@ -25,6 +25,8 @@ SHARED_MEMORY = Path("/dev/shm")
 A_FEW = 3
 ROLL = next(one for one in SCENARIOS if one.name == "roll")
 CREATE = next(one for one in SCENARIOS if one.name == "create")
+PUT_BACK = next(one for one in SCENARIOS if one.name == "put back what others change")
+CHANGE_ONES_MIND = next(one for one in SCENARIOS if one.name == "roll, and change one's mind")
 RELOAD = next(one for one in SCENARIOS if one.name == "reload")
 OLDER = {Kind.STALE_2, Kind.STALE_3}
 """Two versions are missed only by who was kept from looking: such lists are among the second faults of pairs."""
@@ -69,7 +71,10 @@ def test_some_faults_of_every_story_change_nothing_about_its_end(
     reference = told.reference()
     plans = sample(list(singles(reference)), A_FEW, seed=len(scenario.name))
 
-    wrong = {plan: found.violations for plan in plans if (found := verdict(told.told(plan), reference)).violations}
+    tried = told.tried(reference, plans)
+
+    assert set(plans) == tried.keys()
+    wrong = {plan: one.verdict.violations for plan, one in tried.items() if one.verdict.violations}
 
     assert {} == wrong
 
@@ -93,6 +98,46 @@ def test_a_story_is_told_the_same_way_every_time(scratch: Path) -> None:
     plan = next(plan for plan in singles(told.reference()) if plan[0].kind is Kind.LOST_AFTER)
 
     assert told.told(plan) == told.told(plan)
+
+
+def test_what_is_shared_among_tellings_changes_nothing_about_them(scratch: Path) -> None:
+    """Told from where they part, and up to where what comes is known, plans come to what they come to alone."""
+    told = trial(ROLL, "directed", scratch)
+    reference = told.reference()
+    plans = sample(list(singles(reference)), 24, seed=1)
+
+    tried = told.tried(reference, plans, told.known())
+
+    assert {plan: verdict(told.told(plan), reference) for plan in plans} == {
+        plan: one.verdict for plan, one in tried.items()
+    }
+
+
+def test_a_plan_of_two_faults_is_told_from_where_the_first_one_struck(scratch: Path) -> None:
+    """Pairs share their first fault, and come to what they come to alone."""
+    told = trial(CREATE, "like Kubernetes", scratch)
+    reference = told.reference()
+    first = next(plan for plan in singles(reference) if plan[0].kind is Kind.CRASH_AFTER)
+    after = told.tried(reference, [first])[first].after
+    pairs = [(*first, Fault(call.number, kinds_of(call)[-1])) for call in after]
+
+    tried = told.tried(reference, pairs, told.known())
+
+    assert {pair: verdict(told.told(pair), reference) for pair in pairs} == {
+        pair: one.verdict for pair, one in tried.items()
+    }
+
+
+def test_a_telling_that_breaks_is_no_telling_that_went_well(scratch: Path) -> None:
+    """The process of one plan may end as it likes: the plan is wrong, and the others are told."""
+    told = trial(CREATE, "native", scratch)
+    reference = told.reference()
+    within, beyond = next(singles(reference)), (Fault(100 * SWARM_CALLS, Kind.CRASH_BEFORE),)
+
+    tried = told.tried(reference, [within, beyond])
+
+    assert () == tried[within].verdict.violations
+    assert ("only () were really applied",) == tried[beyond].verdict.violations
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +165,15 @@ def test_a_list_may_be_several_versions_old_after_events_were_dropped(scratch: P
     assert 2 <= oldest
 
 
-def test_every_sort_of_call_of_a_daemon_is_an_injection_point(references: tuple[tuple[Trial, Telling], ...]) -> None:
-    """Two stories meet all of them, but for those that only a limit or a server that hangs leads to."""
+def test_every_sort_of_call_of_a_daemon_is_an_injection_point(
+    references: tuple[tuple[Trial, Telling], ...], scratch: Path
+) -> None:
+    """Four stories meet all of them, but for the one that only a limit or a server that hangs leads to."""
     met = {call.what for _, told in references for call in told.calls}
+    more = (trial(PUT_BACK, "like Kubernetes", scratch), trial(CHANGE_ONES_MIND, "directed", scratch))
+    met |= {call.what for one in more for call in one.reference().calls}
 
-    assert {What.DELETE, What.RESTART, What.EVICT} == EFFECTS.keys() - met
+    assert {What.RESTART} == EFFECTS.keys() - met
 
 
 def test_every_plan_is_counted_before_it_is_run(scratch: Path) -> None:
@@ -134,7 +183,7 @@ def test_every_plan_is_counted_before_it_is_run(scratch: Path) -> None:
 
     assert sum(len(kinds_of(call)) for call in reference.calls) == len(plans) == len(set(plans))
     told = trial(CREATE, "native", scratch).told(plans[0])
-    assert [1, 2, 3, 4, 5, 6, 7, 8] == [call.number for call in window(told)]
+    assert [1, 2, 3, 4, 5, 6, 7, 8] == [call.number for call in window(plans[0], told)]
 
 
 def test_a_fault_that_is_not_applied_fails_its_plan(scratch: Path) -> None:

@@ -229,8 +229,9 @@ def unguarded(world: World, decided: Plan) -> tuple[str, ...]:
 
 
 def _wrong_with_ending(step: Restart | Evict, world: World, decided: Plan) -> Iterator[str]:
-    if not step.incarnation:
-        yield f"{type(step).__name__} of {step.replica} of any incarnation"
+    seen = {member.replica.id: member.replica.incarnation for member in world.shards[step.deployment].members}
+    if step.incarnation != seen.get(step.replica):
+        yield f"{type(step).__name__} of {step.replica} of another incarnation than was seen"
     ready = {member.replica.id for member in world.shards[step.deployment].ready}
     standing = {standing.replica for standing in step.standing} & ready
     floor = decided.floor.get(step.deployment, 0)

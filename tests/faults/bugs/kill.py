@@ -12,21 +12,21 @@ import logging
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from roadstead.testing.faults.calls import Fault, kinds_of
-from roadstead.testing.faults.plans import singles, window
+from roadstead.testing.faults.calls import Call, Fault, kinds_of
+from roadstead.testing.faults.plans import singles
 from roadstead.testing.faults.telling import Telling
-from roadstead.testing.faults.trials import Plan, Trial
-from roadstead.testing.faults.verdicts import verdict
+from roadstead.testing.faults.trials import Plan, Trial, Tried
 from tests.faults.furnishing import furnished
 from tests.faults.scenarios import SCENARIOS
 
 OTHERS = 60
 PAIRS = 200
+PART = 50
 
 
 def main() -> None:
@@ -47,29 +47,53 @@ def main() -> None:
 
 
 def _found(trials: list[Trial], first: frozenset[str], then: frozenset[str]) -> Iterator[str]:
-    references: list[tuple[Trial, Telling]] = []
-    for trial in trials:
-        told = trial.told()
+    """Yield what is found, the most likely first: the stories themselves, single faults, pairs."""
+    references = [(trial, trial.told()) for trial in trials]
+    for trial, told in references:
         if told.wrong or told.ending is None:
             yield f"{trial.scenario.name}: without any fault: {_short(told.wrong)}"
             return
-        references.append((trial, told))
+    after: list[list[tuple[Plan, tuple[Call, ...]]]] = []
     chance = random.Random(0)  # noqa: S311  # repeatable on purpose
-    alone = [(trial, told, plan) for trial, told in references for plan in singles(told)]
-    chance.shuffle(alone)
-    likely = [one for one in alone if one[2][0].kind.name in first]
-    others = [one for one in alone if one[2][0].kind.name not in first][:OTHERS]
-    after: list[tuple[Trial, Telling, Plan]] = []
-    for trial, reference, plan in (*likely, *others):
-        told = trial.told(plan)
-        if wrong := verdict(told, reference).violations:
-            yield f"{trial.scenario.name}: {_words(plan, reference)}: {_short(wrong)}"
-        pairs = [(*plan, Fault(call.number, kind)) for call in window(told) for kind in kinds_of(call)]
-        chosen = [pair for pair in pairs if pair[1].kind.name in then] if then else [chance.choice(pairs)]
-        after += [(trial, reference, pair) for pair in chosen]
-    for trial, reference, plan in after[:PAIRS]:
-        if wrong := verdict(trial.told(plan), reference).violations:
-            yield f"{trial.scenario.name}: {_words(plan, reference)}: {_short(wrong)}"
+    for trial, reference in references:
+        alone = list(singles(reference))
+        chance.shuffle(alone)
+        likely = [plan for plan in alone if plan[0].kind.name in first]
+        others = [plan for plan in alone if plan[0].kind.name not in first][: OTHERS // len(references)]
+        known = trial.known()
+        windows: list[tuple[Plan, tuple[Call, ...]]] = []
+        for plans in _parts((*likely, *others)):
+            tried = trial.tried(reference, plans, known)
+            yield from _wrong(trial, reference, tried)
+            windows += ((plan, one.after) for plan, one in tried.items())
+        after.append(windows)
+    for (trial, reference), windows in zip(references, after, strict=True):
+        known = trial.known()
+        for plans in _parts(_pairs(windows, then, chance)[: PAIRS // len(references)]):
+            yield from _wrong(trial, reference, trial.tried(reference, plans, known))
+
+
+def _pairs(windows: list[tuple[Plan, tuple[Call, ...]]], then: frozenset[str], chance: random.Random) -> list[Plan]:
+    """Return the pairs that end in what is named, or where nothing is, one by chance for each plan."""
+    found: list[Plan] = []
+    for plan, window in windows:
+        pairs = [(*plan, Fault(call.number, kind)) for call in window for kind in kinds_of(call)]
+        if then:
+            found += (pair for pair in pairs if pair[1].kind.name in then)
+        elif pairs:
+            found.append(chance.choice(pairs))
+    return found
+
+
+def _parts(plans: Sequence[Plan]) -> Iterator[Sequence[Plan]]:
+    for start in range(0, len(plans), PART):
+        yield plans[start : start + PART]
+
+
+def _wrong(trial: Trial, reference: Telling, tried: Mapping[Plan, Tried]) -> Iterator[str]:
+    for plan, one in tried.items():
+        if one.verdict.violations:
+            yield f"{trial.scenario.name}: {_words(plan, reference)}: {_short(one.verdict.violations)}"
 
 
 def _words(plan: Plan, reference: Telling) -> str:

@@ -25,6 +25,8 @@ class What(enum.Enum):
     BIND = "bind"
     RESTART = "restart"
     EVICT = "evict"
+    REVERT = "revert"
+    SETTLE = "settle"
     CHECK_MODEL = "check model"
     RELOAD = "reload"
     ROUTE = "route"
@@ -118,6 +120,8 @@ EFFECTS: Mapping[What, tuple[Kind, ...]] = MappingProxyType(
         What.BIND: _WRITE,
         What.RESTART: _WRITE,
         What.EVICT: _WRITE,
+        What.REVERT: _WRITE,
+        What.SETTLE: _WRITE,
         What.CHECK_MODEL: (*_ANY, Kind.LOST_BEFORE, Kind.FAILS),
         What.RELOAD: (*_ANY, Kind.MEMORY_LOST, Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.SECOND_DAEMON),
         What.ROUTE: (

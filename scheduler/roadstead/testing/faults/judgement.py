@@ -29,7 +29,7 @@ from roadstead.testing.promises import cut_off, misplaced, unlisted
 from roadstead.traffic import DataPath, Seen
 from roadstead.world import Reachable, World
 
-__all__ = ["Judgement"]
+__all__ = ["Judgement", "only_aged"]
 
 _NUMBERS = {"turn", "counted"}
 _ALL = Selection(limit=10_000)
@@ -154,6 +154,23 @@ class Judgement:
 def _content(memory: PlanMemory) -> tuple[object, ...]:
     """Return what of a memory must be found again; the numbers of turns in which nothing was done need not."""
     return tuple(getattr(memory, field.name) for field in attrs.fields(PlanMemory) if field.name not in _NUMBERS)
+
+
+def only_aged(before: PlanMemory | None, after: PlanMemory | None) -> bool:
+    """Return whether two memories differ in nothing but how long ago groups were put back.
+
+    That is counted for an hour, and kept each time.
+    """
+    if before is None or after is None or not any(one.reverts for one in after.deployments.values()):
+        return False
+    return _without_ages(before) == _without_ages(after)
+
+
+def _without_ages(memory: PlanMemory) -> tuple[object, ...]:
+    known = memory.deployments.items()
+    versions = tuple((name, key, one.version) for name, of in known for key, all_ in of.reverts.items() for one in all_)
+    deployments = {name: attrs.evolve(one, at=0, reverts={}) for name, one in known}
+    return (versions, *_content(attrs.evolve(memory, deployments=deployments)))
 
 
 def _step(plan: Plan, cluster: str, subject: str) -> Step | None:

@@ -24,9 +24,9 @@ def singles(reference: Telling) -> Iterator[tuple[Fault, ...]]:
             yield (Fault(call.number, kind),)
 
 
-def window(told: Telling) -> tuple[Call, ...]:
+def window(plan: tuple[Fault, ...], told: Telling) -> tuple[Call, ...]:
     """Return the calls after the last fault of a run at which another one is to be tried."""
-    last = told.faults[-1].number
+    last = plan[-1].number
     return tuple(told.calls[last + 1 : last + 1 + WINDOW])
 
 

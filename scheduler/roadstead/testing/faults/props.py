@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import attrs
@@ -47,7 +47,11 @@ class Time(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Props:
-    """What a stage is furnished with; all of it new for each run."""
+    """What a stage is furnished with; all of it new for each run.
+
+    ``began`` says when servers began to run and to serve, as far as clusters still order them by that. ``period_ms`` is
+    how often clusters probe servers by themselves, 0 where they do not.
+    """
 
     time: Time
     clusters: Mapping[str, Stageable]
@@ -55,3 +59,5 @@ class Props:
     runtimes: Mapping[str, Runtime]
     policies: Mapping[str, PlacementPolicy]
     scalers: Mapping[str, ScalingPolicy]
+    began: Callable[[], Iterable[int]] = tuple
+    period_ms: int = 0

@@ -19,9 +19,9 @@ from roadstead.plans import Plan
 from roadstead.testing.faults.calls import Call, Kind
 from roadstead.testing.faults.daemon import Daemon, Outside, Stores
 from roadstead.testing.faults.injector import Injector, Killed
-from roadstead.testing.faults.judgement import Judgement
+from roadstead.testing.faults.judgement import Judgement, only_aged
 from roadstead.testing.faults.props import Props
-from roadstead.testing.faults.strikes import AGES, JOURNAL_FAULTS, JUMPS_MS, STORE_FAULTS, WITH_A_CRASH
+from roadstead.testing.faults.strikes import AGES, JOURNAL_FAULTS, JUMPS_MS, STORE_FAULTS, WITH_A_CRASH, copied
 from roadstead.testing.gateway import SimulatedGateway
 from roadstead.testing.promises import Graces
 from roadstead.testing.proxy import Proxy
@@ -159,6 +159,18 @@ class Stage:
         self.judgement.found_again(before, events, self.daemon, damage)
         self._begin()
 
+    def move(self, folder: Path) -> None:
+        """Go on in a copy of the folder, which is made: another process goes on in the one that there was."""
+        daemons = {"first": self.daemon, "second": self._second}
+        for who in sorted(one.name for one in self._folder.iterdir()):
+            copy = Stores(folder / who)
+            copied(Stores(self._folder / who), copy)
+            if (daemon := daemons[who]) is not None:
+                daemon.store.move(copy.memory)
+                daemon.journal.move(copy.journal)
+        self._folder = folder
+        self._stores = Stores(folder / "first")
+
     def close(self) -> None:
         """End every daemon."""
         self.daemon.end()
@@ -173,7 +185,7 @@ class Stage:
         self.injector.turn = self.turns
         self.judgement.crowded = self._second is not None
         try:
-            before = self.daemon.store.wrote
+            before, kept = self.daemon.store.wrote, self.daemon.store.saved
             turn = self.daemon.turn(self.fleet, news=news)
         except Killed:
             self.last = None
@@ -183,12 +195,13 @@ class Stage:
             self.wrong.append(f"a turn failed: {type(error).__name__}: {error}")
             self.last = None
             return
-        self.writes += self.daemon.store.wrote - before
+        if not only_aged(kept, self.daemon.store.saved):
+            self.writes += self.daemon.store.wrote - before
         for wire in self.daemon.wires.values():
             self.wrong.extend(wire.hasty)
             wire.hasty.clear()
         self.last = turn
-        self.judgement.listed(turn, strictly=self._is_strict)
+        self.judgement.listed(turn, strictly=self.is_strict and not self._is_surprised)
         self._tidy_up(turn)
 
     def _tidy_up(self, turn: Turn) -> None:
@@ -314,10 +327,16 @@ class Stage:
         return bool(self._pending or self._second_left or self._late)
 
     @property
-    def _is_strict(self) -> bool:
+    def is_strict(self) -> bool:
         """Whether at most one thing went wrong, and nobody else decides."""
         applied = self.injector.applied
         return not applied or (len(applied) == 1 and applied[0].kind is not Kind.SECOND_DAEMON)
+
+    @property
+    def _is_surprised(self) -> bool:
+        """Whether a node went away within this turn, perhaps after it was looked at: nobody can know."""
+        applied = self.injector.applied[-1:]
+        return self.injector.struck == self.turns and any(one.kind is Kind.NODE_AWAY for one in applied)
 
     @property
     def looks(self) -> Mapping[str, tuple[Group, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from types import MappingProxyType
 from roadstead.testing.faults.calls import Kind
 from roadstead.testing.faults.daemon import Stores
 
-__all__ = ["AGES", "JOURNAL_FAULTS", "JUMPS_MS", "STORE_FAULTS", "WITH_A_CRASH"]
+__all__ = ["AGES", "JOURNAL_FAULTS", "JUMPS_MS", "STORE_FAULTS", "WITH_A_CRASH", "copied"]
 
 AGES: Mapping[Kind, int] = MappingProxyType({Kind.STALE_1: 1, Kind.STALE_2: 2, Kind.STALE_3: 3})
 """How many versions old a list is."""
@@ -33,6 +34,14 @@ def _corrupt(path: Path) -> None:
         if file.exists():
             with file.open("r+b") as opened:
                 opened.write(b"rubbish " * min(1_024, 1 + file.stat().st_size // 8))
+
+
+def copied(stores: Stores, to: Stores) -> None:
+    """Copy all that is in the folder of ``stores``, which nobody writes to now; what only the living share is left."""
+    to.folder.mkdir(parents=True)
+    for file in stores.folder.iterdir():
+        if not file.name.endswith("-shm"):
+            shutil.copyfile(file, to.folder / file.name)
 
 
 STORE_FAULTS: Mapping[Kind, Callable[[Stores], None]] = MappingProxyType(

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 
 from roadstead.model import Fleet
-from roadstead.testing.faults.calls import Call, Fault
+from roadstead.testing.faults.calls import Call, Fault, Kind
 from roadstead.testing.faults.injector import Chooser, Injector, planned
 from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.stage import Stage
 from roadstead.world import Group, Shard
 
-__all__ = ["Act", "Ending", "Scenario", "Telling", "tell"]
+__all__ = ["Act", "Ending", "Guide", "Rest", "Scenario", "Telling", "tell", "tell_guided"]
 
 QUIET = 2
 REST = 4
@@ -99,6 +100,52 @@ class Telling:
     recovery: int
 
 
+@attrs.frozen(kw_only=True)
+class Rest:
+    """What comes of a story from a moment between two turns on, where nothing goes wrong any more.
+
+    ``turns`` are those until all is at rest for good.
+    """
+
+    wrong: tuple[str, ...]
+    ending: Ending
+    turns: int
+
+
+class Guide(Protocol):
+    """Says what goes wrong, and may know before what comes of it."""
+
+    def choose(self, call: Call) -> Kind | None:
+        """Return what goes wrong with a call."""
+
+    def begun(self, stage: Stage) -> None:
+        """Be told where the story is told."""
+
+    def foresee(self, place: object) -> Rest | None:
+        """Return what is known to come of it where nothing more goes wrong; ``place`` is how far it is told."""
+
+
+class _Plain:
+    """A guide that knows nothing before."""
+
+    def __init__(self, choose: Chooser) -> None:
+        self.choose = choose
+
+    def begun(self, stage: Stage) -> None:
+        pass
+
+    def foresee(self, place: object) -> Rest | None:  # noqa: ARG002  # whatever it is
+        return None
+
+
+class _ForeseenError(Exception):
+    """What comes of the story from here on is known."""
+
+    def __init__(self, rest: Rest) -> None:
+        super().__init__()
+        self.rest = rest
+
+
 def tell(
     scenario: Scenario,
     props: Props,
@@ -112,39 +159,61 @@ def tell(
 
     Daemons keep their stores in ``folder``, which is empty. ``on`` is the kind of stage: one that says more, perhaps.
     """
-    injector = Injector(choose=choose if choose is not None else planned(faults))
+    told = tell_guided(scenario, props, folder, _Plain(choose if choose is not None else planned(faults)), on=on)
+    return attrs.evolve(told, faults=faults)
+
+
+def tell_guided(scenario: Scenario, props: Props, folder: Path, guide: Guide, *, on: type[Stage] = Stage) -> Telling:
+    """Tell ``scenario`` as :func:`tell` does, with what ``guide`` says; what it foresees is not told any more."""
+    injector = Injector(choose=guide.choose)
     stage = on(scenario.fleet, props, folder, injector)
+    ending: Ending | None = None
+    rest: Rest | None = None
     try:
-        rested = _rest(stage, scenario.within)
-        injector.active = True
-        for act in scenario.acts:
-            if act.after is None:
-                rested = rested and _rest(stage, scenario.within)
-            else:
-                _wait(stage, act.after)
-            act.do(stage)
-        rested = rested and _rest(stage, scenario.within)
-        turns = stage.turns - QUIET
-        injector.active = False
-        ending = _ended(stage) if rested else None
+        guide.begun(stage)
+        if _enacted(scenario, stage, guide):
+            turns = stage.turns - QUIET
+            injector.active = False
+            ending = _ended(stage)
+        else:
+            turns = stage.turns - QUIET
+    except _ForeseenError as foreseen:
+        rest = foreseen.rest
+        turns, ending = stage.turns + rest.turns, rest.ending
     finally:
         stage.close()
     return Telling(
-        faults=faults,
+        faults=(),
         applied=tuple(injector.applied),
         calls=injector.calls,
-        wrong=tuple(stage.wrong),
+        wrong=(*stage.wrong, *(rest.wrong if rest is not None else ())),
         ending=ending,
         turns=turns,
         recovery=max(0, turns - injector.struck) if injector.applied else 0,
     )
 
 
-def _rest(stage: Stage, within: int) -> bool:
+def _enacted(scenario: Scenario, stage: Stage, guide: Guide) -> bool:
+    """Let all acts happen, each in its time, and return whether all came to rest whenever it was to."""
+    rested = _rest(stage, scenario.within, guide, 0)
+    stage.injector.active = True
+    for number, act in enumerate(scenario.acts, 1):
+        if act.after is None:
+            rested = rested and _rest(stage, scenario.within, guide, number)
+        else:
+            _wait(stage, act.after, guide, number)
+        act.do(stage)
+    return rested and _rest(stage, scenario.within, guide, len(scenario.acts) + 1)
+
+
+def _rest(stage: Stage, within: int, guide: Guide, number: int) -> bool:
     """Let turns pass until nothing was written, and nothing moved, for some of them; write down where that is never."""
     quiet = 0
     limit = stage.turns + within
     while stage.turns < limit:
+        rest = guide.foresee((number, quiet))
+        if rest is not None and stage.turns + rest.turns + QUIET < limit:
+            raise _ForeseenError(rest)
         before = stage.writes, stage.offers, stage.looks, len(stage.injector.applied)
         stage.pass_turn()
         after = stage.writes, stage.offers, stage.looks, len(stage.injector.applied)
@@ -156,9 +225,12 @@ def _rest(stage: Stage, within: int) -> bool:
     return False
 
 
-def _wait(stage: Stage, ms: int) -> None:
+def _wait(stage: Stage, ms: int, guide: Guide, number: int) -> None:
     due = stage.props.time.now() + ms
     while stage.props.time.now() < due:
+        rest = guide.foresee((number, due - stage.props.time.now()))
+        if rest is not None:
+            raise _ForeseenError(rest)
         stage.pass_turn()
 
 

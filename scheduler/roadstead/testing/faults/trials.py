@@ -5,24 +5,33 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
 from roadstead.model import Fleet
-from roadstead.testing.faults.calls import Fault
+from roadstead.testing.faults.branches import Plan, branched, learnt
+from roadstead.testing.faults.calls import Call
 from roadstead.testing.faults.injector import Chooser
-from roadstead.testing.faults.plans import Swarm
+from roadstead.testing.faults.plans import Swarm, window
 from roadstead.testing.faults.props import Props
-from roadstead.testing.faults.telling import Scenario, Telling, tell
+from roadstead.testing.faults.telling import Rest, Scenario, Telling, tell
 from roadstead.testing.faults.verdicts import Verdict, verdict
 
-__all__ = ["Count", "Trial", "counted", "sample"]
+__all__ = ["Count", "Known", "Plan", "Trial", "Tried", "counted", "sample"]
 
-Plan = tuple[Fault, ...]
 T = TypeVar("T")
+Known = dict[bytes, Rest]
+
+
+@attrs.frozen
+class Tried:
+    """What came of a plan, and the calls after its last fault at which another one is to be tried."""
+
+    verdict: Verdict
+    after: tuple[Call, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -48,9 +57,30 @@ class Trial:
             raise ValueError(f"{self.scenario.name!r} does not end well without faults: {told.wrong[:3]}")
         return told
 
-    def judged(self, reference: Telling, plans: Iterable[Plan]) -> Iterator[Verdict]:
-        """Yield what came of each plan."""
-        return (verdict(self.told(plan), reference) for plan in plans)
+    def known(self) -> Known:
+        """Return what comes of each moment of the story without faults."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            return learnt(self.scenario, self.furnish(self.scenario.fleet), folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def tried(self, reference: Telling, plans: Iterable[Plan], known: Known | None = None) -> Mapping[Plan, Tried]:
+        """Tell the story with each of the plans, sharing what is the same, and return what came of each.
+
+        ``known`` is what comes of moments, from :meth:`known`; what comes of others is added to it.
+        """
+
+        def judge(plan: Plan, told: Telling | str) -> Tried:
+            if isinstance(told, str):
+                return Tried(Verdict(faults=plan, applied=0, violations=(told,)))
+            return Tried(verdict(attrs.evolve(told, faults=plan), reference), window(plan, told))
+
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            return branched(self.scenario, self.furnish(self.scenario.fleet), folder, plans, judge, known)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def swarmed(self, reference: Telling, seeds: Iterable[int]) -> Iterator[Verdict]:
         """Yield what came of each swarm."""

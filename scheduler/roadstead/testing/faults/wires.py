@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,18 @@ from roadstead.capabilities import Capabilities
 from roadstead.errors import BackendError, Conflict, OutcomeUnknown, Retryable, StateError, Unreachable
 from roadstead.memory import PlanMemory
 from roadstead.model import Template
-from roadstead.spi.backend import Backend, Binds, ChecksModels, Expect, GroupOrder, MeasuresUsage, Restarts
+from roadstead.spi.backend import (
+    Backend,
+    Binds,
+    ChecksModels,
+    Evicts,
+    Expect,
+    GroupOrder,
+    MeasuresUsage,
+    Restarts,
+    Reverts,
+    Settles,
+)
 from roadstead.spi.gateway import Gateway, RouteTable
 from roadstead.spi.runtime import Launch, Runtime, Server
 from roadstead.testing.faults.calls import MOST_STALE, Kind, What
@@ -26,9 +38,11 @@ __all__ = ["Drivable", "WiredBackend", "WiredClock", "WiredGateway", "WiredJourn
 
 R = TypeVar("R")
 _RETRY_AFTER_MS = 1_500
+_LEFT_OPEN: list[object] = []
+"""Connections that another process goes on with: closing one here would end what that one does."""
 
 
-class Drivable(Backend, Binds, Restarts, ChecksModels, MeasuresUsage, Protocol):
+class Drivable(Backend, Binds, Restarts, Evicts, Reverts, Settles, ChecksModels, MeasuresUsage, Protocol):
     """A cluster with every ability that the machine makes use of."""
 
 
@@ -106,6 +120,18 @@ class WiredBackend:
     def restart(self, replica: str, *, grace: Duration, reason: str) -> None:
         """Restart one server."""
         self._change(What.RESTART, replica, lambda: self._cluster.restart(replica, grace=grace, reason=reason))
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:
+        """Take away one replica."""
+        self._change(What.EVICT, replica, lambda: self._cluster.evict(replica, grace=grace, reason=reason))
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        """Put back what a group was made with."""
+        self._change(What.REVERT, str(key), lambda: self._cluster.revert(key, expect=expect))
+
+    def settle(self, deployment: str, floor: int | None) -> None:
+        """Have something stand for a deployment, or remove it."""
+        self._change(What.SETTLE, f"objects of {deployment}", lambda: self._cluster.settle(deployment, floor))
 
     def check_model(self, template: Template) -> None:
         """Check a model's files."""
@@ -244,6 +270,14 @@ class WiredMemory(MemoryStore):
         self.wrote = 0
         self.saved: PlanMemory | None = None
 
+    def move(self, path: Path) -> None:
+        """Go on with a copy of the file: what was open of the other belongs to the process that this one came from."""
+        _LEFT_OPEN.append(self._connection)
+        self._path = path
+        if self._connection is not None:
+            self._connection = None
+            self._open()
+
     def save(self, memory: PlanMemory, *, acts: bool) -> bool:
         """Save, or be killed before or after."""
 
@@ -263,10 +297,27 @@ class _FullDiskError(Exception):
 class WiredJournal(Journal):
     """One daemon's journal."""
 
+    _moved = False
+
     def wire(self, injector: Injector, powers: Powers) -> None:
         """Have every addition pass through ``injector``."""
         self._injector = injector
         self._powers = powers
+
+    def move(self, path: Path) -> None:
+        """Go on with a copy of the file, as :meth:`WiredMemory.move` does, once there is something to be done."""
+        _LEFT_OPEN.append(self._connection)
+        self._path = path
+        self._moved = self._connection is not None
+        self._connection = None
+
+    def _connect(self) -> None:
+        if not self._moved:
+            super()._connect()
+            return
+        self._moved = False
+        self._connection = sqlite3.connect(self._path, check_same_thread=False)
+        self._connection.execute("PRAGMA synchronous=NORMAL")
 
     def record(self, *kept: Any, **more: Any) -> bool:
         """Record, or be killed before or after; a full disk is nobody's business but the reader's."""
