@@ -66,6 +66,13 @@ def test_a_pod_that_is_to_go_is_stopping_while_its_node_answers() -> None:
     assert Phase.STOPPING is replica_of(pod, Around(node_silent=False)).phase
 
 
+def test_a_pod_whose_server_has_ended_as_asked_is_not_lost() -> None:
+    """It is still there for a moment, and was told to go."""
+    meta = {"deletionTimestamp": "2026-11-23T06:00:00Z"}
+    pod = a_pod(node="n", server=terminated(143), meta=meta, status={"phase": "Failed"})
+    assert Phase.STOPPING is replica_of(pod, Around(node_silent=False)).phase
+
+
 def test_a_pod_that_was_given_up_on_a_silent_node_is_lost() -> None:
     """Nobody will ever confirm that it ended; it holds nothing any more."""
     meta = {"deletionTimestamp": "2026-11-23T06:00:00Z"}

@@ -199,8 +199,8 @@ class KubernetesBackend:
     def close(self) -> None:
         """End the watches and the connections; everything goes on in the cluster."""
         self._feeds.watch(lambda: None)
-        self._transport.close()
         self._feeds.close()
+        self._transport.close()
 
     # ---- looking ----
 

@@ -13,7 +13,7 @@ from roadstead_backends.kubernetes.meta import millis
 from roadstead_backends.kubernetes.objects import Complaint, Condition, ContainerStatus, Pod, Terminated
 from roadstead_backends.kubernetes.why import reason_of
 
-__all__ = ["Around", "condition", "exit_of", "has_ended", "is_starving", "phase_of", "replica_of", "server_status"]
+__all__ = ["Around", "condition", "exit_of", "has_ended", "phase_of", "replica_of", "server_status"]
 
 _KILLED: Final = 128
 """A server that a signal ended has this and the signal's number as its exit code."""
@@ -66,13 +66,13 @@ def replica_of(pod: Pod, around: Around) -> Replica:
 def phase_of(pod: Pod, around: Around) -> Phase:
     """Return where a pod is in its life.
 
-    One that its node rejected, or that was given up with its node, will not come back. One that is to go and is on a
-    node that answers is stopping.
+    One that is to go and is on a node that answers is stopping until it is gone. One that its node rejected, or that
+    was given up with its node, will not come back.
     """
-    if has_ended(pod):
-        return Phase.LOST
     if pod.metadata.deletion is not None:
         return Phase.LOST if _was_given_up(pod, around) else Phase.STOPPING
+    if has_ended(pod):
+        return Phase.LOST
     if not pod.spec.node_name:
         return Phase.SLOT if around.assumed is None else Phase.STARTING
     status = server_status(pod)
@@ -108,11 +108,6 @@ def exit_of(ended: Terminated) -> Exit:
         out_of_memory=ended.reason == "OOMKilled",
         detail=ended.message.strip() if begun else f"could not be started: {ended.message.strip()}",
     )
-
-
-def is_starving(pod: Pod) -> bool:
-    """Return whether a pod waits for a node."""
-    return not pod.spec.node_name and pod.metadata.deletion is None and not has_ended(pod)
 
 
 def _reason(pod: Pod, phase: Phase, status: ContainerStatus | None, around: Around) -> Reason | None:
