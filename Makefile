@@ -37,9 +37,14 @@ test-slow: env ## whole fleets with real daemons: the rest of what every change 
 	$(BIN)/pytest -m "slow and not nightly and not kubernetes"
 
 .PHONY: test-kubernetes
-test-kubernetes: env ## on a real cluster of our own; the first time its components are built (12 minutes; needs root and Go)
+test-kubernetes: model ## on a real cluster of our own; the first time its components are built (12 minutes; needs root and Go)
 	$(BIN)/python -m tests.cluster build
 	$(BIN)/pytest -m "kubernetes and not nightly" $(ARGS)
+
+.PHONY: demo-kubernetes
+demo-kubernetes: model ## serve the quickstart's model in containers of a real Kubernetes, until Ctrl-C (needs what the tests need)
+	$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m configs.demo_kubernetes.serve
 
 .PHONY: nightly
 nightly: env ## every test, with many more examples for each property
@@ -47,7 +52,7 @@ nightly: env ## every test, with many more examples for each property
 	$(BIN)/pytest -m "" --hypothesis-profile=nightly --timeout=1800
 
 .PHONY: test-faults
-test-faults: env ## every fault of every call of every story, on simulated clusters (hours; ARGS="--singles 50" for less)
+test-faults: env ## every fault of every call of every story, on simulated clusters (hours; ARGS="--only-some" for less)
 	$(BIN)/python -m benchmarks.faults $(ARGS)
 	$(BIN)/python -m tests.faults.bugs.hunt
 

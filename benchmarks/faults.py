@@ -1,13 +1,13 @@
 """Every fault of every story on every kind of simulated cluster, and what came of it.
 
     python -m benchmarks.faults                        # prints a table, writes benchmarks/results/faults.{json,md}
-    python -m benchmarks.faults --pairs 0 --swarms 0   # single faults only
+    python -m benchmarks.faults --first 0 --swarms 0   # single faults only, every one
     python -m benchmarks.faults --only roll            # stories with that in their name; nothing is written
 
-Single faults are tried exhaustively, unless fewer are asked for. Pairs within eight calls are counted first; so many
-of each story are tried as ``--pairs`` says, chosen by ``--seed``. Swarms are as many as asked for, one for each seed
-from 0 on. With ``--until``, once all that is done, every pair is tried of the stories that have the fewest, until so
-many minutes have passed. What there is by then is written after every line of the table.
+Of each story, so many single faults are tried first as ``--first`` says, pairs within eight calls as ``--pairs`` says,
+chosen by ``--seed``, and swarms, one for each seed from 0 on. Then every single fault is tried, of the stories that
+have the fewest first. With ``--until`` that ends when so many minutes have passed, and if there is time left, every
+pair is tried in the same order. What there is by then is written after every line of the table.
 
 Tellings share what is the same (:mod:`roadstead.testing.faults.branches`). Of each line some are told again from the
 beginning, alone: where that comes to anything else, it is wrong.
@@ -158,6 +158,8 @@ def _alike(shared: Verdict, trial: Trial, reference: Telling, plan: Plan) -> Ver
 
 # ---- in the one that counts ----
 
+Place = tuple[int, str]
+
 
 class Tally:
     """Gives out jobs to ``pool``, keeps the lines of the table, and says on stderr how far it has come."""
@@ -182,6 +184,12 @@ class Tally:
             print(f"\r{self._plans} plans, {rate:.0f} a minute ", end="", file=sys.stderr, flush=True)
             yield done
 
+    def recount(self, place: Place, pairs: int) -> None:
+        """Know how many pairs there are of a story, now that all single faults of it were tried."""
+        key = place[1], SCENARIOS[place[0]].name, "two"
+        if key in self.rows:
+            self.add(attrs.evolve(self.rows[key], possible=pairs))
+
     def add(self, row: Row) -> None:
         """Keep one line, in the place of an earlier one about the same."""
         self.rows[row.temper, row.story, row.faults] = row
@@ -201,22 +209,31 @@ def _row(done: Done, points: Sequence[Call], faults: str, possible: int, seeds: 
     )
 
 
-Place = tuple[int, str]
 After = Mapping[Place, tuple[tuple[Plan, tuple[Call, ...]], ...]]
 
 
-def _try_singles(tally: Tally, points: Mapping[Place, tuple[Call, ...]], asked: argparse.Namespace) -> After:
-    """Try single faults of every story, and return the calls after each at which a second one is to be tried."""
-    found: dict[Place, tuple[tuple[Plan, tuple[Call, ...]], ...]] = {}
-    jobs = (
-        Job(scenario=one, temper=temper, most=asked.singles, seed=asked.seed, again=AGAIN) for one, temper in points
-    )
-    for done in tally.run(jobs):
+def _try_singles(
+    tally: Tally, points: Mapping[Place, tuple[Call, ...]], asked: argparse.Namespace, most: int
+) -> Iterator[tuple[Place, tuple[tuple[Plan, tuple[Call, ...]], ...]]]:
+    """Try ``most`` single faults of every story, 0 for all, until the time is over.
+
+    Yields the calls after each at which a second one is to be tried.
+    """
+
+    def jobs() -> Iterator[Job]:
+        for scenario, temper in sorted(points, key=lambda place: _possible(points[place])):
+            yield Job(scenario=scenario, temper=temper, most=most, seed=asked.seed, again=AGAIN)
+
+    for done in tally.run(jobs()):
         place = done.job.scenario, done.job.temper
-        possible = sum(len(kinds_of(call)) for call in points[place])
-        tally.add(_row(done, points[place], "one", possible, str(asked.seed)))
-        found[place] = done.after
-    return found
+        tally.add(_row(done, points[place], "one", _possible(points[place]), str(asked.seed)))
+        yield place, done.after
+        if asked.until and tally.seconds > asked.until * 60:
+            return
+
+
+def _possible(calls: Iterable[Call]) -> int:
+    return sum(len(kinds_of(call)) for call in calls)
 
 
 def _pairs(after: tuple[tuple[Plan, tuple[Call, ...]], ...]) -> Iterator[Plan]:
@@ -285,7 +302,8 @@ _HEAD: Final = (
 _LEGEND: Final = (
     "A point is a call that a run without faults makes to the outside. A plan is wrong where something that must always"
     " hold did not, where it ended otherwise than without faults, or where a fault was not really applied. Turns are"
-    " those from the last fault until all was at rest."
+    " those from the last fault until all was at rest. `of` is how many plans there are; of pairs, where single faults"
+    " are not exhaustive, those that begin with one that was tried."
 )
 
 
@@ -345,11 +363,14 @@ def _words(plan: Plan) -> str:
 def main() -> None:
     """Try, print and write; the exit code says whether anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--singles", type=int, default=0, help="the most single faults; 0: all of them")
-    parser.add_argument("--pairs", type=int, default=400, help="the most pairs for one story on one kind of cluster")
-    parser.add_argument("--swarms", type=int, default=100, help="how many swarms for one story on one kind of cluster")
+    parser.add_argument("--first", type=int, default=24, help="single faults of each story to begin with")
+    parser.add_argument("--pairs", type=int, default=24, help="pairs of each story, of those that begin like these")
+    parser.add_argument("--swarms", type=int, default=4, help="swarms of each story")
+    parser.add_argument("--only-some", action="store_true", help="leave it at these")
     parser.add_argument("--seed", type=int, default=0, help="what the choice of pairs follows from")
-    parser.add_argument("--until", type=int, default=0, help="minutes for trying every pair of some stories")
+    parser.add_argument(
+        "--until", type=int, default=0, help="for how many minutes; 0: until every single fault is tried"
+    )
     parser.add_argument("--into", type=Path, default=RESULTS, help="the folder that results are written to")
     parser.add_argument("--only", default="", help="stories with this in their name")
     parser.add_argument("--clusters", choices=TEMPERS, help="clusters of this kind")
@@ -376,13 +397,18 @@ def main() -> None:
     with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
         tally = Tally(pool, keep)
         points = dict(zip(places, pool.map(_points, places, chunksize=1), strict=True))
-        after = _try_singles(tally, points, asked)
-        if asked.pairs:
+        if asked.first:
+            after = dict(_try_singles(tally, points, asked, asked.first))
             _try_pairs(tally, points, after, asked, asked.pairs)
         if asked.swarms:
             _try_swarms(tally, points, asked)
-        if asked.until:
-            _try_every_pair(tally, points, after, asked)
+        if not asked.only_some:
+            after = {}
+            for place, windows in _try_singles(tally, points, asked, 0):
+                after[place] = windows
+                tally.recount(place, sum(1 for _ in _pairs(windows)))
+            if asked.until:
+                _try_every_pair(tally, points, after, asked)
     rows = tuple(tally.rows.values())
     print(f"\n\n{_page(rows, tally.seconds, command)}")
     if any(row.count.violations for row in rows):
