@@ -16,17 +16,8 @@ import attrs
 
 from roadstead.decide.capacity import room
 from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
-from roadstead.decide.rooms import (
-    Demand,
-    Obstacle,
-    ObstacleKind,
-    gpu_room,
-    gpu_text,
-    is_wanted,
-    node_room,
-    obstacles,
-    spread_room,
-)
+from roadstead.decide.rooms import Demand, gpu_room, gpu_text, is_wanted, spread_room
+from roadstead.decide.survey import NO_MATCH, Entry, Survey, amount, survey
 from roadstead.holdings import Placed, Use, use_of
 from roadstead.model import Constraint, GpuPart, Operator, PlacementSpec, Resources, Spread, WholeGpus
 from roadstead.reasons import Amount, Change, ChangeKind, Reason, ReasonCode
@@ -35,8 +26,6 @@ from roadstead.world import Node, Snapshot
 
 __all__ = ["lowered", "refusal"]
 
-_NO_MATCH = frozenset({ObstacleKind.UNSCHEDULABLE, ObstacleKind.CONSTRAINT, ObstacleKind.GPU_KIND})
-_DIVISIBLE = {ObstacleKind.CPU: "cpu", ObstacleKind.MEMORY: "memory", ObstacleKind.DISK: "disk"}
 _MIB = 2**20
 
 
@@ -44,37 +33,20 @@ def refusal(
     snapshot: Snapshot, ledger: Ledger, demand: Demand, *, count: int = 1, freed: Freed | None = None
 ) -> Reason:
     """Return why ``count`` replicas do not all fit on a directed cluster, with the cheapest change that is enough."""
-    found = {node.name: obstacles(node, ledger, demand, freed) for node in snapshot.nodes}
-    total = len(found)
-    change = _Search(snapshot, ledger, demand, found, count, freed).cheapest()
+    surveyed = survey(snapshot, ledger, demand)
+    sight, total = surveyed.sight(freed), len(snapshot.nodes)
+    change = _Search(surveyed, ledger, demand, sight.room, count, freed).cheapest()
     if not total:
         return Reason(code=ReasonCode.NO_MATCHING_NODE, detail=f"{demand.cluster} has no node", change=change)
-    kinds = Counter(_label(one) for stand in found.values() for one in set(stand))
-    unmatched = sum(any(one.kind in _NO_MATCH for one in stand) for stand in found.values())
-    counts = ", ".join(f"{label} on {number}" for label, number in sorted(kinds.items()))
-    if unmatched == total:
-        code, detail, number = ReasonCode.NO_MATCHING_NODE, f"no node of {demand.cluster} matches: {counts}", unmatched
-    else:
-        blocked = sum(bool(stand) for stand in found.values())
-        told = f"no node of {demand.cluster} has room" if blocked == total else f"{demand.cluster} has no room for all"
-        code, detail, number = ReasonCode.NO_CAPACITY, f"{told}: {counts}" if counts else told, blocked
-    return Reason(code=code, detail=detail, count=number, total=total, change=change)
-
-
-def _label(obstacle: Obstacle) -> str:
-    if obstacle.kind in _DIVISIBLE:
-        key = _DIVISIBLE[obstacle.kind]
-        free, asked = _text(key, _rounded_down(key, obstacle.free)), _text(key, obstacle.asked)
-        return f"{obstacle.kind.value} ({free} free, {asked} asked)"
-    return f"{obstacle.kind.value} {obstacle.subject}".rstrip()
-
-
-def _text(key: str, value: int) -> str:
-    return str(Cpus(value)) if key == "cpu" else str(Memory(value))
-
-
-def _rounded_down(key: str, value: int) -> int:
-    return value if key == "cpu" or value <= _MIB else value - value % _MIB
+    counts = ", ".join(f"{label} on {number}" for label, number in sorted(sight.labels.items()) if number)
+    if sight.unmatched == total:
+        code, detail = ReasonCode.NO_MATCHING_NODE, f"no node of {demand.cluster} matches: {counts}"
+        return Reason(code=code, detail=detail, count=sight.unmatched, total=total, change=change)
+    told = (
+        f"no node of {demand.cluster} has room" if sight.blocked == total else f"{demand.cluster} has no room for all"
+    )
+    detail = f"{told}: {counts}" if counts else told
+    return Reason(code=ReasonCode.NO_CAPACITY, detail=detail, count=sight.blocked, total=total, change=change)
 
 
 # ---- lowering a request ----
@@ -160,19 +132,13 @@ def lowered(resources: Resources, suffices: Callable[[Resources], bool]) -> Chan
 
 class _Search:
     def __init__(
-        self,
-        snapshot: Snapshot,
-        ledger: Ledger,
-        demand: Demand,
-        found: Mapping[str, tuple[Obstacle, ...]],
-        count: int,
-        freed: Freed | None,
+        self, surveyed: Survey, ledger: Ledger, demand: Demand, room_now: int, count: int, freed: Freed | None
     ) -> None:
-        self.snapshot = snapshot
+        self.surveyed = surveyed
+        self.snapshot = surveyed.snapshot
         self.ledger = ledger
         self.demand = demand
-        self.found = found
-        self.count = count
+        self.room_now = room_now
         self.needed = count + demand.ahead
         self.freed = freed
 
@@ -188,12 +154,20 @@ class _Search:
 
     def cheapest(self) -> Change:
         """Return the first kind of change that is enough, in the order of their cost."""
-        return (
+        return self._of_the_request() or self._freed_on_a_node() or self._more_nodes()
+
+    def _of_the_request(self) -> Change | None:
+        """Return what could be asked for instead; the same for all who ask for the same."""
+        known = self.surveyed.changes
+        if self.freed is None and self.needed in known:
+            return known[self.needed]
+        change = (
             lowered(self.demand.template.resources, lambda resources: self._suffices(resources=resources))
             or self._without_a_constraint()
-            or self._freed_on_a_node()
-            or self._more_nodes()
         )
+        if self.freed is None:
+            known[self.needed] = change
+        return change
 
     def _suffices(self, resources: Resources | None = None, placement: PlacementSpec | None = None) -> bool:
         template = self.demand.template
@@ -228,40 +202,51 @@ class _Search:
 
     def _freed_on_a_node(self) -> Change | None:
         """Return what others would have to give up on one node: GPUs are worth more than memory, and that than CPU."""
-        rooms = {node.name: self._room_on(node) for node in self.snapshot.nodes}
-        by_domain: Counter[str] = Counter()
-        for node in self.snapshot.nodes:
-            by_domain[self.demand.domain(node)] += rooms[node.name]
-        found = []
-        for node in self.snapshot.nodes:
-            if any(one.kind in _NO_MATCH for one in self.found[node.name]):
-                continue
-            wanted = self._wanted_on(node, rooms, by_domain)
-            own = [one for one in self.own if one.node == node.name]
-            missing = _missing(node, self.ledger, self.demand, wanted, self.freed, own) if wanted else None
-            if missing is not None:
-                found.append((missing.size, node.name, missing))
+        spread = self.demand.template.placement.spread
+        found: list[Entry]
+        if spread is not None and spread.max_per is not None:
+            found = list(self._missing_under_caps())
+        else:
+            special = {one.node for one in self.own} | ({self.freed.node} if self.freed is not None else set())
+            lacking = self.needed - self.room_now
+            found = list(self.surveyed.first(lacking, self._missing_of_others, special))
+            for name in special & self.surveyed.stands.keys():
+                node = self.snapshot.by_node[name]
+                found += self._missing_on(node, lacking + self.surveyed.room_on(node, self.freed))
         if not found:
             return None
         _, name, missing = min(found, key=lambda one: one[:2])
-        text = f"free {missing.text} on {name}"
-        return Change(ChangeKind.FREE_ON_NODE, text, name, missing.amounts)
+        assert isinstance(missing, _Missing)
+        return Change(ChangeKind.FREE_ON_NODE, f"free {missing.text} on {name}", name, missing.amounts)
 
-    def _room_on(self, node: Node) -> int:
-        return 0 if self.found[node.name] else node_room(node, self.ledger, self.demand, self.freed)
+    def _missing_of_others(self, node: Node, wanted: int) -> _Missing | None:
+        """Return what is missing on a node where the deployment has nothing itself."""
+        return _missing(node, self.ledger, self.demand, wanted, None, ())
 
-    def _wanted_on(self, node: Node, rooms: Mapping[str, int], by_domain: Mapping[str, int]) -> int:
-        """Return how many replicas this node would have to take for all to have room; 0 where its domain may not."""
-        domain = self.demand.domain(node)
-        cap = spread_room(node, self.demand, self.freed)
-        elsewhere = sum(min(count, self._cap_of(other)) for other, count in by_domain.items() if other != domain)
-        beside = by_domain[domain] - rooms[node.name]
-        wanted = self.needed - elsewhere - beside
-        return wanted if wanted > 0 and beside + wanted <= cap else 0
+    def _missing_on(self, node: Node, wanted: int) -> Iterator[Entry]:
+        if wanted <= 0 or any(one.kind in NO_MATCH for one in self.surveyed.stand(node, self.freed)):
+            return
+        own = [one for one in self.own if one.node == node.name]
+        missing = _missing(node, self.ledger, self.demand, wanted, self.freed, own)
+        if missing is not None:
+            yield missing.size, node.name, missing
 
-    def _cap_of(self, domain: str) -> int:
-        one = next(node for node in self.snapshot.nodes if self.demand.domain(node) == domain)
-        return max(0, spread_room(one, self.demand, self.freed))
+    def _missing_under_caps(self) -> Iterator[Entry]:
+        """Yield what is missing on each node, where no domain may have more than so many."""
+        rooms = {node.name: self.surveyed.room_on(node, self.freed) for node in self.snapshot.nodes}
+        by_domain: Counter[str] = Counter()
+        caps: dict[str, int] = {}
+        for node in self.snapshot.nodes:
+            domain = self.demand.domain(node)
+            by_domain[domain] += rooms[node.name]
+            caps.setdefault(domain, max(0, spread_room(node, self.demand, self.freed)))
+        everywhere = sum(min(count, caps[domain]) for domain, count in by_domain.items())
+        for node in self.snapshot.nodes:
+            domain = self.demand.domain(node)
+            beside = by_domain[domain] - rooms[node.name]
+            wanted = self.needed - (everywhere - min(by_domain[domain], caps[domain])) - beside
+            if beside + wanted <= spread_room(node, self.demand, self.freed):
+                yield from self._missing_on(node, wanted)
 
     def _more_nodes(self) -> Change:
         """Return how many nodes would be enough, each empty; or that the conditions contradict the number."""
@@ -349,7 +334,7 @@ def _missing(
     of = {one.what: one.value for one in amounts}
     size = (len(devices), *(of.get(key, 0) for key in ("memory", "cpu", "disk")))
     texts = [f"GPU {', '.join(devices)}"] if devices else []
-    texts += [f"{_text(one.what, one.value)} of {one.what}" for one in amounts]
+    texts += [f"{amount(one.what, one.value)} of {one.what}" for one in amounts]
     whole = tuple(Amount(f"gpu:{device}", 1000) for device in devices)
     return _Missing(size, " and ".join(texts), (*whole, *amounts)) if texts else None
 

@@ -10,13 +10,13 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.decide.capacity import free_in_all
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Unknown, fit
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.limits import over_quota
 from roadstead.decide.rooms import is_directed
 from roadstead.decide.spread import STOOD, Option, Spread
-from roadstead.holdings import Use
 from roadstead.memory import ClusterMemory
 from roadstead.model import Target, Template
 from roadstead.plans import Held
@@ -213,7 +213,7 @@ def _of_native(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledge
     """
     known = prospect.known
     if _is_full(known) and known.free is not None:
-        free = _free(prospect.cluster, snapshot, case, ledger)
+        free = free_in_all(snapshot, ledger, prospect.cluster, case.name)
         more = any((free.cpu > known.free.cpu, free.memory > known.free.memory, free.gpu > known.free.gpu))
         return attrs.evolve(known, room_ms=min(STOOD.ms, (known.room_ms or 0) + elapsed) if more else 0)
     there = case.on(prospect.cluster)
@@ -224,19 +224,9 @@ def _of_native(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledge
     progressed = known.waiting_ms is None or placed > known.placed
     waiting = 0 if progressed else (known.waiting_ms or 0) + elapsed
     if waiting >= prospect.template.health.start_within.ms:
-        free = _free(prospect.cluster, snapshot, case, ledger)
+        free = free_in_all(snapshot, ledger, prospect.cluster, case.name)
         return attrs.evolve(known, room_ms=0, free=free, waiting_ms=None, placed=0)
     return attrs.evolve(known, waiting_ms=waiting, placed=placed)
-
-
-def _free(cluster: str, snapshot: Snapshot, case: Case, ledger: Ledger) -> Use:
-    """Return what is free on all the nodes of a cluster together."""
-    total = Use()
-    for node in snapshot.nodes:
-        if node.schedulable:
-            rooms = [ledger.device_room(cluster, node, device, case.name).milli for device in node.devices]
-            total += ledger.free(cluster, node, case.name) + Use(gpu=sum(rooms))
-    return total
 
 
 def _worth_keeping(found: Mapping[str, ClusterMemory]) -> Mapping[str, ClusterMemory]:

@@ -12,12 +12,13 @@ from types import MappingProxyType
 
 import attrs
 
+from roadstead.decide.capacity import free_in_all
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Unknown
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.rooms import is_directed
 from roadstead.decide.rows import Row
-from roadstead.holdings import Use, use_of
+from roadstead.holdings import Use, sum_of, use_of
 from roadstead.memory import SlotMemory, place
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
@@ -86,15 +87,8 @@ def _free(case: Case, cluster: str, snapshot: Snapshot, ledger: Ledger) -> Use:
 
     So that to give up one of its own, which makes room for one, does not look like room for one more.
     """
-    total = Use()
-    for node in snapshot.nodes:
-        if node.schedulable:
-            rooms = [ledger.device_room(cluster, node, device, case.name).milli for device in node.devices]
-            total += ledger.free(cluster, node, case.name) + Use(gpu=sum(rooms))
-    for member in case.shard.members:
-        if member.cluster == cluster and member.replica.node is not None and member.replica.phase is not Phase.LOST:
-            total += use_of(member.group.template.resources)
-    return total
+    held = [use_of(placed.resources) for placed in case.placed_on(cluster)]
+    return free_in_all(snapshot, ledger, cluster, case.name) + sum_of(held)
 
 
 def answered(known: Mapping[str, SlotMemory], row: Row, answer: Fit) -> Fit:

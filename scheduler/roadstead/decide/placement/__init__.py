@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from roadstead.decide.capacity import MANY_NODES
+from roadstead.decide.capacity import MANY_NODES, has_no_room
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.rooms import Demand, devices_for, obstacles
 from roadstead.holdings import use_of
@@ -34,6 +34,8 @@ def seat(snapshot: Snapshot, ledger: Ledger, demand: Demand, policy: PlacementPo
     A preferred spread comes before the policy: fewer replicas of the deployment in the node's domain is better. Equal
     candidates are told apart by the node's name, so that the choice does not depend on the order of the input.
     """
+    if has_no_room(ledger, demand):
+        return None
     if len(snapshot.nodes) > MANY_NODES:
         # Deferred on purpose: numpy is a fifth of a small daemon, which has not that many nodes.
         from roadstead.decide.placement.ranking import best  # noqa: PLC0415
