@@ -273,7 +273,8 @@ def main() -> None:
         print(
             f"{count:<18} {full['median_ms']:>8.2f} ms {full['p90_ms']:>6.2f} ms"
             f" {event['median_ms']:>8.2f} ms {event['p90_ms']:>6.2f} ms {one['rollout']['median_ms']:>8.0f} ms"
-            f" {one['waiting']['median_ms']:>8.0f} ms {one['full_nodes']['median_ms']:>8.0f} ms {memory['mib']:>6.0f} MiB"
+            f" {one['waiting']['median_ms']:>8.0f} ms {one['full_nodes']['median_ms']:>8.0f} ms"
+            f" {memory['mib']:>6.0f} MiB"
         )
     largest = found[str(max(given.deployments))]
     for name, budget in BUDGETS_MS.items():

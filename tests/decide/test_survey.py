@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import attrs
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ FEWER = settings(max_examples=40) if settings().derandomize else settings()
 """Each example surveys a cluster a dozen times; the nightly profile asks for as many as it always does."""
 
 
-def ledger(claims: dict[str, tuple[Claim, ...]]) -> Ledger:
+def ledger(claims: Mapping[str, tuple[Claim, ...]]) -> Ledger:
     """Return a ledger of a cluster on which nothing runs."""
     return Ledger(Fleet(name="f", clusters={}, deployments={}), World(clusters={}), PlanMemory(claims=claims))
 
