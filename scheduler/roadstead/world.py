@@ -237,11 +237,15 @@ class Group:
         """How many replicas it was asked for, or has that were not told to stop."""
         return max(self.target, self.standing)
 
+    @property
+    def counted(self) -> int:
+        """How many replicas it counts for: those that it was asked for or has, and those that still stop."""
+        return self.pledged + len(self.living) - self.standing
+
     @cached_property
     def held(self) -> Use:
         """What it counts for against its owner's quota: every replica it was asked for or still has."""
-        stopping = len(self.living) - self.standing
-        return use_of(self.template.resources) * (self.pledged + stopping)
+        return use_of(self.template.resources) * self.counted
 
 
 _NOTHING_SETTLED: Mapping[str, int] = MappingProxyType({})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from roadstead.decide.merging import in_question
+from roadstead.decide.report import StepKind, plan_view
 from roadstead.model import Quota, RolloutSpec, Strategy
 from roadstead.plans import Grow, Settle, Shrink
 from roadstead.reasons import ReasonCode
@@ -246,3 +247,18 @@ def test_a_first_revision_that_gets_ready_and_loses_it_again_is_no_reason_to_wri
     scene.turns(100)
     assert [] == [step for _ in range(100) for step in scene.turn().steps if isinstance(step, Settle)]
     assert [] == scene.wrong
+
+
+def test_the_plan_tells_what_is_to_stand() -> None:
+    """As a step like any other: without numbers where it is made or removed, and with both where it changes."""
+    scene = scene_of()
+    world = scene.drive.observe()
+    (told,) = plan_view(scene.fleet, world, scene.drive.decide(world), scene.clock.now()).deployments
+    first = told.steps[0]
+    assert (StepKind.SETTLE, "anchor", None, None) == (first.kind, first.subject, first.was, first.target)
+    scene.settle()
+    scene.clusters["here"].unsettle("anchor", 0)
+    world = scene.drive.observe()
+    (told,) = plan_view(scene.fleet, world, scene.drive.decide(world), scene.clock.now()).deployments
+    (only,) = told.steps
+    assert (0, 2) == (only.was, only.target)

@@ -23,6 +23,7 @@ __all__ = ["DeviceRoom", "Follower", "Freed", "Ledger", "quota_limits"]
 
 _NO_USE = Use()
 _NO_DEVICE_USE = DeviceUse()
+_NO_LIMITS = Quota()
 _WITHOUT_LIMIT = 2**63
 
 
@@ -162,8 +163,9 @@ class Ledger:
     # ---- quotas ----
 
     def quota(self, owner: str) -> Quota | None:
-        """Return the owner's quota, or ``None`` where there is none."""
-        return self._fleet.quotas.get(owner)
+        """Return the owner's quota, or ``None`` where there is none, or one that limits nothing."""
+        quota = self._fleet.quotas.get(owner)
+        return quota if quota != _NO_LIMITS else None
 
     def owned(self, owner: str) -> Use:
         """Return what the owner holds over all clusters, growth planned so far included."""

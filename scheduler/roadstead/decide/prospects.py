@@ -6,6 +6,7 @@ Times are accumulators: a cluster that is silent, or full, or looks for a place,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 import attrs
@@ -24,7 +25,7 @@ from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.traffic import Seen
 from roadstead.world import Member, Phase, Reachable, Snapshot, Unreachable
 
-__all__ = ["Prospect", "answered", "learnt", "looked_at", "of_silent", "options", "silences"]
+__all__ = ["Prospect", "answered", "learnt", "looked_at", "of_silent", "of_unseen", "options", "silences"]
 
 _NOTHING = ClusterMemory()
 
@@ -117,6 +118,9 @@ def silences(case: Case, before: Mapping[str, ClusterMemory], elapsed: int) -> M
     over, and, where there is a gateway, once it sees fewer healthy endpoints over all clusters than the floor. It
     counts as lost until the cluster answers, whatever the gateway sees then: the floor is met again because it was made
     up.
+
+    Of a cluster that has not answered since the daemon started nobody knows what it had. What the gateway sees healthy
+    and no known replica is at may be there, and all others that are wanted count as lost.
     """
     declared = case.declared
     if declared is None or len(case.destinations.all) < 2:
@@ -130,6 +134,11 @@ def silences(case: Case, before: Mapping[str, ClusterMemory], elapsed: int) -> M
             found[cluster] = attrs.evolve(known, silent_ms=None, lost=0)
             continue
         silent = 0 if known.silent_ms is None else min(limit, known.silent_ms + elapsed)
+        if case.world.clusters[cluster].snapshot is None:
+            given_up = known.silent_ms is not None and silent >= limit and _is_below_the_floor(case)
+            lost = max(known.lost, case.wanted - _healthy_strangers(case)) if given_up else known.lost
+            found[cluster] = attrs.evolve(known, silent_ms=silent, lost=lost)
+            continue
         alive = case.on(cluster).standing
         lost = known.lost
         if silent >= limit and _is_below_the_floor(case):
@@ -149,7 +158,39 @@ def _is_below_the_floor(case: Case) -> bool:
         return True
     if not isinstance(case.world.data_path.gateways.get(gateway), Seen):
         return False
-    return sum(map(_is_healthy, case.shard.members)) < case.floor
+    return sum(map(_is_healthy, case.shard.members)) + _healthy_strangers(case) < case.floor
+
+
+def _healthy_strangers(case: Case) -> int:
+    """Return at how many endpoints that the gateway sees healthy no known replica is."""
+    route = case.world.data_path.routes(case.world.data_path.via.get(case.name, "")).get(case.name)
+    known = {member.replica.endpoint for member in case.shard.members}
+    passages = route.passages.items() if route is not None else ()
+    return sum(passage.known and passage.serving for endpoint, passage in passages if endpoint not in known)
+
+
+def of_unseen(case: Case, clusters: Mapping[str, ClusterMemory], unseen: AbstractSet[str]) -> tuple[Option, ...] | None:
+    """Return what clusters that never answered count for, or ``None`` as long as one of them may still have all of it.
+
+    ``clusters`` is what :func:`silences` returned. The first counts with all that is not lost; they take nothing more.
+    """
+    targets = [target for target in case.destinations.all if target.cluster in unseen]
+    lost = [clusters.get(target.cluster, _NOTHING).lost for target in targets]
+    if not all(lost):
+        return None
+    own = {target.cluster for target in case.destinations.targets}
+    standing = max(0, case.wanted - max(lost, default=0))
+    return tuple(
+        Option(
+            cluster=target.cluster,
+            standing=0 if place else standing,
+            open=False,
+            room=lambda _: Unknown(),
+            weight=target.weight,
+            reserve=target.cluster not in own,
+        )
+        for place, target in enumerate(targets)
+    )
 
 
 def looked_at(case: Case, prospect: Prospect, ledger: Ledger, elapsed: int) -> Prospect:

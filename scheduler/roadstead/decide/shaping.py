@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 
 from roadstead.decide.case import Case
 from roadstead.decide.eligibility import shortfalls
 from roadstead.decide.ledger import Ledger
-from roadstead.decide.prospects import Prospect, learnt, looked_at, of_silent, options, silences
+from roadstead.decide.prospects import Prospect, learnt, looked_at, of_silent, of_unseen, options, silences
 from roadstead.decide.reloading import VersionToLoad, version_to_load
 from roadstead.decide.rooms import is_directed
 from roadstead.decide.rows import Row, RowKey
-from roadstead.decide.spread import assign
+from roadstead.decide.spread import Option, assign
 from roadstead.memory import ClusterMemory, GroupMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Reach, Reloading, Strategy, Target, Template
 from roadstead.plans import Held
@@ -73,8 +74,9 @@ def shape(
     aims = tuple(_aims(case, declared, groups, held)) if declared is not None and not case.going else ()
     clusters = silences(case, clusters, elapsed)
     prospects = [looked_at(case, one, ledger, elapsed) for one in _prospects(case, aims, clusters)]
-    frozen = not ledger.unseen.isdisjoint(target.cluster for target in case.destinations.all)
-    spread = assign(case.wanted, options(case, prospects, ledger, frozen=frozen))
+    unseen = of_unseen(case, clusters, ledger.unseen)
+    able = options(case, prospects, ledger, frozen=unseen is None)
+    spread = assign(case.wanted, _in_order(case, (*unseen, *able)) if unseen else able)
     for prospect in prospects:
         held.extend(of_silent(case, prospect, len(prospects) - 1, ledger))
     rows = _staying(list(_existing(case, groups, aims, spread.counts, clusters)), spread.left)
@@ -89,8 +91,21 @@ def shape(
         rows=tuple(sorted(rows, key=lambda row: (row.key.cluster, row.generation, row.key))),
         held=tuple(held),
         counts=spread.counts,
-        clusters=learnt(case, prospects, spread, ledger),
+        clusters=_with_unseen(learnt(case, prospects, spread, ledger), clusters, ledger.unseen),
     )
+
+
+def _with_unseen(
+    found: Mapping[str, ClusterMemory], clusters: Mapping[str, ClusterMemory], unseen: frozenset[str]
+) -> Mapping[str, ClusterMemory]:
+    """Return what was learnt, and of clusters that nobody has seen yet for how long they have been silent."""
+    kept = {name: known for name, known in clusters.items() if name in unseen} if unseen else {}
+    return MappingProxyType({**found, **kept}) if kept else found
+
+
+def _in_order(case: Case, options: Sequence[Option]) -> Sequence[Option]:
+    places = {target.cluster: place for place, target in enumerate(case.destinations.all)}
+    return sorted(options, key=lambda option: places[option.cluster])
 
 
 def _prospects(case: Case, aims: Sequence[_Aim], clusters: Mapping[str, ClusterMemory]) -> tuple[Prospect, ...]:

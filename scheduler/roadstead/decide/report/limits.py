@@ -323,7 +323,7 @@ def _owners(fleet: Fleet, world: World, plan: Plan) -> Iterator[OwnerLimits]:
             quota=Measure(cpu=quota.cpu, memory=quota.memory, gpu=quota.gpu, gpu_memory=None),
             held=Measure(cpu=Cpus(held.cpu), memory=Memory(held.memory), gpu=held.gpu, gpu_memory=None),
             left=_left(quota, held),
-            replicas=sum(max(group.target, len(group.living)) for shard in shards for _, group in shard.groups),
+            replicas=sum(group.counted for shard in shards for _, group in shard.groups),
             surge=sum(_surge(plan, shard) for shard in shards),
             stopping=sum(one.replica.phase is Phase.STOPPING for one in members),
             unreachable=sum(not one.reachable for one in members),
@@ -345,7 +345,4 @@ def _surge(plan: Plan, shard: Shard) -> int:
     wanted = plan.wanted.get(shard.deployment)
     if wanted is None:
         return 0
-    standing = sum(
-        max(group.target, sum(one.phase is not Phase.STOPPING for one in group.living)) for _, group in shard.groups
-    )
-    return max(0, standing - wanted)
+    return max(0, sum(group.pledged for _, group in shard.groups) - wanted)

@@ -453,4 +453,5 @@ def _subject(step: Step) -> tuple[str, int | None, int | None]:
         case Restart() | Evict() | Reload():
             return step.replica, None, None
         case Settle():
-            return step.deployment, None if step.floor is None else step.was or 0, step.floor
+            counts = (None, None) if step.was is None or step.floor is None else (step.was, step.floor)
+            return (step.deployment, *counts)
