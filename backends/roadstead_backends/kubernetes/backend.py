@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRIES: Final = 4
-_ALIVE: Final = Duration(5_000)
+_ALIVE: Final = Duration(10_000)
 
 
 class KubernetesBackend:

@@ -127,9 +127,13 @@ class Feeds:
 
     def take(self) -> None:
         """Bring the view up to date, never behind our own writes; raises where that cannot be done."""
-        for name, reflector in self._reflectors.items():
+        for reflector in self._reflectors.values():
             self._wait_for(reflector)
-            self._hand_over(self._all[name], reflector)
+        # Nodes before pods, or all pods would be read again once their nodes are known; and after them, so that every
+        # node that a pod is on is there.
+        for name in ("nodes", *self._reflectors):
+            if name in self._reflectors:
+                self._hand_over(self._all[name], self._reflectors[name])
 
     def expect(self, name: str, written: Any) -> None:
         """Remember what the server answered to a write of ours to one kind."""

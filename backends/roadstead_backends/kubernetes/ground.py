@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 from roadstead.world import Node
 from roadstead_backends.kubernetes.nodes import NOTHING, Claim, claim_of, is_silent, node_view
 from roadstead_backends.kubernetes.objects import Node as NodeObject
-from roadstead_backends.kubernetes.objects import Pod, StrangePod
+from roadstead_backends.kubernetes.objects import StrangePod
 
 __all__ = ["Ground"]
 
@@ -58,11 +56,10 @@ class Ground:
         known = self._nodes.get(node)
         return known is None or is_silent(known)
 
-    def moved_under(self, pods: Mapping[str, Pod]) -> Iterator[Pod]:
-        """Yield the pods whose nodes fell silent, or were heard of again, since the last call."""
-        if self._moved:
-            moved, self._moved = self._moved, set()
-            yield from [pod for pod in pods.values() if pod.spec.node_name in moved]
+    def take_moved(self) -> frozenset[str]:
+        """Return the nodes that came, went, fell silent or were heard of again since this was last called."""
+        moved, self._moved = frozenset(self._moved), set()
+        return moved
 
     def nodes(self) -> tuple[Node, ...]:
         """Return the nodes by name; the same object while none of them changed."""

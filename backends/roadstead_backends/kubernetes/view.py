@@ -220,8 +220,11 @@ class View:
         """Yield our replicas that hold room on a node, each with what it holds."""
         for pod in self._guests.get(node, {}).values():
             owner, template = pod.metadata.controller, self.template_of(pod)
-            if owner is not None and template is not None:
-                yield self._shards[owner.uid].replicas[pod.metadata.name], template
+            if owner is None or template is None:
+                continue
+            replica = self._shards[owner.uid].replicas[pod.metadata.name]
+            if replica.phase is not Phase.LOST:
+                yield replica, template
 
     def version(self, name: str) -> str | None:
         """Return the token of a group of ours as it is now; ``None`` where there is none."""
@@ -291,13 +294,13 @@ class View:
             reports_ready=self._reports_ready,
         )
         replica = replica_of(pod, around)
-        self._seat(pod, replica.node if replica.phase is not Phase.LOST else None)
+        self._seat(pod, replica.node)
         if shard.replicas.get(name) != replica:
             shard.replicas[name] = replica
             self._stale[owner.uid] = None
 
     def _seat(self, pod: Pod, node: str | None) -> None:
-        """Note on which node a pod holds room."""
+        """Note on which node a pod is."""
         name = pod.metadata.name
         before = self._seated.pop(name, None)
         if before is not None:
@@ -307,8 +310,9 @@ class View:
             self._guests.setdefault(node, {})[name] = pod
 
     def _refresh(self) -> None:
-        for pod in self.ground.moved_under(self._pods):
-            self._read(pod)
+        for node in self.ground.take_moved():
+            for pod in tuple(self._guests.get(node, {}).values()):
+                self._read(pod)
         stale, self._stale = self._stale, {}
         changed: dict[str, Group | None] = {}
         for uid in stale:

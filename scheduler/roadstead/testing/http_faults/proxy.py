@@ -98,6 +98,7 @@ class FaultProxy:
         """Refuse new connections meanwhile, and end those that there are."""
         self._call(self._stop_listening())
         self.cut()
+        self._call(self._relay.end())  # and the connections on which nothing is under way
         try:
             yield
         finally:
