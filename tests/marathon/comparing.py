@@ -20,6 +20,7 @@ _KINDS: Final = {
     "int": r"-?\d+",
     "http-date": r".+",
 }
+_ADDRESS: Final = re.compile(r"127\.0\.0\.\d+/<unresolved>:\d+")
 STAND_INS: Final = frozenset(
     {
         "host", "hostname", "zone", "slaveId", "agentId", "agentHostname", "agentZone", "addresses", "ipAddress",
@@ -57,7 +58,7 @@ class Comparison:
     def differences(self, recorded: Any, given: Any, path: str = "") -> Iterator[Difference]:
         """Where ``given`` does not fit ``recorded``."""
         key = path.rpartition("/")[2].partition("[")[0]
-        if key in STAND_INS and type(recorded) is type(given):
+        if (key in STAND_INS or path.endswith("/offer/id")) and type(recorded) is type(given):
             return
         if isinstance(recorded, Mapping) and isinstance(given, Mapping):
             yield from self._in_objects(recorded, given, path)
@@ -101,6 +102,8 @@ class Comparison:
         return sum(1 for _ in trial.differences(recorded, given))
 
     def _fits(self, recorded: str, given: Any) -> bool:
+        if isinstance(given, str):
+            recorded, given = _ADDRESS.sub("<address>", recorded), _ADDRESS.sub("<address>", given)
         if _PLACEHOLDER.search(recorded) is None:
             return bool(recorded == given)
         if not isinstance(given, str):

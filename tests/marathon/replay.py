@@ -1,6 +1,6 @@
 """Replays the recorded answers of a real Marathon 1.11 against the emulator, in their order and in virtual time.
 
-A part of the recording is not here, so what happened between two records is sometimes made up for (``_BEFORE``), and
+A part of the recording is not here, so what happened between two records is sometimes made up for (``preludes``), and
 each group begins on a system of its own. What a request names by a placeholder is looked up in the emulator.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ import attrs
 from roadstead_backends.marathon.emulator.settings import Settings
 from tests.marathon.captures import CAPTURES
 from tests.marathon.comparing import Comparison, Difference
-from tests.marathon.world import Reply, World
+from tests.marathon.preludes import AFTER, BEFORE, EACH, PREPARE
+from tests.marathon.world import STARTED, Reply, World
 
 __all__ = ["GROUPS", "Result", "replayed"]
 
@@ -46,13 +47,6 @@ _FLAGS: Final[Mapping[str, Mapping[str, Any]]] = {
         "new_group_enforce_role": "Top",
     },
 }
-_FIRST: Final = {"id": "/first", "cmd": "sleep 700"}
-_CHAIN: Final = [
-    {"id": name, "cmd": "sleep 222", "cpus": 0.1, "mem": 16, "instances": 1, "dependencies": waits}
-    for name, waits in (("a", []), ("b", ["/dp/a"]), ("c", ["/dp/b"]))
-]
-_QUEUED: Final = {"id": "/q-x", "cmd": "sleep 222", "cpus": 0.1, "mem": 16, "instances": 1}
-_SLOW: Final = {"SIM": "failfast", "SIM_DELAY": "150"}
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +70,8 @@ def world_of(group: str) -> World:
     settings = Settings(**{**_DEFAULT, **_FLAGS.get(group, {})})
     if group in _SECOND:
         return World(settings, hosts=_OTHER, gpus=(0, 0, 0))
-    return World(settings, hosts=_LOCAL, gpus=(0, 0, 2))
+    started = "Sun, 22 Nov 2026 15:14:25 UTC" if group == "auth" else STARTED
+    return World(settings, hosts=_LOCAL, gpus=(0, 0, 2), started=started)
 
 
 def records(group: str) -> list[dict[str, Any]]:
@@ -87,11 +82,11 @@ def records(group: str) -> list[dict[str, Any]]:
 def replayed(group: str) -> Iterator[Result]:
     """Replay a group and tell of each record."""
     world = world_of(group)
-    prepare = _PREPARE.get(group)
+    prepare = PREPARE.get(group)
     if prepare is not None:
         prepare(world)
     for index, record in enumerate(records(group)):
-        for step in _BEFORE.get((group, index), ()):
+        for step in BEFORE.get((group, index), ()):
             step(world)
         reason = _INCOMPARABLE.get((group, index))
         if reason is not None:
@@ -109,16 +104,15 @@ def replayed(group: str) -> Iterator[Result]:
 
 
 def _replayed(world: World, group: str, index: int, record: dict[str, Any]) -> Result:
-    before = _EACH.get(group)
+    before = EACH.get(group)
     if before is not None:
         before(world, record)
     elif not _in_progress(record):
-        short = group in ("queue", "backoff", "readiness", "health") or record["path"].startswith("/v2/deployments/")
-        world.settle(1_000 if short else 12_000)
+        world.settle(1_000 if record["path"].startswith("/v2/deployments/") else 12_000)
     reply = _asked(world, record)
     comparison = Comparison()
     found = list(_answer_differences(comparison, record, reply))
-    after = _AFTER.get(group)
+    after = AFTER.get(group)
     if after is not None:
         after(world, record, reply)
     return Result(group=group, index=index, name=record["name"], differences=tuple(found))
@@ -140,9 +134,8 @@ def _answer_differences(comparison: Comparison, record: Mapping[str, Any], reply
         return
     headers = dict(record["headers"] or {})
     for name, value in headers.items():
-        if name in ("Content-Length", "Transfer-Encoding") and (
-            "<" in str(record["body"]) or record["method"] == "HEAD" or "{" in str(record["body"])
-        ):
+        unlike = "<" in str(record["body"]) or record["method"] == "HEAD" or "{" in str(record["body"])
+        if name in ("Content-Length", "Transfer-Encoding") and (unlike or "Content-Encoding" in headers):
             continue  # the length of what a placeholder stands for
         given = {key.lower(): item for key, item in reply.headers.items()}.get(name.lower(), "")
         yield from comparison.differences(value, given, f"header {name}")
@@ -173,12 +166,14 @@ def _asked(world: World, record: dict[str, Any]) -> Reply:
 _TIMESTAMP: Final = re.compile(r"<ts#(\d+)>")
 _UUID: Final = re.compile(r"<uuid#(\d+)>")
 _PORT: Final = re.compile(r'"?<servicePort#(\d+)>"?')
+_LITERAL: Final = re.compile(r"2026-11-22T15:02:18\.360(%2B|\+)00:00")
 _ABSENT: Final = "2020-01-01T00:00:00.000Z"
 
 
 def _resolved(world: World, text: str, record: Mapping[str, Any]) -> str:
     """The text with placeholders filled in with what they stand for here."""
     text = _TIMESTAMP.sub(lambda found: _version(world, record, found[0]), text)
+    text = _LITERAL.sub(lambda found: _first_version(world).replace("Z", f"{found[1]}00:00"), text)
     text = _UUID.sub(lambda found: _uuid(world, text, found[0]), text)
     return _PORT.sub(lambda found: str(18_000 + int(found[1])), text)
 
@@ -204,6 +199,11 @@ def _version(world: World, record: Mapping[str, Any], _placeholder: str) -> str:
     return str(versions[0])
 
 
+def _first_version(world: World) -> str:
+    """The version that a record names by its own time: the app's first."""
+    return str(world.ask("GET", "/v2/apps/f/alpha/versions").json["versions"][-1])
+
+
 def _group_version(world: World, record: Mapping[str, Any], owner: str) -> str:
     versions: list[str] = world.ask("GET", f"/v2/groups{owner}/versions").json
     return versions[0] if versions else _ABSENT
@@ -219,65 +219,7 @@ def _uuid(world: World, text: str, placeholder: str) -> str:
     return "0f0f0f0f-0000-11e9-9fcd-0242ac110002"
 
 
-# What was done between the records ------------------------------------------------------------------------------------
-
-Step = Callable[[World], None]
-
-
-def _does(method: str, path: str, body: Any = None, query: str = "", *, settle: bool = True) -> Step:
-    def step(world: World) -> None:
-        reply = world.ask(method, path, body, query=query)
-        assert reply.status < 300, (method, path, reply.text)
-        if settle:
-            world.settle(3_000)
-
-    return step
-
-
-def _merge_base(world: World, record: Mapping[str, Any]) -> None:
-    """Begin each change from the base app; a GET looks at the change before it."""
-    if record["method"] == "PUT":
-        world.settle()
-        world.ask("DELETE", "/v2/apps/mg")
-        world.settle()
-        base = next(each["data"] for each in records("merge") if "data" in each)
-        world.ask("POST", "/v2/apps", base)
-    world.settle()
-
-
-def _plan_base(world: World, record: Mapping[str, Any]) -> None:
-    """Put the group into the state that the name tells."""
-    world.settle()
-    world.ask("DELETE", "/v2/groups/t", query="force=true")
-    world.settle()
-    found = re.search(r"before state: request is PUT /v2/groups/t (.*)\]$", record["name"])
-    if found is not None and found[1] != "null":
-        reply = world.ask("PUT", "/v2/groups/t", json.loads(found[1]))
-        assert reply.status == 200, reply.text
-        world.settle()
-
-
-def _clean_up(world: World, record: Mapping[str, Any], reply: Reply) -> None:
-    if reply.status == 201 and record["method"] == "POST":
-        world.ask("DELETE", f"/v2/apps{reply.json['id']}")
-
-
-_PREPARE: Final[Mapping[str, Step]] = {
-    "app-invalid": _does("POST", "/v2/apps", _FIRST),
-    "embed": _does("POST", "/v2/apps", _FIRST),
-    "merge": _does("POST", "/v2/apps", {"id": "/mgdep", "cmd": "sleep 1", "instances": 0}),
-}
-_BEFORE: Final[Mapping[tuple[str, int], tuple[Step, ...]]] = {
-    ("update", 29): (_does("PUT", "/v2/apps/up/one", {"instances": 3}),),
-    ("deploy", 0): (_does("PUT", "/v2/groups/dp", {"apps": _CHAIN}, settle=False),),
-}
 _INCOMPARABLE: Final[Mapping[tuple[str, int], str]] = {
     ("group", 16): "lists every version of the tree since the start, over groups that are recorded elsewhere",
     ("empty", 21): "lists the loggers of a Java program",
 }
-_EACH: Final[Mapping[str, Callable[[World, Mapping[str, Any]], None]]] = {
-    "merge": _merge_base,
-    "plan": _plan_base,
-    "plan2": _plan_base,
-}
-_AFTER: Final[Mapping[str, Callable[[World, Mapping[str, Any], Reply], None]]] = {"app-invalid": _clean_up}

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 import attrs
 
 from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
-from roadstead_backends.marathon.emulator.cluster.simulated import SimCluster
+from roadstead_backends.marathon.emulator.cluster.simulated import Habits, SimCluster
 from roadstead_backends.marathon.emulator.cluster.tasks import Course, Pretended, Task
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request
@@ -21,14 +21,16 @@ from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.scheduling.probing import HttpAnswer, Outcome, Target
 from roadstead_backends.marathon.emulator.settings import Settings
 
-__all__ = ["Reply", "ScriptedProber", "World", "labelled"]
+__all__ = ["STARTED", "Reply", "ScriptedProber", "World", "labelled"]
 
 START = 1_795_357_862_000
+STARTED = "Sun, 22 Nov 2026 15:04:40 UTC"
 
 
 def labelled(task: Task) -> Course:
     """The course that a task's labels ``SIM`` and ``SIM_DELAY`` (milliseconds) ask for."""
     delay = int(task.labels.get("SIM_DELAY", "0"))
+    after = int(task.labels.get("SIM_AFTER", "1350")) + 150
     match task.labels.get("SIM"):
         case "failfast":
             return Course(
@@ -39,13 +41,15 @@ def labelled(task: Task) -> Course:
                 message="Command exited with status 1",
             )
         case "fail":
-            return Course(end=1500, final="TASK_FAILED", message="Command exited with status 3")
+            return Course(end=after, final="TASK_FAILED", message="Command exited with status 3")
         case "finish":
-            return Course(end=1500, final="TASK_FINISHED", message="Command exited with status 0")
+            return Course(end=after, final="TASK_FINISHED", message="Command exited with status 0")
         case "error":
             return Course(
                 starting=None, running=None, end=100, final="TASK_ERROR", message="Task uses invalid resources"
             )
+        case "unreachable":
+            return Course(end=after, final="TASK_UNREACHABLE", message="Agent unreachable")
     return Course(running=150 + delay, healthy=400 if task.health_checks else None)
 
 
@@ -84,18 +88,21 @@ class Reply:
 class World:
     """A cluster, a Marathon on it, and its API."""
 
-    def __init__(self, settings: Settings, *, hosts: tuple[str, ...], gpus: tuple[int, ...]) -> None:
+    def __init__(
+        self, settings: Settings, *, hosts: tuple[str, ...], gpus: tuple[int, ...], started: str = STARTED
+    ) -> None:
         self.timeline = Timeline(START)
         self.prober = ScriptedProber()
         agents = [self._agent(index, host, gpu) for index, (host, gpu) in enumerate(zip(hosts, gpus, strict=True))]
+        habits = Habits(interval=250, rest_after=120_000)
         executor = Pretended(self.timeline, labelled)
-        self.cluster = SimCluster(self.timeline, agents, executor=executor, interval=250)
+        self.cluster = SimCluster(self.timeline, agents, executor=executor, habits=habits)
         self.marathon = Marathon(self.cluster, self.prober, settings)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.marathon.events.subscribe(lambda kind, event: self.events.append((kind, event)))
         self.address = f"{settings.hostname}:{settings.http_port}"
         elections = Elections(lambda: self.address, lambda: None)
-        self.skin = Skin(self.marathon, elections, address=self.address, started="Sun, 22 Nov 2026 15:04:40 UTC")
+        self.skin = Skin(self.marathon, elections, address=self.address, started=started)
 
     @staticmethod
     def _agent(index: int, host: str, gpus: int) -> Agent:

@@ -13,7 +13,7 @@ from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
 from roadstead_backends.marathon.emulator.cluster.tasks import TERMINAL, Executor, Pretended, Task, TaskUpdate
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline, Timer
 
-__all__ = ["Framework", "Offer", "SimCluster"]
+__all__ = ["Framework", "Habits", "Offer", "SimCluster"]
 
 
 @attrs.frozen(kw_only=True)
@@ -24,6 +24,18 @@ class Offer:
     agent: Agent
     resources: Resources
     ports: tuple[tuple[int, int], ...]
+
+
+@attrs.frozen(kw_only=True)
+class Habits:
+    """How the master and its allocator go about it, in milliseconds."""
+
+    interval: int = 1_000
+    """Between two rounds of offers."""
+    agent_timeout: int = 75_000
+    """Until a lost agent is noticed: in Mesos 5 pings of 15 s."""
+    rest_after: int = 0
+    """Until what is left of an offer that was used is offered again."""
 
 
 class Framework(Protocol):
@@ -39,9 +51,9 @@ class Framework(Protocol):
 class SimCluster:
     """A Mesos cluster with one framework.
 
-    Offers go out every ``interval`` milliseconds as long as the framework has not suppressed them. What was declined is
-    not offered again before the time given with it, unless the framework revives offers. An agent that is lost is
-    noticed after ``agent_timeout`` milliseconds (15 s times 5 pings in Mesos), its tasks are then unreachable.
+    Offers go out now and then as long as the framework has not suppressed them. What was declined is not offered again
+    before the time given with it, unless the framework revives offers. An agent that is lost is noticed after a while,
+    its tasks are then unreachable.
     """
 
     def __init__(
@@ -51,8 +63,7 @@ class SimCluster:
         *,
         executor: Executor | None = None,
         master_id: str | None = None,
-        interval: int = 1000,
-        agent_timeout: int = 75_000,
+        habits: Habits | None = None,
     ) -> None:
         self.timeline = timeline
         self.master_id = master_id or str(uuid.uuid4())
@@ -61,8 +72,7 @@ class SimCluster:
         self.ended: dict[str, int] = {}
         self._executor = executor or Pretended(timeline)
         self._framework: Framework | None = None
-        self._interval = interval
-        self._agent_timeout = agent_timeout
+        self._habits = habits or Habits()
         self._filters: dict[str, int] = {}
         self._suppressed = True
         self._cycle: Timer | None = None
@@ -96,10 +106,14 @@ class SimCluster:
         if not self._suppressed:
             self.timeline.after(milliseconds, self._plan_cycle)
 
+    def give_back(self, offer: Offer) -> None:
+        """Take back what is left of an offer that was used."""
+        self.decline(offer, self._habits.rest_after)
+
     def _plan_cycle(self) -> None:
         if self._cycle is None and not self._suppressed:
             now = self.timeline.now
-            self._cycle = self.timeline.at(now + self._interval - now % self._interval, self._allocate)
+            self._cycle = self.timeline.at(now + self._habits.interval - now % self._habits.interval, self._allocate)
 
     def _allocate(self) -> None:
         self._cycle = None
@@ -136,7 +150,8 @@ class SimCluster:
     def kill(self, task_id: str) -> None:
         """Ask a task to end; of one that nobody knows, tell that it is gone."""
         task = self.tasks.get(task_id)
-        if task is not None and task.agent.connected and task.state not in TERMINAL:
+        reachable = task is not None and task.agent.connected and task.state != "TASK_UNREACHABLE"
+        if task is not None and reachable and task.state not in TERMINAL:
             self._executor.stop(task, self._report)
 
     def _report(self, task: Task, state: str, message: str, healthy: bool | None) -> None:  # noqa: FBT001
@@ -170,7 +185,7 @@ class SimCluster:
         if not partition:
             for task in self._on(agent):
                 self._held.setdefault(agent_id, []).append(self._gone(task))
-        self._losses[agent_id] = self.timeline.after(self._agent_timeout, lambda: self._notice_loss(agent))
+        self._losses[agent_id] = self.timeline.after(self._habits.agent_timeout, lambda: self._notice_loss(agent))
 
     def _gone(self, task: Task) -> TaskUpdate:
         return TaskUpdate(task=task, state="TASK_FAILED", message="Agent restarted", at=self.timeline.now)

@@ -78,11 +78,13 @@ class Course:
 
     starting: int | None = 60
     running: int | None = 150
-    healthy: int | None = 300
+    healthy: int | None = None
     """When the executor's own checks first pass; None for never."""
     end: int | None = None
     final: str = "TASK_FINISHED"
     message: str = ""
+    stopping: int = 20
+    """How long it takes from the request to stop until the task is being stopped."""
     stop: int = 120
     """How long it takes from the request to stop until it has."""
 
@@ -121,13 +123,17 @@ class Pretended:
 
     def stop(self, task: Task, report: Report) -> None:
         """Let the task end after a while."""
-        report(task, "TASK_KILLING", "", None)
         course = self._course(task)
+
+        def killing() -> None:
+            if task.state not in TERMINAL and task.state != "TASK_KILLING":
+                report(task, "TASK_KILLING", "", None)
 
         def killed() -> None:
             if task.state not in TERMINAL:
                 report(task, "TASK_KILLED", "Command terminated with signal Terminated", None)
 
+        self._timeline.after(course.stopping, killing)
         self._timeline.after(course.stop, killed)
 
     def close(self) -> None:

@@ -21,16 +21,21 @@ _PARTIAL: Final = Param("partialUpdate", "true")
 _DRY: Final = Param("dryRun", "false")
 _WIPE: Final = Param("wipe", "false")
 _SCALE: Final = Param("scale", "false")
+_JSON: Final = ("application/json",)
 _PLAIN: Final = ("text/plain", "text/html", "application/json")
 _ANY: Final = ("*/*",)
 
 
-def _route(template: str, pattern: str, *methods: Method) -> Route:
-    return Route(pattern=re.compile(pattern), template=template, methods=methods)
+def _route(template: str, pattern: str, *methods: Method, within: str | None = None) -> Route:
+    return Route(pattern=re.compile(pattern), template=template, methods=methods, within=within)
 
 
-def _get(name: str, handler: Handler, *query: Param, produces: tuple[str, ...] = ("application/json",)) -> Method:
-    return Method(verb="GET", name=name, handler=handler, query=query, produces=produces)
+def _get(name: str, handler: Handler, *query: Param) -> Method:
+    return Method(verb="GET", name=name, handler=handler, query=query)
+
+
+def _prompt(name: str, handler: Handler, *, produces: tuple[str, ...] = _JSON, described: str = _JSON[0]) -> Method:
+    return Method(verb="GET", name=name, handler=handler, produces=produces, described=described)
 
 
 def _method(verb: str, name: str, handler: Handler, *query: Param, consumes: bool = False) -> Method:
@@ -53,35 +58,45 @@ def _apps(apps: Apps) -> Sequence[Route]:
             _method("PATCH", "patchMultiple", apps.patch_many, _FORCE, consumes=True),
         ),
         _route(
-            "/v2/apps/{id:.+}/restart",
-            "/v2/apps/(?P<app_id>.+)/restart",
-            _method("POST", "restart", apps.restart, _FORCE),
-            _method("DELETE", "deleteRestart", apps.delete_restart, _FORCED),
-        ),
-        _route(
-            "/v2/apps/{appId:.+}/tasks",
-            "/v2/apps/(?P<app_id>.+)/tasks",
-            _get("indexJson", apps.tasks),
-            _method("DELETE", "deleteMany", apps.kill_tasks, Param("host"), _SCALE, _FORCE, _WIPE),
-        ),
-        _route(
-            "/v2/apps/{appId:.+}/tasks/{taskId}",
-            "/v2/apps/(?P<app_id>.+)/tasks/(?P<task_id>[^/]+)",
-            _method("DELETE", "deleteOne", apps.kill_task, _SCALE, _FORCE, _WIPE),
-        ),
-        _route("/v2/apps/{appId:.+}/versions", "/v2/apps/(?P<app_id>.+)/versions", _get("index", apps.versions)),
-        _route(
-            "/v2/apps/{appId:.+}/versions/{version}",
-            "/v2/apps/(?P<app_id>.+)/versions/(?P<version>[^/]+)",
-            _get("show", apps.version),
-        ),
-        _route(
             "/v2/apps/{id:.+}",
             "/v2/apps/(?P<app_id>.+)",
             _method("PUT", "replace", apps.replace, _FORCE, _PARTIAL, consumes=True),
             _method("DELETE", "delete", apps.delete, _FORCED),
             _method("PATCH", "patch", apps.patch, _FORCE, consumes=True),
             _get("show", apps.show, _EMBED),
+            within="/v2/apps",
+        ),
+        _route(
+            "/v2/apps/{id:.+}/restart",
+            "/v2/apps/(?P<app_id>.+)/restart",
+            _method("POST", "restart", apps.restart, _FORCE),
+            _method("DELETE", "deleteRestart", apps.delete_restart, _FORCED),
+            within="/v2/apps",
+        ),
+        _route(
+            "/v2/apps/{appId:.+}/tasks",
+            "/v2/apps/(?P<app_id>.+)/tasks",
+            _get("indexJson", apps.tasks),
+            _method("DELETE", "deleteMany", apps.kill_tasks, Param("host"), _SCALE, _FORCE, _WIPE),
+            within="/v2/apps",
+        ),
+        _route(
+            "/v2/apps/{appId:.+}/tasks/{taskId}",
+            "/v2/apps/(?P<app_id>.+)/tasks/(?P<task_id>[^/]+)",
+            _method("DELETE", "deleteOne", apps.kill_task, _SCALE, _FORCE, _WIPE),
+            within="/v2/apps/{appId:.+}/tasks",
+        ),
+        _route(
+            "/v2/apps/{appId:.+}/versions",
+            "/v2/apps/(?P<app_id>.+)/versions",
+            _get("index", apps.versions),
+            within="/v2/apps",
+        ),
+        _route(
+            "/v2/apps/{appId:.+}/versions/{version}",
+            "/v2/apps/(?P<app_id>.+)/versions/(?P<version>[^/]+)",
+            _get("show", apps.version),
+            within="/v2/apps/{appId:.+}/versions",
         ),
     )
 
@@ -104,6 +119,7 @@ def _groups(groups: Groups) -> Sequence[Route]:
             _method("DELETE", "delete", groups.delete, _FORCE),
             _method("POST", "createWithPath", groups.create, _FORCE),
             _method("PATCH", "patchGroup", groups.patch),
+            within="/v2/groups",
         ),
     )
 
@@ -113,34 +129,48 @@ def _pods(pods: Pods) -> Sequence[Route]:
         _route(
             "/v2/pods",
             "/v2/pods",
-            _method("HEAD", "capability", pods.capability),
             _method("POST", "create", pods.create, _FORCE, consumes=True),
             _get("findAll", pods.index),
-        ),
-        _route("/v2/pods/::status", "/v2/pods/::status", _get("allStatus", pods.all_status)),
-        _route("/v2/pods/{id:.+}::status", "/v2/pods/(?P<pod_id>.+)::status", _get("status", pods.status)),
-        _route("/v2/pods/{id:.+}::versions", "/v2/pods/(?P<pod_id>.+)::versions", _get("versions", pods.versions)),
-        _route(
-            "/v2/pods/{id:.+}::versions/{version}",
-            "/v2/pods/(?P<pod_id>.+)::versions/(?P<version>[^/]+)",
-            _get("version", pods.version),
-        ),
-        _route(
-            "/v2/pods/{id:.+}::instances",
-            "/v2/pods/(?P<pod_id>.+)::instances",
-            _method("DELETE", "killInstances", pods.kill_instances, _WIPE),
-        ),
-        _route(
-            "/v2/pods/{id:.+}::instances/{instanceId}",
-            "/v2/pods/(?P<pod_id>.+)::instances/(?P<instance_id>[^/]+)",
-            _method("DELETE", "killInstance", pods.kill_instance, _WIPE),
+            _method("HEAD", "capability", pods.capability),
         ),
         _route(
             "/v2/pods/{id:.+}",
             "/v2/pods/(?P<pod_id>.+)",
+            _method("DELETE", "remove", pods.remove, _FORCE),
             _method("PUT", "update", pods.update, _FORCE, consumes=True),
             _get("find", pods.show),
-            _method("DELETE", "remove", pods.remove, _FORCE),
+            within="/v2/pods",
+        ),
+        _route(
+            "/v2/pods/{id:.+}::versions/{version}",
+            "/v2/pods/(?P<pod_id>.+)::versions/(?P<version>[^/]+)",
+            _get("version", pods.version),
+            within="/v2/pods",
+        ),
+        _route(
+            "/v2/pods/{id:.+}::status",
+            "/v2/pods/(?P<pod_id>.+)::status",
+            _get("status", pods.status),
+            within="/v2/pods",
+        ),
+        _route(
+            "/v2/pods/{id:.+}::versions",
+            "/v2/pods/(?P<pod_id>.+)::versions",
+            _get("versions", pods.versions),
+            within="/v2/pods",
+        ),
+        _route("/v2/pods/::status", "/v2/pods/::status", _get("allStatus", pods.all_status), within="/v2/pods"),
+        _route(
+            "/v2/pods/{id:.+}::instances/{instanceId}",
+            "/v2/pods/(?P<pod_id>.+)::instances/(?P<instance_id>[^/]+)",
+            _method("DELETE", "killInstance", pods.kill_instance, _WIPE),
+            within="/v2/pods",
+        ),
+        _route(
+            "/v2/pods/{id:.+}::instances",
+            "/v2/pods/(?P<pod_id>.+)::instances",
+            _method("DELETE", "killInstances", pods.kill_instances, _WIPE, consumes=True),
+            within="/v2/pods",
         ),
     )
 
@@ -152,18 +182,21 @@ def _work(system: System) -> Sequence[Route]:
             "/v2/tasks/delete",
             "/v2/tasks/delete",
             _method("POST", "killTasks", system.delete_tasks, _SCALE, _FORCE, _WIPE, consumes=True),
+            within="/v2/tasks",
         ),
         _route("/v2/deployments", "/v2/deployments", _get("running", system.deployments)),
         _route(
             "/v2/deployments/{id}",
             "/v2/deployments/(?P<deployment_id>[^/]+)",
             _method("DELETE", "cancel", system.delete_deployment, _FORCE),
+            within="/v2/deployments",
         ),
         _route("/v2/queue", "/v2/queue", _get("index", system.queue, _EMBED)),
         _route(
-            "/v2/queue/{appId:.+}/delay",
+            "/v2/queue/{runSpecId:.+}/delay",
             "/v2/queue/(?P<spec_id>.+)/delay",
             _method("DELETE", "resetDelay", system.reset_delay),
+            within="/v2/queue",
         ),
     )
 
@@ -178,13 +211,15 @@ def _system(system: System) -> Sequence[Route]:
             _method("DELETE", "delete", system.abdicate, Param("backup"), Param("restore")),
         ),
         _route("/v2/plugins", "/v2/plugins", _get("plugins", system.plugins)),
-        _route("/ping", "/ping", _get("ping", system.ping, produces=_PLAIN)),
-        _route("/metrics", "/metrics", _get("metrics", system.metrics)),
+        _route("/ping", "/ping", _prompt("ping", system.ping, produces=_PLAIN, described="*/*")),
+        _route("/metrics", "/metrics", _prompt("metrics", system.metrics)),
         _route(
-            "/metrics/prometheus", "/metrics/prometheus", _get("metricsPrometheus", system.prometheus, produces=_ANY)
+            "/metrics/prometheus",
+            "/metrics/prometheus",
+            _prompt("metricsPrometheus", system.prometheus, produces=_ANY, described="text/plain"),
         ),
-        _route("/logging", "/logging", _get("showLoggers", system.logging)),
-        _route("/config", "/config", _get("config", system.config)),
-        _route("/", "/", _get("index", system.to_ui, produces=_ANY)),
-        _route("/help", "/help", _get("help", system.to_console, produces=_ANY)),
+        _route("/logging", "/logging", _prompt("showLoggers", system.logging)),
+        _route("/config", "/config", _prompt("config", system.config)),
+        _route("/", "/", _prompt("index", system.to_ui, produces=_ANY)),
+        _route("/help", "/help", _prompt("help", system.to_console, produces=_ANY)),
     )

@@ -24,7 +24,10 @@ class Param:
 
 @attrs.frozen(kw_only=True)
 class Method:
-    """A method of a resource, under the name that it has in the original."""
+    """A method of a resource, under the name that it has in the original.
+
+    ``described`` is the media type that WADL tells of one that answers at once; the others say nothing of theirs.
+    """
 
     verb: str
     name: str
@@ -32,15 +35,27 @@ class Method:
     query: tuple[Param, ...] = ()
     consumes_json: bool = False
     produces: tuple[str, ...] = ("application/json",)
+    described: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Route:
-    """Addresses of one form. ``template`` is how the original writes it; patterns before this one win."""
+    """Addresses of one form. ``template`` is how the original writes it, ``within`` that of the resource around it."""
 
     pattern: re.Pattern[str]
     template: str
     methods: tuple[Method, ...]
+    within: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What its template takes from an address, in order."""
+        return [part.partition(":")[0] for part in self.template.replace("}", "{").split("{")[1::2]]
+
+    @property
+    def literals(self) -> int:
+        """How many letters of its template stand for themselves."""
+        return sum(len(part) for part in self.template.replace("}", "{").split("{")[0::2])
 
     def method(self, verb: str) -> Method | None:
         """The method that answers ``verb``; HEAD is answered as GET."""
@@ -52,10 +67,11 @@ class Route:
 
 
 class Router:
-    """All routes, the particular ones first."""
+    """All routes. The one with the most letters that stand for themselves is tried first, as JAX-RS says."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._routes = routes
+        self._declared = routes
+        self._routes = sorted(routes, key=lambda route: -route.literals)
 
     def find(self, request: Request) -> tuple[Route, Mapping[str, str]] | None:
         """The route of a request, and what its pattern took from the address."""
@@ -68,5 +84,4 @@ class Router:
 
     def below(self, route: Route) -> list[Route]:
         """The routes that the original declares inside this one."""
-        prefix = route.template + "/"
-        return [each for each in self._routes if each.template.startswith(prefix) and "{" not in route.template]
+        return [each for each in self._declared if each.within == route.template]

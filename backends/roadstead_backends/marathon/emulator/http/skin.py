@@ -134,7 +134,7 @@ class Skin:
         """The answer to OPTIONS."""
         base = f"http://{self._address}/"
         path = request.path.rstrip("/") or "/"
-        body = wadl(base, path, route, self._router.below(route))
+        body = wadl(base, path, route, self._router.below)
         headers = {"Allow": allowed(route)}
         if self._started:
             headers["Last-Modified"] = self._started

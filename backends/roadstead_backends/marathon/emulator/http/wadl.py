@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -22,8 +22,11 @@ def allowed(route: Route) -> str:
     return ",".join(verb for verb in _ALLOW_ORDER if verb in verbs)
 
 
-def wadl(base: str, path: str, route: Route, inner: Sequence[Route]) -> str:
-    """The document for one resource and the resources inside it."""
+Below = Callable[[Route], Sequence[Route]]
+
+
+def wadl(base: str, path: str, route: Route, below: Below) -> str:
+    """The document for one resource and the resources inside it, which ``below`` tells."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>',
         '<application xmlns="http://wadl.dev.java.net/2009/02">',
@@ -32,28 +35,46 @@ def wadl(base: str, path: str, route: Route, inner: Sequence[Route]) -> str:
         f'    <resources base="{base}">',
         f'        <resource path="{escape(path.lstrip("/"))}">',
         *_methods(route.methods, 12),
+        *_inside(route, below, 12),
+        "        </resource>",
+        "    </resources>",
+        "</application>",
+        "",
     ]
-    for each in inner:
-        lines += [
-            f'            <resource path="{escape(each.template.removeprefix(route.template + "/"))}">',
-            *(f"{' ' * 16}{_template(name)}" for name in _names(each.template)),
-            *_methods(each.methods, 16),
-            "            </resource>",
-        ]
-    return "\n".join([*lines, "        </resource>", "    </resources>", "</application>", ""])
+    return "\n".join(lines)
 
 
-def _methods(methods: Sequence[Method], indent: int) -> list[str]:
-    lines: list[str] = []
+def _inside(route: Route, below: Below, indent: int) -> Iterator[str]:
+    space = " " * indent
+    for each in below(route):
+        yield f'{space}<resource path="{escape(each.template.removeprefix(route.template + "/"))}">'
+        yield from (f"{space}    {_template(name)}" for name in _names(each))
+        yield from _methods(each.methods, indent + 4)
+        yield from _inside(each, below, indent + 4)
+        yield f"{space}</resource>"
+
+
+def _names(route: Route) -> Sequence[str]:
+    # Jersey has them in the order of a hash, and these are all that it has.
+    return sorted(route.names, key=lambda name: name == "id") if "instanceId" in route.names else route.names
+
+
+def _methods(methods: Sequence[Method], indent: int) -> Iterator[str]:
+    space = " " * indent
     for method in methods:
-        space = " " * indent
-        lines += [f'{space}<method id="{method.name}" name="{method.verb}">', f"{space}    <request>"]
-        lines += [f"{space}        {_query(param)}" for param in method.query]
-        lines.append(f'{space}        <param {_SCHEMA} name="javax.ws.rs.container.Suspended" type="xs:string"/>')
-        if method.consumes_json and method.verb in ("POST", "PUT", "PATCH"):
-            lines.append(f'{space}        <representation mediaType="application/json"/>')
-        lines += [f"{space}    </request>", f"{space}</method>"]
-    return lines
+        yield f'{space}<method id="{method.name}" name="{method.verb}">'
+        if method.described is not None:
+            yield f"{space}    <response>"
+            yield f'{space}        <representation mediaType="{method.described}"/>'
+            yield f"{space}    </response>"
+        else:
+            yield f"{space}    <request>"
+            yield from (f"{space}        {_query(param)}" for param in method.query)
+            yield f'{space}        <param {_SCHEMA} name="javax.ws.rs.container.Suspended" type="xs:string"/>'
+            if method.consumes_json:
+                yield f'{space}        <representation mediaType="application/json"/>'
+            yield f"{space}    </request>"
+        yield f"{space}</method>"
 
 
 def _query(param: Param) -> str:
@@ -64,7 +85,3 @@ def _query(param: Param) -> str:
 
 def _template(name: str) -> str:
     return f'<param {_SCHEMA} name="{name}" style="template" type="xs:string"/>'
-
-
-def _names(template: str) -> list[str]:
-    return [part.partition(":")[0] for part in template.replace("}", "{").split("{")[1::2]]

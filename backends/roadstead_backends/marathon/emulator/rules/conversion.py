@@ -63,7 +63,7 @@ class AppIntake:
         """Return what is kept of an app after an update; what the update does not name stays as it is."""
         check_update_version(update)
         stated = {key: item for key, item in modernized_update(update).items() if key not in _WHOLE}
-        kept = {key: item for key, item in current.items() if key not in ("version", "versionInfo")}
+        kept = {key: item for key, item in current.items() if key not in _LOST}
         return self.admitted({**_with_defaults(current["id"]), **kept, **stated})
 
     def created(self, update: Document, app_id: str) -> Document:
@@ -71,6 +71,10 @@ class AppIntake:
         check_update_version(update)
         stated = {key: item for key, item in update.items() if key not in _WHOLE}
         return self.admitted({**_with_defaults(app_id), **stated})
+
+
+#: What an update does not keep. Of the limits it is known from one recording only: the next change restarts the app.
+_LOST: Final = frozenset({"version", "versionInfo", "resourceLimits"})
 
 
 def _with_defaults(app_id: str) -> Document:

@@ -24,6 +24,8 @@ _LOCKED = (
     "App is locked by one or more deployments. Override with the option '?force=true'."
     " View details at '/v2/deployments/<DEPLOYMENT_ID>'."
 )
+#: A stop waits for its instances no longer than until they are being killed, or cannot be.
+_AS_GOOD_AS_GONE = ("Killing", "Unreachable", "UnreachableInactive")
 
 
 class Hands(Protocol):
@@ -264,8 +266,8 @@ class Deployments:
 
     def _check_stop(self, progress: _Progress) -> None:
         spec = progress.action.spec
-        present = _present(self._hands, progress.old)
-        if not present and not progress.done:
+        alive = [each for each in _present(self._hands, progress.old) if each.condition not in _AS_GOOD_AS_GONE]
+        if not alive and not progress.done:
             progress.done = True
             self._events.publish("app_terminated_event", appId=str(spec.id))
             self._hands.forget(spec)

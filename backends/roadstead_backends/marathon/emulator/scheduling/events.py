@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
 from roadstead_backends.marathon.emulator.rules.documents import Document
@@ -12,6 +12,8 @@ from roadstead_backends.marathon.emulator.scheduling.moments import written
 
 __all__ = ["EventBus", "as_play"]
 
+_BY_NAME: Final = frozenset({"add_health_check_event", "remove_health_check_event", "failed_health_check_event"})
+_MOMENT_FIRST: Final = frozenset({"instance_changed_event", "instance_health_changed_event"})
 Listener = Callable[[str, Document], None]
 
 
@@ -29,7 +31,7 @@ class EventBus:
 
     def publish(self, kind: str, **fields: Any) -> None:
         """Tell of one event."""
-        event = {**fields, "eventType": kind, "timestamp": written(self._timeline.now)}
+        event = _ordered(kind, {**fields, "eventType": kind, "timestamp": written(self._timeline.now)})
         for listener in tuple(self._listeners):
             listener(kind, event)
 
@@ -55,6 +57,19 @@ class EventBus:
             healthy=healthy,
             runSpecVersion=written(instance.spec.version),
         )
+
+
+def _ordered(kind: str, event: Document) -> Document:
+    """The event with its fields as the original has them: by hand, by macro or by name."""
+    if kind in _BY_NAME:
+        return dict(sorted(event.items()))
+    if kind in _MOMENT_FIRST:
+        del event["eventType"]
+        return {**event, "eventType": kind}
+    if kind == "deployment_failed":
+        reason = event.pop("reason")
+        return {**event, "reason": reason}
+    return event
 
 
 def as_play(value: Any) -> Any:

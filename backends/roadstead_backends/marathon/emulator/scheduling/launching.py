@@ -146,8 +146,10 @@ class Launcher:
         """Use what fits and decline the rest."""
         self._begin_refill()
         for offer in offers:
-            used = self._use(offer)
-            self._cluster.decline(offer, 0 if used else self._settings.decline_offer_duration)
+            if self._use(offer):
+                self._cluster.give_back(offer)
+            else:
+                self._cluster.decline(offer, self._settings.decline_offer_duration)
         if not self._waiting:
             self._cluster.suppress()
         else:
@@ -193,7 +195,7 @@ class Launcher:
         if not isinstance(found, Match):
             statistics.note(offer, found, now)
             return None
-        statistics.note(offer, None, now)
+        statistics.note(offer, (), now)
         self._launch(instance, offer, found)
         agent = offer.agent
         return attrs.evolve(offer, resources=agent.free, ports=tuple(agent.free_ports()))

@@ -165,8 +165,8 @@ def _versioned(original: RootGroup, target: RootGroup, version: int) -> RootGrou
             return attrs.evolve(spec, stamps=Stamps.of_new(version))
         if spec.instances != old.instances:
             return attrs.evolve(spec, stamps=old.stamps.scaled(version))
-        if spec.stamps.version == version:
-            return spec  # a restart that was asked for carries its own stamps
+        if spec.stamps == old.stamps.restarted(version):
+            return spec
         return attrs.evolve(spec, stamps=old.stamps)
 
     tree = target.mapped_apps(stamped)

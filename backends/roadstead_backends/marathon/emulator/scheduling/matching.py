@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -18,7 +18,7 @@ __all__ = ["FUNNEL", "Match", "Reject", "match", "wanted_ports"]
 
 
 class Reject(enum.Enum):
-    """Why an offer is not used: the first reason in this order."""
+    """Why an offer is not used; of several reasons the first in this order is counted."""
 
     ROLE = "UnfulfilledRole"
     CONSTRAINT = "UnfulfilledConstraint"
@@ -49,35 +49,42 @@ class Match:
 
 def match(
     spec: RunSpec, offer: Offer, need: Resources, placed: Sequence[Place], *, quota: bool, scarce: str
-) -> Match | Reject:
-    """Match an instance against what is left of an offer.
+) -> Match | tuple[Reject, ...]:
+    """Match an instance against what is left of an offer; return every reason against it, if there is any.
 
     ``need`` are its resources, ``placed`` where instances of its present configuration are, ``quota`` the way of
     ``GROUP_BY``, and ``scarce`` how GPUs are kept for those who want some (``restricted`` or ``unrestricted``).
     """
-    agent = offer.agent
-    roles = spec.accepted_roles or ["*", spec.role]
-    if agent.role not in roles:
-        return Reject.ROLE
-    if not meets_all(agent.place, spec.constraints, placed, spec.instances, quota=quota):
-        return Reject.CONSTRAINT
-    if agent.in_maintenance:
-        return Reject.MAINTENANCE
+    against = tuple(_rejects(spec, offer, need, placed, quota=quota, scarce=scarce))
+    if against:
+        return against
+    ports = _allotted(wanted_ports(spec), offer.ports)
+    return Match(ports) if ports is not None else (Reject.PORTS,)
+
+
+def _rejects(
+    spec: RunSpec, offer: Offer, need: Resources, placed: Sequence[Place], *, quota: bool, scarce: str
+) -> Iterator[Reject]:
+    """What else than ports is against an offer, in the order in which the original finds it."""
+    agent, free = offer.agent, offer.resources
     for reject, wanted, offered in (
-        (Reject.CPUS, need.cpus, offer.resources.cpus),
-        (Reject.MEMORY, need.mem, offer.resources.mem),
-        (Reject.DISK, need.disk, offer.resources.disk),
-        (Reject.GPUS, need.gpus, offer.resources.gpus),
+        (Reject.CPUS, need.cpus, free.cpus),
+        (Reject.MEMORY, need.mem, free.mem),
+        (Reject.GPUS, need.gpus, free.gpus),
+        (Reject.DISK, need.disk, free.disk),
     ):
         if wanted > offered:
-            return reject
-    ports = _allotted(wanted_ports(spec), offer.ports)
-    if ports is None:
-        return Reject.PORTS
+            yield reject
+    roles = spec.accepted_roles or ["*", spec.role]
+    if agent.role not in roles:
+        yield Reject.ROLE
+    if not meets_all(agent.place, spec.constraints, placed, spec.instances, quota=quota):
+        yield Reject.CONSTRAINT
+    if agent.in_maintenance:
+        yield Reject.MAINTENANCE
     behavior = spec.labels.get("GPU_SCHEDULING_BEHAVIOR", scarce)
-    if behavior == "restricted" and offer.resources.gpus > 0 and need.gpus == 0:
-        return Reject.SCARCE
-    return Match(ports)
+    if behavior == "restricted" and free.gpus > 0 and need.gpus == 0:
+        yield Reject.SCARCE
 
 
 def wanted_ports(spec: RunSpec) -> list[int | None]:

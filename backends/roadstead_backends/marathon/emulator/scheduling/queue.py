@@ -17,8 +17,13 @@ __all__ = ["OfferStatistics", "QueueStatistics", "shown_offer"]
 @attrs.frozen(kw_only=True)
 class _Unused:
     offer: Offer
-    reason: Reject
+    reasons: tuple[Reject, ...]
     at: int
+
+    @property
+    def counted(self) -> Reject:
+        """The reason that is counted."""
+        return min(self.reasons, key=FUNNEL.index)
 
 
 @attrs.define(eq=False)
@@ -33,24 +38,25 @@ class OfferStatistics:
     last: dict[str, _Unused | None] = attrs.field(factory=dict)
     """The last offer of each agent; None where it was used."""
 
-    def note(self, offer: Offer, reject: Reject | None, now: int) -> None:
-        """Count one offer, used if ``reject`` is None."""
+    def note(self, offer: Offer, rejects: tuple[Reject, ...], now: int) -> None:
+        """Count one offer, used if nothing was against it."""
         self.processed += 1
-        if reject is None:
+        if not rejects:
             self.last_used = now
             self.last.pop(offer.agent.id, None)
             return
         self.unused += 1
         self.last_unused = now
-        self.rejects[reject] = self.rejects.get(reject, 0) + 1
-        self.last[offer.agent.id] = _Unused(offer=offer, reason=reject, at=now)
+        unused = _Unused(offer=offer, reasons=rejects, at=now)
+        self.rejects[unused.counted] = self.rejects.get(unused.counted, 0) + 1
+        self.last[offer.agent.id] = unused
 
     def shown(self) -> Document:
         """The summary as it is answered."""
         lasts: dict[Reject, int] = {}
         seen = [each for each in self.last.values() if each is not None]
         for each in seen:
-            lasts[each.reason] = lasts.get(each.reason, 0) + 1
+            lasts[each.counted] = lasts.get(each.counted, 0) + 1
         summary: Document = {"processedOffersCount": self.processed, "unusedOffersCount": self.unused}
         if self.last_unused is not None:
             summary["lastUnusedOfferAt"] = written(self.last_unused)
@@ -63,7 +69,11 @@ class OfferStatistics:
     def shown_unused(self) -> list[Document]:
         """The last unused offer of each agent, with the reason."""
         return [
-            {"offer": shown_offer(each.offer), "reason": [each.reason.value], "timestamp": written(each.at)}
+            {
+                "offer": shown_offer(each.offer),
+                "reason": [one.value for one in each.reasons],
+                "timestamp": written(each.at),
+            }
             for each in self.last.values()
             if each is not None
         ]
