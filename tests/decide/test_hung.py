@@ -41,6 +41,18 @@ def test_a_server_that_hangs_is_restarted_once_and_serves_again() -> None:
     assert [] == scene.wrong
 
 
+def test_a_server_that_hangs_is_restarted_also_where_somebody_else_decides_how_many_there_are() -> None:
+    """No count is sent then, and this is none; nobody else knows that it hangs."""
+    scene = Scene(fleet(deployment(of=slow())), {"here": nodes(1)}, thorough=True)
+    scene.settle()
+    (group,) = scene.clusters["here"].truth().groups
+    scene.clusters["here"].scale(group.key, "hpa/anchor", 2)
+    hang(scene)
+    assert [START // TURN_MS] == restarts(scene, 20)
+    assert {("here", "/m/1"): 2} == scene.serving()
+    assert [] == scene.wrong
+
+
 def test_a_server_that_hangs_with_requests_in_flight_is_told_to_have_been_ended_with_them() -> None:
     """They have had all of their time; that they are cut off is said, as of any other replica."""
     scene = Scene(

@@ -21,7 +21,7 @@ __all__ = ["held", "left_to_others"]
 def left_to_others(case: Case, rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return ``rows`` as what nothing is written to, if somebody else counts any of them; what goes, goes all the same.
 
-    Groups that are not there yet are not made.
+    Groups that are not there yet are not made. A server that hangs is restarted all the same: that is no count.
     """
     if case.going or not any(group.scaled_by for _, group in case.shard.groups):
         return tuple(rows)

@@ -313,7 +313,7 @@ def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and
         proven=known.proven,
         failed=known.failed,
         writable=writable,
-        restarts=snapshot is not None and snapshot.capabilities.restarts,
+        restarts=writable and snapshot is not None and snapshot.capabilities.restarts,
         evicts=snapshot is not None and snapshot.capabilities.evicts and not snapshot.capabilities.exact_retire,
         exact=snapshot is None or snapshot.capabilities.exact_retire,
         relabels=snapshot is None or not snapshot.capabilities.metadata_restarts,

@@ -195,7 +195,7 @@ class _Steps:
     def restart(self) -> None:
         """Restart servers that run and have not been ready for longer than they may take to start."""
         for row in self.order.rows if self.order.unready else ():
-            for member in row.standing if row.writable and row.restarts else ():
+            for member in row.standing if row.restarts else ():
                 key = process_place(member.cluster, member.replica.id, member.replica.incarnation)
                 health, stop = row.template.health, row.template.stop
                 limit = max(health.start_within.ms, stop.drain_within.ms)

@@ -305,7 +305,10 @@ def trespasses(fleet: Fleet, world: World, decided: Plan) -> tuple[str, ...]:
 
 
 def interfering(fleet: Fleet, world: World, decided: Plan) -> tuple[str, ...]:
-    """Return the steps on deployments of which somebody else decides how many replicas there are."""
+    """Return the steps on deployments of which somebody else decides how many replicas there are.
+
+    A server that hangs may be restarted: as many are there as before.
+    """
     going = {intent.deployment for intent in fleet.intents.remove}
     others = {
         group.key.deployment for _, snapshot in world.snapshots() for group in snapshot.groups if group.scaled_by
@@ -313,7 +316,7 @@ def interfering(fleet: Fleet, world: World, decided: Plan) -> tuple[str, ...]:
     return tuple(
         f"{type(step).__name__} on {step.cluster}: others decide how many {deployment_of(step)} has"
         for step in decided.steps
-        if deployment_of(step) in others and not isinstance(step, Settle | Bind)
+        if deployment_of(step) in others and not isinstance(step, Settle | Bind | Restart)
     )
 
 
