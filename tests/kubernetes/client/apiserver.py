@@ -51,6 +51,7 @@ class ApiServer:
         self.url = url
         self.asked: list[Asked] = []
         self.tokens: set[str] | None = None
+        self.answers: dict[str, list[tuple[int, bytes]]] = {}
         self.version = 100
         self._forgotten = 0
         self._things: dict[str, dict[str, Any]] = {}
@@ -113,6 +114,19 @@ class ApiServer:
         with self.lock:
             for watcher in self._watchers:
                 watcher.put(None)
+
+    def answer(self, path: str, *answers: tuple[int, bytes]) -> None:
+        """Answer requests for another path with these, one after the other, and the last one again and again."""
+        with self.lock:
+            self.answers[path] = list(answers)
+
+    def next_answer(self, path: str) -> tuple[int, bytes]:
+        """Return what is answered to a request for another path."""
+        with self.lock:
+            answers = self.answers.get(
+                path, [(404, b'{"kind": "Status", "reason": "NotFound", "message": "not found"}')]
+            )
+            return answers.pop(0) if len(answers) > 1 else answers[0]
 
     @property
     def listed(self) -> dict[str, Mapping[str, str]]:
@@ -213,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.served.note(asked):
             self._answer(401, {"kind": "Status", "code": 401, "message": "Unauthorized"})
         elif asked.path != PATH:
-            self._answer(404, {"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"})
+            self._send(*self.served.next_answer(asked.path))
         elif "watch" in asked.query:
             self._watch(int(asked.query["resourceVersion"]))
         else:
@@ -243,7 +257,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
+        self._send(status, json.dumps(document).encode())
+
+    def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -30,6 +30,7 @@ from roadstead.testing.http_faults.shaping import Next, Shaping
 __all__ = ["Live", "Relay", "Upstream"]
 
 _PIECE: Final = 1 << 16
+_GOODBYE_S: Final = 1.0
 _REMEMBERED: Final = 64
 _REMEMBERED_BYTES: Final = 64 << 20
 _HOP_BY_HOP: Final = frozenset(
@@ -99,6 +100,7 @@ class Relay:
             writer.transport.abort()
         finally:
             client.close()
+            await _closed(writer)
 
     async def _carry(self, client: Client, request: h11.Request) -> None:
         """Carry one request; ends early where the client goes away, or a test says so."""
@@ -221,6 +223,17 @@ class Relay:
             yield Answer(head.status_code, _passed_on(head.headers), _pieces(http, reader))
         finally:
             writer.transport.abort()
+            await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Wait until a connection is closed; one that its other side keeps from that is ended."""
+    try:
+        await asyncio.wait_for(writer.wait_closed(), _GOODBYE_S)
+    except TimeoutError:
+        writer.transport.abort()
+    except (OSError, EOFError):
+        pass  # it is closed, and not well
 
 
 async def _pieces(http: h11.Connection, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
