@@ -145,7 +145,11 @@ def _events(world: World, record: Mapping[str, Any]) -> Iterator[Difference]:
 
 def _bytes(world: World, data: Mapping[str, Any], sent: bytes) -> Iterator[Difference]:
     comparison = Comparison()
-    stated = head(world.skin.common(), "Sun, 22 Nov 2026 15:04:40 GMT").decode("latin-1").replace("\r\n", "\n")
+    stated = (
+        head(world.ensemble.skin(world.address).common(), "Sun, 22 Nov 2026 15:04:40 GMT")
+        .decode("latin-1")
+        .replace("\r\n", "\n")
+    )
     recorded = data["response_header_exact"].replace("\r\n", "\n")
     yield from comparison.differences(recorded, stated.rstrip("\n"), "head")
     begun = data["first_bytes"].partition("\r\n\r\n")[0]
@@ -218,7 +222,7 @@ def _arithmetic(world: World, record: Mapping[str, Any]) -> Iterator[Difference]
     does("POST", "/v2/apps", app)(world)
     world.settle()
     does("PUT", "/v2/apps/da", {"cmd": "sleep 333"}, settle=False)(world)
-    seen = [[app["instances"], 0, 0, 0]]
+    seen = [[int(stated["instances"]), 0, 0, 0]]
     for _ in range(4_000):
         counts = _counted(world)
         if counts != seen[-1]:
@@ -369,11 +373,42 @@ def _health(world: World, record: Mapping[str, Any]) -> Iterator[Difference]:
     )
 
 
+def _follower(world: World, record: Mapping[str, Any]) -> Iterator[Difference]:
+    """What a follower says of the stream; and of the leader, until another leads."""
+    data = record["data"]
+    if "seq" not in data:
+        reply = world.ask("GET", "/v2/events", headers={"accept": "text/event-stream"})
+        recorded = dict(line.split(": ") for line in data["response_header_exact"].splitlines()[2:])
+        yield from Comparison().differences("302 Found", f"{reply.status} Found", "status")
+        yield from Comparison().differences(recorded, dict(reply.headers), "headers")
+        return
+    begun, seen = world.timeline.now, [world.ask("GET", "/v2/leader").json]
+    while world.ask("GET", "/v2/leader").json == seen[0] or world.ensemble.leader is None:
+        world.timeline.advance(50)
+    seen.append(world.ask("GET", "/v2/leader").json)
+    yield from Comparison().differences([json.loads(text) for _, _, text in data["seq"]], seen, "leaders")
+    took = (world.timeline.now - begun) / 1000
+    if abs(took - data["seq"][-1][0]) > 0.5:
+        yield Difference("seconds", data["seq"][-1][0], took)
+
+
 def _rolled_back(world: World, record: Mapping[str, Any]) -> Iterator[Difference]:
     versions = world.ask("GET", "/v2/apps/f/alpha/versions").json["versions"]
     does("PUT", "/v2/apps/f/alpha", {"version": versions[-1]})(world)
     after = world.ask("GET", "/v2/apps/f/alpha/versions").json["versions"]
     yield from Comparison().differences(record["data"], {"before": len(versions), "after": len(after)}, "versions")
+
+
+def _metrics(world: World, record: Mapping[str, Any]) -> Iterator[Difference]:
+    """The form of the metrics; which there are, and their values, are the original's own."""
+    data = record["data"]
+    reply = world.ask("GET", record["name"].partition(" ")[2])
+    yield from Comparison().differences(data["status"], reply.status, "status")
+    yield from Comparison().differences(data["content-type"], reply.headers["Content-Type"], "content type")
+    start = (
+        data["head"].partition('"counters"')[0] if data["content-type"] == "application/json" else "# TYPE marathon_"
+    )
+    yield from Comparison().differences(start, reply.text[: len(start)], "start")
 
 
 CAPTURES: Final[Mapping[str, Capture]] = {
@@ -385,5 +420,7 @@ CAPTURES: Final[Mapping[str, Capture]] = {
     "backoff": _backoff,
     "health": _health,
     "filter": _rolled_back,
+    "follower": _follower,
+    "empty": _metrics,
 }
 """How each group's captures are made again."""

@@ -234,6 +234,7 @@ BEFORE: Final[Mapping[tuple[str, int], tuple[Step, ...]]] = {
     ("update", 29): (does("PUT", "/v2/apps/up/one", {"instances": 3}),),
     ("deploy", 0): (does("PUT", "/v2/groups/dp", {"apps": _CHAIN}, settle=False),),
     ("filter", 26): (_versions,),
+    ("follower", 17): (does("PUT", "/v2/apps/via", {"labels": {"q": "r"}}),),
     ("queue", 1): (_counts("/big", 24),),
     ("queue", 2): (_counts("/big", 27),),
     ("queue", 8): (_counts("/big", 36),),

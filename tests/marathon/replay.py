@@ -40,6 +40,7 @@ _FLAGS: Final[Mapping[str, Mapping[str, Any]]] = {
         "mesos_bridge_name": "br-x",
         "zookeeper": "zk://127.0.0.1:22181/m1795360389",
     },
+    "follower": {"zookeeper": "zk://127.0.0.1:22181/m1795360472"},
     "auth": {
         "zookeeper": "zk://127.0.0.1:22181/m1795360453",
         "credentials": "usr:pw",
@@ -70,6 +71,8 @@ def world_of(group: str) -> World:
     settings = Settings(**{**_DEFAULT, **_FLAGS.get(group, {})})
     if group in _SECOND:
         return World(settings, hosts=_OTHER, gpus=(0, 0, 0))
+    if group == "follower":
+        return World(settings, hosts=_LOCAL, gpus=(0, 0, 2), ports=(18081,))
     started = "Sun, 22 Nov 2026 15:14:25 UTC" if group == "auth" else STARTED
     return World(settings, hosts=_LOCAL, gpus=(0, 0, 2), started=started)
 

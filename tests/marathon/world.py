@@ -14,9 +14,8 @@ from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
 from roadstead_backends.marathon.emulator.cluster.simulated import Habits, SimCluster
 from roadstead_backends.marathon.emulator.cluster.tasks import Course, Pretended, Task
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
+from roadstead_backends.marathon.emulator.http.ensemble import Ensemble
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request
-from roadstead_backends.marathon.emulator.http.skin import Skin
-from roadstead_backends.marathon.emulator.http.system import Elections
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.scheduling.probing import HttpAnswer, Outcome, Target
 from roadstead_backends.marathon.emulator.settings import Settings
@@ -89,7 +88,13 @@ class World:
     """A cluster, a Marathon on it, and its API."""
 
     def __init__(
-        self, settings: Settings, *, hosts: tuple[str, ...], gpus: tuple[int, ...], started: str = STARTED
+        self,
+        settings: Settings,
+        *,
+        hosts: tuple[str, ...],
+        gpus: tuple[int, ...],
+        started: str = STARTED,
+        ports: tuple[int, ...] = (),
     ) -> None:
         self.timeline = Timeline(START)
         self.prober = ScriptedProber()
@@ -101,8 +106,9 @@ class World:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.marathon.events.subscribe(lambda kind, event: self.events.append((kind, event)))
         self.address = f"{settings.hostname}:{settings.http_port}"
-        elections = Elections(lambda: self.address, lambda: None)
-        self.skin = Skin(self.marathon, elections, address=self.address, started=started)
+        others = tuple(f"{settings.hostname}:{port}" for port in ports)
+        self.ensemble = Ensemble(self.marathon, (self.address, *others), started=started)
+        self.asked = others[-1] if others else self.address
 
     @staticmethod
     def _agent(index: int, host: str, gpus: int) -> Agent:
@@ -139,7 +145,7 @@ class World:
             headers={name: value for name, value in sent.items() if value is not None},
             body=content,
         )
-        answer = self.skin.answer(request)
+        answer = self.ensemble.answer(self.asked, request)
         self.timeline.settle()
         return _reply(answer)
 

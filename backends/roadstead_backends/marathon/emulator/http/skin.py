@@ -39,7 +39,6 @@ class Skin:
         views = Views(marathon)
         pods = Pods(marathon)
         self._marathon = marathon
-        self._elections = elections
         self._address = address
         self._started = started
         self._router = Router(
@@ -72,7 +71,7 @@ class Skin:
 
     def common(self) -> dict[str, str]:
         """The headers of every answer of the leader."""
-        return {"X-Marathon-Leader": f"http://{self._elections.leader()}", **_SAFE, **_FRESH}
+        return {"X-Marathon-Leader": f"http://{self._address}", **_SAFE, **_FRESH}
 
     # Who may ask ----------------------------------------------------------------------------------------------------
 

@@ -58,6 +58,10 @@ class RateLimiter:
         """Forget the delay; say whether there was one."""
         return self._delays.pop(_key(spec), None) is not None
 
+    def clear(self) -> None:
+        """Forget every delay."""
+        self._delays.clear()
+
     def forget_old(self, now: int) -> None:
         """Forget delays whose longest length has passed since they began."""
         self._delays = {key: delay for key, delay in self._delays.items() if now < delay.until + delay.longest}

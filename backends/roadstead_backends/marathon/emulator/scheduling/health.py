@@ -150,6 +150,10 @@ class HealthMonitor:
             return [Health() for _ in checks] if running else []
         return [state or Health() for state in found]
 
+    def clear(self) -> None:
+        """Forget what was found of every instance."""
+        self._health.clear()
+
     def forget(self, instance: Instance) -> None:
         """Forget what was found of an instance that is gone for good."""
         for index in range(len(instance.spec.health_checks)):

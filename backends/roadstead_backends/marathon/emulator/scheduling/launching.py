@@ -97,6 +97,11 @@ class Launcher:
         self._want_offers()
         return True
 
+    def forget(self) -> None:
+        """Forget what only memory holds: delays and statistics."""
+        self._limiter.clear()
+        self._statistics.clear()
+
     def shown(self, *, unused: bool) -> list[Document]:
         """The queue as it is answered."""
         return [self._item(path, waiting, unused=unused) for path, waiting in self._waiting.items()]

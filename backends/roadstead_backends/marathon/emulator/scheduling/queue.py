@@ -98,6 +98,10 @@ class QueueStatistics:
         """The statistics of one app or pod."""
         return self._by_spec.setdefault(path, OfferStatistics())
 
+    def clear(self) -> None:
+        """Begin anew with all."""
+        self._by_spec.clear()
+
     def drop(self, path: PathId) -> None:
         """Begin anew."""
         self._by_spec.pop(path, None)

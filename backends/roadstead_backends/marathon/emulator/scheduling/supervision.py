@@ -157,6 +157,11 @@ class Supervisor:
             elif instance.condition not in ("Scheduled", *TERMINAL):
                 self._kill(instance)
 
+    def change_leader(self) -> None:
+        """Go on as another instance does, which knows only what was stored."""
+        self.launcher.forget()
+        self.health.clear()
+
     # News from Mesos ------------------------------------------------------------------------------------------------
 
     def offered(self, offers: Sequence[Offer]) -> None:
