@@ -13,7 +13,7 @@ import attrs
 import urllib3
 
 from tests.cluster.certificates import Credentials
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PATIENCE_S, until
 
 __all__ = ["Api", "ApiError", "Json"]
 
@@ -122,7 +122,9 @@ class Api:
                 return None
             raise
 
-    def wait(self, path: str, holds: Callable[[Json], object], *, within: float = 30, every: float = 0.1) -> Json:
+    def wait(
+        self, path: str, holds: Callable[[Json], object], *, within: float = PATIENCE_S, every: float = 0.1
+    ) -> Json:
         """Return an object once something holds for it; one that is not there yet is waited for."""
 
         def seen() -> Json | None:
@@ -131,7 +133,7 @@ class Api:
 
         return until(seen, within=within, every=every, what=f"{path} to be as asked")
 
-    def gone(self, path: str, *, within: float = 30) -> None:
+    def gone(self, path: str, *, within: float = PATIENCE_S) -> None:
         """Wait until an object is no more."""
         until(lambda: self.find(path) is None, within=within, every=0.1, what=f"the end of {path}")
 

@@ -23,7 +23,7 @@ from tests.cluster.network import MOST_NODES, Addresses
 from tests.cluster.node import Node
 from tests.cluster.node_files import NodeFiles, NodeSpec
 from tests.cluster.places import run_folder
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PATIENCE_S, until
 
 __all__ = ["Cluster", "NotPrepared", "kubectl_proxy", "sweep"]
 
@@ -146,7 +146,7 @@ class Cluster:
 
     def wait_ready(self) -> None:
         """Wait until a namespace's own account is there: only then a pod can be created."""
-        self.api.wait("/api/v1/namespaces/default/serviceaccounts/default", bool, within=60, every=0.05)
+        self.api.wait("/api/v1/namespaces/default/serviceaccounts/default", bool, every=0.05)
 
     def heal(self) -> None:
         """Undo what was done to its parts and nodes, and wait until all of them work."""
@@ -173,7 +173,7 @@ class Cluster:
             self.api.delete(f"/api/v1/namespaces/{name}/pods", gracePeriodSeconds=1)
             self.api.delete(f"/api/v1/namespaces/{name}")
 
-    def kubectl(self, *arguments: str, stdin: str = "", within: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str = "", within: float = PATIENCE_S) -> str:
         """Return what kubectl, as administrator, prints."""
         argv = _kubectl()
         done = subprocess.run(
@@ -254,7 +254,7 @@ def _take_away(addresses: Addresses) -> None:
     for process in left_behind(addresses.device):
         with contextlib.suppress(OSError):
             process.kill()
-    until(lambda: not left_behind(addresses.device), within=20, what=f"the end of the machines of {addresses.device}")
+    until(lambda: not left_behind(addresses.device), what=f"the end of the machines of {addresses.device}")
     control_groups.remove(_cgroup(addresses))
     shutil.rmtree(run_folder(addresses.number), ignore_errors=True)
 

@@ -55,9 +55,9 @@ def present(name: str) -> list[Path]:
     return [place / name for place, _ in _hierarchies() if (place / name).is_dir()]
 
 
-def remove(name: str, within: float = 20) -> None:
+def remove(name: str) -> None:
     """Remove a group and all below it; what ran in it must have ended, though the kernel may be slow to see it."""
-    until(lambda: not _left_after_removing(name), within=within, what=f"the end of control group {name}")
+    until(lambda: not _left_after_removing(name), what=f"the end of control group {name}")
 
 
 def _left_after_removing(name: str) -> list[Path]:

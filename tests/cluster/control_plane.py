@@ -16,7 +16,7 @@ from tests.cluster.certificates import Authority, key_pair, kubeconfig
 from tests.cluster.machine import Machine, Part
 from tests.cluster.network import Addresses, connect_router
 from tests.cluster.packages import Packages
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PATIENCE_S, until
 
 __all__ = ["API_SERVER", "CONTROLLERS", "ETCD", "PROXY", "SCHEDULER", "ControlPlane", "proxy_flags", "start"]
 
@@ -86,7 +86,7 @@ class ControlPlane:
             self.parts[PROXY].kill()
         self.begin(PROXY, proxy_flags(user, self.addresses, node))
 
-    def wait_ready(self, within: float = 60) -> None:
+    def wait_ready(self, within: float = PATIENCE_S) -> None:
         """Wait until the API server says that it is ready; raise when it, or etcd, has ended."""
 
         def ready() -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import psutil
 
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PATIENCE_S, until
 
 __all__ = ["Machine", "MachineError", "Part", "left_behind"]
 
@@ -60,9 +60,14 @@ class Machine:
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C at the terminal is for us, who then take it down in order
         )
-        init = until(lambda: _only_child(process), within=10, what=f"the first process of machine {name}")
-        machine = cls(name, process, init)
-        machine.network("link set lo up")
+        try:
+            init = until(lambda: _only_child(process), what=f"the first process of machine {name}")
+            machine = cls(name, process, init)
+            machine.network("link set lo up")
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
         return machine
 
     @property
@@ -85,8 +90,9 @@ class Machine:
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            os.kill(self._init, signal.SIGKILL)
-            self._process.wait(timeout=30)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._init, signal.SIGKILL)
+            self._process.wait(timeout=PATIENCE_S)
 
     def start(self, name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> Part:
         """Start a process that goes on running; ``log`` is appended to."""
@@ -94,13 +100,13 @@ class Machine:
         part.start()
         return part
 
-    def run(self, *argv: str, stdin: str = "", within: float = 60, env: Mapping[str, str] | None = None) -> str:
+    def run(self, *argv: str, stdin: str = "", within: float = PATIENCE_S, env: Mapping[str, str] | None = None) -> str:
         """Run a command in all its namespaces and return what it printed; raise :class:`MachineError` if it fails."""
         return self._enter(("--mount", "--pid", "--net"), argv, stdin, within, env or {})
 
     def network(self, *commands: str) -> None:
         """Run commands of ``ip`` in its network, where process ids are those of this side."""
-        self._enter(("--net",), ("ip", "-batch", "-"), "\n".join(commands) + "\n", 20, {})
+        self._enter(("--net",), ("ip", "-batch", "-"), "\n".join(commands) + "\n", PATIENCE_S, {})
 
     def _enter(
         self, namespaces: Sequence[str], argv: Sequence[str], stdin: str, within: float, env: Mapping[str, str]
@@ -210,9 +216,9 @@ class Part:
     def kill(self) -> None:
         """End it at once, and wait until it has."""
         self.signal(signal.SIGKILL)
-        self.wait(within=20)
+        self.wait()
 
-    def stop(self, within: float = 30) -> None:
+    def stop(self, within: float = PATIENCE_S) -> None:
         """Ask it to end, and wait until it has."""
         self.signal(signal.SIGTERM)
         self.wait(within=within)
@@ -231,7 +237,7 @@ class Part:
             self.kill()
         self.start()
 
-    def wait(self, *, within: float) -> int:
+    def wait(self, *, within: float = PATIENCE_S) -> int:
         """Return its exit code once it has ended."""
         until(lambda: self.exit_code is not None, within=within, what=f"the end of {self.name}")
         code = self.exit_code

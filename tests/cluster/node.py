@@ -15,7 +15,7 @@ from tests.cluster.images import Image, images, write
 from tests.cluster.machine import Machine, MachineError, Part
 from tests.cluster.network import connect_node, port_of
 from tests.cluster.node_files import NodeFiles, NodeSpec
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PATIENCE_S, until
 
 __all__ = ["CONTAINERD", "GPUS", "KUBELET", "Node", "is_ready"]
 
@@ -92,7 +92,7 @@ class Node:
         self._mount()
         connect_node(self.plane.router, machine, self.plane.addresses, self.index)
         self._begin(CONTAINERD, [str(self.plane.packages.containerd), "--config", str(self.files.containerd_config)])
-        until(self._containerd_answers, within=20, what=f"containerd on {self.name}")
+        until(self._containerd_answers, what=f"containerd on {self.name}")
         for path in sorted((self.files.disk / "images").iterdir()):
             self._ctr("images", "import", str(path))
         kubelet_user = self.plane.write_kubeconfig(self.name, f"system:node:{self.name}", ["system:nodes"])
@@ -136,7 +136,7 @@ class Node:
             part.thaw()
         self.wait_ready()
 
-    def wait_ready(self, within: float = 60) -> Json:
+    def wait_ready(self, within: float = PATIENCE_S) -> Json:
         """Return its Node object once the control plane says that it is ready; raise when a part of it has ended."""
 
         def ready() -> Json | None:
@@ -147,7 +147,7 @@ class Node:
 
         return until(ready, within=within, every=0.1, what=f"node {self.name} to be ready")
 
-    def wait_lost(self, within: float = 60) -> Json:
+    def wait_lost(self, within: float = PATIENCE_S) -> Json:
         """Return its Node object once the control plane says that it is not ready."""
         path = f"/api/v1/nodes/{self.name}"
         return self.plane.api.wait(path, lambda node: not is_ready(node), within=within)

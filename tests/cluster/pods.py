@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.cluster.api import Api, Json
 from tests.cluster.images import BUSYBOX
+from tests.cluster.waiting import PATIENCE_S
 
 __all__ = ["is_pod_ready", "pod", "restricted", "start_pod", "wait_ended", "web_server"]
 
@@ -55,14 +56,14 @@ def is_pod_ready(found: Json) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def start_pod(api: Api, namespace: str, wanted: Json, *, within: float = 30) -> Json:
+def start_pod(api: Api, namespace: str, wanted: Json, *, within: float = PATIENCE_S) -> Json:
     """Create a pod and return it once it is ready."""
     place = f"/api/v1/namespaces/{namespace}/pods"
     api.create(place, wanted)
     return api.wait(f"{place}/{wanted['metadata']['name']}", is_pod_ready, within=within)
 
 
-def wait_ended(api: Api, namespace: str, name: str, *, within: float = 30) -> Json:
+def wait_ended(api: Api, namespace: str, name: str, *, within: float = PATIENCE_S) -> Json:
     """Return what a pod's only container ended with, once it has."""
     found = api.wait(
         f"/api/v1/namespaces/{namespace}/pods/{name}",
