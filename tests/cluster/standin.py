@@ -83,7 +83,7 @@ class Standin:
         self._addresses = itertools.count(1)
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._pods: dict[str, Pod] = {}
-        self._leaving: set[str] = set()
+        self._leaving: dict[str, int] = {}
         self._nodes: dict[str, Node] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="stand-in", daemon=True)
@@ -251,8 +251,9 @@ class Standin:
         is_new = pod.key not in self._pods
         self._pods[pod.key] = pod
         if pod.metadata.deletion_timestamp is not None:
-            if pod.key not in self._leaving:
-                self._leaving.add(pod.key)
+            grace = pod.metadata.deletion_grace_period_seconds or 0
+            if grace < self._leaving.get(pod.key, grace + 1):  # it may be shortened on the way
+                self._leaving[pod.key] = grace
                 self._begin(node, pod, self._leave)
         elif is_new and pod.status.phase == "Pending":
             self._begin(node, pod, self._live)
@@ -279,7 +280,7 @@ class Standin:
         life = self._lives.pop(key, None)
         if life is not None:
             life.cancel()
-        self._leaving.discard(key)
+        self._leaving.pop(key, None)
         if pod is not None:
             self._free(pod)
 

@@ -98,7 +98,9 @@ class LeaseObjects:
 
     def _document(self, lease: Lease) -> object:
         renewed = dt.datetime.fromtimestamp(lease.renewed / 1000, dt.UTC).strftime(_MICROSECONDS)
-        version = {"resourceVersion": lease.version} if lease.version else {}
+        # With its uid: an update of a lease that somebody deleted would make it anew.
+        uid, _, resource_version = lease.version.partition("/")
+        version = {"uid": uid, "resourceVersion": resource_version} if lease.version else {}
         labels = {"app.kubernetes.io/managed-by": "roadstead"}
         return {
             "apiVersion": "coordination.k8s.io/v1",
@@ -124,5 +126,5 @@ class LeaseObjects:
             transitions=spec.lease_transitions or 0,
             duration=Duration((spec.lease_duration_seconds or 0) * 1000),
             renewed=millis(spec.renew_time) if spec.renew_time is not None else 0,
-            version=found.metadata.resource_version,
+            version=f"{found.metadata.uid}/{found.metadata.resource_version}",
         )

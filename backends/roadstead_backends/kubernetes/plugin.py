@@ -20,6 +20,7 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         factory="roadstead_backends.kubernetes.connect:connect",
         options=KubernetesOptions,
         leases="roadstead_backends.kubernetes.leases:open_lease",
+        lacking="roadstead_backends.kubernetes.permits:lacking",
         deployment_options=PodOptions,
         rival="roadstead_backends.kubernetes.rival:plain_deployment",
         rival_name="a plain Deployment",

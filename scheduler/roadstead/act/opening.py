@@ -16,9 +16,9 @@ from roadstead.spi.comparison import Rival
 from roadstead.spi.gateway import Gateway, GatewayContext
 from roadstead.spi.host import PluginError, PluginHost, resolve
 from roadstead.spi.lease import LeaseStore
-from roadstead.spi.records import BackendPlugin, GatewayPlugin
+from roadstead.spi.records import BackendPlugin, GatewayPlugin, Lack
 
-__all__ = ["open_backend", "open_gateway", "open_lease", "open_rival"]
+__all__ = ["lacking", "open_backend", "open_gateway", "open_lease", "open_rival"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,21 @@ def open_lease(
     context = _context(spec, identity, state)
     store: LeaseStore = _made(lambda: make(context, identity.fleet), f"the lease on cluster {spec.name}")
     return LeaseLead(store, f"the lease of fleet {identity.fleet} on cluster {spec.name}", wake=wake)
+
+
+def lacking(spec: ClusterSpec, host: PluginHost, fleet: str, state: StateDirectory) -> tuple[Lack, ...] | None:
+    """Return what a cluster would refuse this fleet, ``None`` where its backend cannot tell.
+
+    Raises :class:`RoadsteadError` where the cluster does not answer.
+    """
+    plugin = host.get(BackendPlugin, spec.backend)
+    if plugin.lacking is None:
+        return None
+    _must_be_known(spec.options, f"cluster {spec.name}")
+    ask = resolve(plugin.lacking, f"the rights of backend {spec.backend!r}")
+    nobody = Identity(fleet=fleet, owner_id="")
+    lacks: tuple[Lack, ...] = _made(lambda: ask(_context(spec, nobody, state)), f"cluster {spec.name}")
+    return lacks
 
 
 def open_gateway(spec: GatewaySpec, host: PluginHost, identity: Identity, state: StateDirectory) -> Gateway:

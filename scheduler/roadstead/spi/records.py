@@ -21,6 +21,7 @@ __all__ = [
     "BackendPlugin",
     "CommandPlugin",
     "GatewayPlugin",
+    "Lack",
     "NoOptions",
     "PluginRecord",
     "PolicyKind",
@@ -54,6 +55,15 @@ class PluginRecord:
 
 
 @attrs.frozen(kw_only=True)
+class Lack:
+    """What a cluster would refuse us, with the next step; what is not in the way only takes something away."""
+
+    what: str
+    hint: str
+    is_in_the_way: bool
+
+
+@attrs.frozen(kw_only=True)
 class BackendPlugin(PluginRecord):
     """A kind of cluster.
 
@@ -64,7 +74,8 @@ class BackendPlugin(PluginRecord):
     ``simulation`` makes worlds in virtual time of such clusters, for ``roadstead sim``, where they can be pretended.
     ``rival`` makes what such a cluster has of its own to keep a model served, for ``roadstead bench compare``;
     ``rival_name`` is what people call that, such as ``a plain Deployment``. ``leases`` makes the store of a fleet's
-    lease, where such a cluster can keep one: one daemon then acts for the fleet, on whatever machine.
+    lease, where such a cluster can keep one: one daemon then acts for the fleet, on whatever machine. ``lacking``
+    returns what such a cluster would refuse us, for ``roadstead check``; it changes nothing there.
     """
 
     kind: ClassVar[str] = "backend"
@@ -76,6 +87,7 @@ class BackendPlugin(PluginRecord):
     rival: Callable[[BackendContext], Rival] | str | None = None
     rival_name: str = ""
     leases: Callable[[BackendContext, str], LeaseStore] | str | None = None
+    lacking: Callable[[BackendContext], tuple[Lack, ...]] | str | None = None
 
 
 @attrs.frozen(kw_only=True)

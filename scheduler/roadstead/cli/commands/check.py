@@ -13,6 +13,7 @@ from roadstead.cli.doctor import Finding, Level
 from roadstead.cli.errors import NoDaemon, NoFleetFile
 from roadstead.cli.exits import Exit
 from roadstead.cli.locate import Located, locate
+from roadstead.cli.permits import permits
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
 from roadstead.cli.source import source
@@ -39,8 +40,8 @@ def command() -> None:
     """Check this machine, the plugins and the fleet file.
 
     The doctor: Python, cgroups, ports, disk, GPUs, engines, plugins, the fleet file, its state directory, its daemon,
-    what each of its clusters says, and whether its gateways can run, or do. The exit code is 1 where something is in
-    the way.
+    what each of its clusters says and would refuse, and whether its gateways can run, or do. The exit code is 1 where
+    something is in the way.
     """
     screen = Screen()
     host = PluginHost.installed()
@@ -69,6 +70,7 @@ def _fleet(screen: Screen, host: PluginHost) -> Iterator[Finding]:
     yield read
     if fleet is not None:
         yield from data_path.declared(fleet, host)
+        yield from permits(fleet, host, located.state)
     try:
         alive = located.client.alive()
     except NoDaemon as error:
