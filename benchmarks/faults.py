@@ -360,8 +360,7 @@ def _words(plan: Plan) -> str:
     return ", ".join(f"{fault.kind.value} at call {fault.number}" for fault in plan)
 
 
-def main() -> None:
-    """Try, print and write; the exit code says whether anything was wrong."""
+def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", type=int, default=24, help="single faults of each story to begin with")
     parser.add_argument("--pairs", type=int, default=24, help="pairs of each story, of those that begin like these")
@@ -375,7 +374,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="stories with this in their name")
     parser.add_argument("--clusters", choices=TEMPERS, help="clusters of this kind")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Try, print and write; the exit code says whether anything was wrong."""
+    asked = _asked()
     places: list[Place] = [
         (number, temper)
         for temper in ([asked.clusters] if asked.clusters else TEMPERS)

@@ -33,10 +33,10 @@ KINDS = {**{kind.name: kind for kind in Kind}, **{kind.value: kind for kind in K
 class TellingStage(Stage):
     """A stage that says what happens on it."""
 
-    def planned(self, daemon: Daemon, world: World, plan: Plan) -> None:
+    def planned(self, daemon: Daemon, world: World, plan: Plan, whole: Plan | None) -> None:
         """Say what is planned."""
         wrong = len(self.wrong)
-        super().planned(daemon, world, plan)
+        super().planned(daemon, world, plan, whole)
         who = "" if daemon is self.daemon else "second daemon, "
         held = ", ".join(sorted({one.reason.code.value for one in plan.held}))
         click.echo(

@@ -231,6 +231,11 @@ SCENARIOS = (
     ),
     Scenario(name="delete", fleet=fleet(deployment(via="front")), acts=(Act(lambda stage: stage.delete("anchor")),)),
     Scenario(
+        name="delete what no file has any more",
+        fleet=fleet(deployment()),
+        acts=(Act(lambda stage: stage.change(fleet())), Act(lambda stage: stage.delete("anchor"))),
+    ),
+    Scenario(
         name="quota change",
         fleet=fleet(deployment(), search=TIGHT),
         acts=(

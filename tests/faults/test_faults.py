@@ -26,7 +26,7 @@ A_FEW = 3
 ROLL = next(one for one in SCENARIOS if one.name == "roll")
 CREATE = next(one for one in SCENARIOS if one.name == "create")
 PUT_BACK = next(one for one in SCENARIOS if one.name == "put back what others change")
-CHANGE_ONES_MIND = next(one for one in SCENARIOS if one.name == "roll, and change one's mind")
+DELETE = next(one for one in SCENARIOS if one.name == "delete")
 RELOAD = next(one for one in SCENARIOS if one.name == "reload")
 OLDER = {Kind.STALE_2, Kind.STALE_3}
 """Two versions are missed only by who was kept from looking: such lists are among the second faults of pairs."""
@@ -170,7 +170,7 @@ def test_every_sort_of_call_of_a_daemon_is_an_injection_point(
 ) -> None:
     """Four stories meet all of them, but for the one that only a limit or a server that hangs leads to."""
     met = {call.what for _, told in references for call in told.calls}
-    more = (trial(PUT_BACK, "like Kubernetes", scratch), trial(CHANGE_ONES_MIND, "directed", scratch))
+    more = (trial(PUT_BACK, "like Kubernetes", scratch), trial(DELETE, "directed", scratch))
     met |= {call.what for one in more for call in one.reference().calls}
 
     assert {What.RESTART} == EFFECTS.keys() - met

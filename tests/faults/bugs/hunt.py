@@ -61,8 +61,8 @@ def seed(bug: Bug, copy: Path) -> None:
 
 def killer(bug: Bug, copy: Path) -> str | None:
     """Return the plan that shows the bug, in words, or ``None`` where none does."""
-    first, then = (",".join(kind.name for kind in kinds) for kinds in (bug.first, bug.then))
-    command = [sys.executable, "-m", "tests.faults.bugs.kill", bug.temper, first, then, *bug.stories]
+    first, then, at = (",".join(one.name for one in some) for some in (bug.first, bug.then, bug.at))
+    command = [sys.executable, "-m", "tests.faults.bugs.kill", bug.temper, first, then, at, *bug.stories]
     done = subprocess.run(
         command,
         cwd=ROOT,

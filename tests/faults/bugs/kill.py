@@ -1,9 +1,9 @@
 """Tells stories until one shows something wrong; exits with 1 and says which plan that was.
 
-    python -m tests.faults.bugs.kill TEMPER KIND,KIND... [KIND,KIND...] STORY...
+    python -m tests.faults.bugs.kill TEMPER [KIND,KIND...] [KIND,KIND...] [WHAT,WHAT...] STORY...
 
-First every story as it is; then with every fault of these kinds, and with some of the others; then with some of the
-pairs that begin like that, with those kinds that are named second. What is some is always the same.
+First every story as it is; then with every fault of the first kinds at such calls, or at any; then with pairs that
+begin like that, and end in the second kinds; then with some of all others. What is some is always the same.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import attrs
 import click
 
 from roadstead.testing.faults.calls import Call, Fault, kinds_of
 from roadstead.testing.faults.plans import singles
 from roadstead.testing.faults.telling import Telling
-from roadstead.testing.faults.trials import Plan, Trial, Tried
+from roadstead.testing.faults.trials import Plan, Trial, Tried, sample
 from tests.faults.furnishing import furnished
 from tests.faults.scenarios import SCENARIOS
 
@@ -29,11 +30,21 @@ PAIRS = 200
 PART = 50
 
 
+@attrs.frozen
+class Hint:
+    """What to try first: these kinds of faults, followed by those, at such calls; empty for any."""
+
+    first: frozenset[str]
+    then: frozenset[str]
+    at: frozenset[str]
+
+
 def main() -> None:
     """Look for a plan that shows something wrong."""
     logging.disable(logging.CRITICAL)
-    temper, kinds, later, *names = sys.argv[1:]
-    first, then = frozenset(kinds.split(",")), frozenset(later.split(",")) - {""}
+    temper, *lists = sys.argv[1:5]
+    first, then, at = (frozenset(one.split(",")) - {""} for one in lists)
+    names = sys.argv[5:]
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         trials = [
@@ -41,36 +52,48 @@ def main() -> None:
             for one in SCENARIOS
             if one.name in names
         ]
-        for found in _found(trials, first, then):
+        for found in _found(trials, Hint(first, then, at)):
             click.echo(found)
             sys.exit(1)
 
 
-def _found(trials: list[Trial], first: frozenset[str], then: frozenset[str]) -> Iterator[str]:
-    """Yield what is found, the most likely first: the stories themselves, single faults, pairs."""
+def _found(trials: list[Trial], hint: Hint) -> Iterator[str]:
+    """Yield what is found, the most likely first: the stories themselves, single faults, pairs, some of the rest."""
     references = [(trial, trial.told()) for trial in trials]
     for trial, told in references:
         if told.wrong or told.ending is None:
             yield f"{trial.scenario.name}: without any fault: {_short(told.wrong)}"
             return
-    after: list[list[tuple[Plan, tuple[Call, ...]]]] = []
     chance = random.Random(0)  # noqa: S311  # repeatable on purpose
+    rest: list[tuple[Trial, Telling, list[Plan]]] = []
     for trial, reference in references:
         alone = list(singles(reference))
-        chance.shuffle(alone)
-        likely = [plan for plan in alone if plan[0].kind.name in first]
-        others = [plan for plan in alone if plan[0].kind.name not in first][: OTHERS // len(references)]
-        known = trial.known()
-        windows: list[tuple[Plan, tuple[Call, ...]]] = []
-        for plans in _parts((*likely, *others)):
-            tried = trial.tried(reference, plans, known)
-            yield from _wrong(trial, reference, tried)
-            windows += ((plan, one.after) for plan, one in tried.items())
-        after.append(windows)
-    for (trial, reference), windows in zip(references, after, strict=True):
-        known = trial.known()
-        for plans in _parts(_pairs(windows, then, chance)[: PAIRS // len(references)]):
-            yield from _wrong(trial, reference, trial.tried(reference, plans, known))
+        likely = [plan for plan in alone if _is_likely(plan, reference, hint)]
+        chance.shuffle(likely)
+        others = [plan for plan in alone if plan not in set(likely)]
+        rest.append((trial, reference, [*sample(others, OTHERS // len(references), 0)]))
+        yield from _wrong_of(trial, reference, likely, hint.then, chance)
+    for trial, reference, plans in rest:
+        yield from _wrong_of(trial, reference, plans, frozenset(), chance)
+
+
+def _is_likely(plan: Plan, reference: Telling, hint: Hint) -> bool:
+    (fault,) = plan
+    return fault.kind.name in hint.first and (not hint.at or reference.calls[fault.number].what.name in hint.at)
+
+
+def _wrong_of(
+    trial: Trial, reference: Telling, alone: Sequence[Plan], then: frozenset[str], chance: random.Random
+) -> Iterator[str]:
+    """Yield what is wrong with these plans, and with pairs that begin like them."""
+    known = trial.known()
+    windows: list[tuple[Plan, tuple[Call, ...]]] = []
+    for plans in _parts(alone):
+        tried = trial.tried(reference, plans, known)
+        yield from _wrong(trial, reference, tried)
+        windows += ((plan, one.after) for plan, one in tried.items())
+    for plans in _parts(_pairs(windows, then, chance)[:PAIRS]):
+        yield from _wrong(trial, reference, trial.tried(reference, plans, known))
 
 
 def _pairs(windows: list[tuple[Plan, tuple[Call, ...]]], then: frozenset[str], chance: random.Random) -> list[Plan]:

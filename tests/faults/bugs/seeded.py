@@ -10,7 +10,7 @@ import enum
 
 import attrs
 
-from roadstead.testing.faults.calls import Kind
+from roadstead.testing.faults.calls import Kind, What
 
 __all__ = ["BUGS", "Bug", "Class"]
 
@@ -31,8 +31,9 @@ class Bug:
     """One line of ``path`` that ``was`` right.
 
     ``stories`` are those that it should show in, and ``first`` are the faults that are tried on them before others,
-    ``then`` those that follow closely where one is not enough. One that is ``caught_by`` an ordinary test says nothing
-    about what only the fault machine finds, and does not count. Not ``found``: no plan that was tried so far shows it.
+    ``then`` those that follow closely where one is not enough; ``at`` are the calls that are tried first. One that is
+    ``caught_by`` an ordinary test says nothing about what only the fault machine finds, and does not count. Not
+    ``found``: no plan that was tried so far shows it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Bug:
     stories: tuple[str, ...] = ("scale by hand", "roll")
     first: tuple[Kind, ...] = ()
     then: tuple[Kind, ...] = ()
+    at: tuple[What, ...] = ()
     caught_by: str = ""
     found: bool = True
     temper: str = "directed"

@@ -108,7 +108,7 @@ class _Branching(Generic[T]):
         self.made: dict[Plan, T] = {}
         self._known = known
         self.learnt: dict[bytes, Rest] = {}
-        self._trail: list[tuple[bytes, int, int]] = []
+        self._trail: list[tuple[bytes, int, int, int]] = []
         self._moments: Moments | None = None
         self._branch = branch
         self._plan: Plan = ()
@@ -157,7 +157,8 @@ class _Branching(Generic[T]):
         digest = self._moments.digest(place)
         rest = self._known.get(digest)
         if rest is None:
-            self._trail.append((digest, self._stage.turns, len(self._stage.wrong)))
+            stage = self._stage
+            self._trail.append((digest, stage.turns, len(stage.wrong), len(stage.started)))
             return None
         self._stage.judge_disk()
         return rest
@@ -204,8 +205,13 @@ class _Branching(Generic[T]):
     def _finish(self, told: Telling) -> None:
         """Judge the story told to its end, for its plan and for those that came to no branch of theirs."""
         if told.ending is not None:
-            for digest, turns, wrong in self._trail:
-                self.learnt[digest] = Rest(wrong=told.wrong[wrong:], ending=told.ending, turns=told.turns - turns)
+            for digest, turns, wrong, started in self._trail:
+                self.learnt[digest] = Rest(
+                    wrong=told.wrong[wrong:],
+                    ending=told.ending,
+                    turns=told.turns - turns,
+                    started=told.started - started,
+                )
         for more in self._branch.plans():
             self.made[(*self._plan, *more)] = self._judge((*self._plan, *more), told)
 

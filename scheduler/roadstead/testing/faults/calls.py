@@ -60,6 +60,7 @@ class Kind(enum.Enum):
     LOST_AFTER = "lost after"
     FAILS = "500"
     THROTTLED = "429 with Retry-After"
+    THROTTLED_LONG = "429 with a long Retry-After"
     CONFLICT = "409"
     STALE_1 = "list 1 version old"
     STALE_2 = "list 2 versions old"
@@ -105,6 +106,7 @@ _WRITE = (
     Kind.LOST_AFTER,
     Kind.FAILS,
     Kind.THROTTLED,
+    Kind.THROTTLED_LONG,
     Kind.CONFLICT,
     Kind.PARTITION,
     Kind.NODE_AWAY,

@@ -74,8 +74,8 @@ class Judge(Powers, Protocol):
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Make ``call``, which changes what ``subject`` is about."""
 
-    def planned(self, daemon: Daemon, world: World, plan: Plan) -> None:
-        """See a plan before it is carried out."""
+    def planned(self, daemon: Daemon, world: World, plan: Plan, whole: Plan | None) -> None:
+        """See a plan before it is carried out; ``whole`` is for everything, where it is for what changed only."""
 
 
 class _KeepingObserver(Observer):
@@ -86,6 +86,22 @@ class _KeepingObserver(Observer):
     def look(self, outcomes: tuple[Outcome, ...] = ()) -> World:
         self.seen = super().look(outcomes)
         return self.seen
+
+
+class _DoubtfulReconciler(Reconciler):
+    """A reconciler that plans for everything, too, where it plans for what changed only, and shows both."""
+
+    _whole: Plan | None = None
+
+    def _plan(self, fleet: Fleet, world: World, at: int, started: float, *, news: bool) -> Plan:
+        made = super()._plan(fleet, world, at, started, news=news)
+        self._whole = self._planned(fleet, world, at) if self._whole_at != started else None
+        return made
+
+    def taken_whole(self) -> Plan | None:
+        """Return the last plan for everything that was made beside another, once."""
+        whole, self._whole = self._whole, None
+        return whole
 
 
 class Daemon:
@@ -134,7 +150,7 @@ class Daemon:
         self._inherited: frozenset[str] = frozenset()
         executor = Executor(self._observer, runtimes, self.clock, publish=self._publish, chance=lambda: 0.5)
         executor.reloads = Reloads(at_once)
-        self.reconciler = Reconciler(
+        self.reconciler = _DoubtfulReconciler(
             executor=executor,
             store=self.store,
             journal=self.journal,
@@ -175,7 +191,7 @@ class Daemon:
     def planned(self, plan: Plan, turn: int) -> None:  # noqa: ARG002  # the number is in the plan
         """Have a plan judged."""
         self.decided = plan
-        self._judge.planned(self, self._observer.seen, plan)
+        self._judge.planned(self, self._observer.seen, plan, self.reconciler.taken_whole())
 
     def applied(self, outcomes: tuple[Outcome, ...], turn: int) -> None:
         """See what became of it: the clusters show that."""

@@ -40,7 +40,17 @@ _CRASHES = frozenset(
         Kind.JOURNAL_CORRUPTED,
     }
 )
-_FAILURES = frozenset({Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.FAILS, Kind.THROTTLED, Kind.CONFLICT, Kind.DISK_FULL})
+_FAILURES = frozenset(
+    {
+        Kind.LOST_BEFORE,
+        Kind.LOST_AFTER,
+        Kind.FAILS,
+        Kind.THROTTLED,
+        Kind.THROTTLED_LONG,
+        Kind.CONFLICT,
+        Kind.DISK_FULL,
+    }
+)
 
 
 Chooser = Callable[[Call], Kind | None]

@@ -64,8 +64,10 @@ class Judgement:
 
     # ---- of decisions ----
 
-    def planned(self, daemon: Daemon, world: World, plan: Plan) -> None:
-        """Judge a plan by what it was made for."""
+    def planned(self, daemon: Daemon, world: World, plan: Plan, whole: Plan | None) -> None:
+        """Judge a plan by what it was made for, and by the one for everything where it is for what changed only."""
+        if whole is not None and (set(plan.steps), plan.table) != (set(whole.steps), whole.table):
+            self.wrong.append(f"for what changed {plan.steps} is planned, for everything {whole.steps}")
         self.wrong += (
             *crowding(world, plan),
             *unguarded(world, plan),
@@ -98,9 +100,12 @@ class Judgement:
                 )
 
     def _as_late_as_may_be(self, daemon: Daemon) -> int:
-        """Return the time, or what a daemon may take it for whose clock was set forth: two turns passed at most."""
-        leap = 2 * self._fleet().daemon.turn.ms if daemon.clock.skew_ms > 0 else 0
-        return self._props.time.now() + leap
+        """Return the time, or what a daemon may take it for whose clock was set forth."""
+        return self._props.time.now() + self.leap(daemon)
+
+    def leap(self, daemon: Daemon) -> int:
+        """Return how much more time a daemon whose clock was set forth may believe that passed: two turns at most."""
+        return 2 * self._fleet().daemon.turn.ms if daemon.clock.skew_ms > 0 else 0
 
     def listed(self, turn: Turn, *, strictly: bool) -> None:
         """Judge who gets requests after a turn by who really serves, whatever the daemon believes.

@@ -55,7 +55,7 @@ _INSTANT_S = 10.0**9
 _LEFT_OUT: Mapping[type, frozenset[str]] = MappingProxyType(
     {
         # Where files are, and what is counted or written down for the reader of a telling.
-        Stage: frozenset({"_folder", "_stores", "_outside", "turns", "writes", "injector", "last"}),
+        Stage: frozenset({"_folder", "_stores", "_outside", "turns", "writes", "started", "injector", "last"}),
         Judgement: frozenset({"wrong", "_truth"}),
         # The plan in hand matters within a turn, what was found at the start to whoever looks at the start.
         Daemon: frozenset({"_judge", "decided", "remembered", "store", "journal"}),

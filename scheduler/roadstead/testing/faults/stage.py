@@ -41,7 +41,8 @@ _SECOND_EVERY = 5
 class Stage:
     """A fleet on its ``props``; ``folder`` is where daemons keep their stores.
 
-    ``turns`` counts turns, ``writes`` all that was asked of clusters and gateways and all that was saved.
+    ``turns`` counts turns, ``writes`` all that was asked of clusters and gateways and all that was saved, and
+    ``started`` are the server processes that were ever seen.
     """
 
     def __init__(self, fleet: Fleet, props: Props, folder: Path, injector: Injector) -> None:
@@ -53,6 +54,7 @@ class Stage:
         self.writes = 0
         self.last: Turn | None = None
         self.away: set[str] = set()
+        self.started: set[tuple[str, str]] = set()
         self._folder = folder
         self._stores = Stores(folder / "first")
         self._pending: list[tuple[int, Callable[[], None]]] = []
@@ -131,6 +133,7 @@ class Stage:
         daemon = Daemon(self._outside, self.fleet, stores, self._graces[who], injector, self)
         for name, wire in daemon.wires.items():
             wire.away = lambda name=name: name in self.away  # type: ignore[misc]  # bound now
+            wire.leap = lambda: self.judgement.leap(daemon)
         if who == "first":
             daemon.clock.read = lambda: self.injector.reading(self)
         return daemon
@@ -248,6 +251,7 @@ class Stage:
         for name, cluster in self.props.clusters.items():
             look = cluster.truth()
             self.daemon.wires[name].note(look)
+            self.started |= {(name, one.incarnation) for group in look.groups for one in group.replicas}
             if self._looks.get(name) == look.groups:
                 continue
             self._looks[name] = look.groups
@@ -359,9 +363,9 @@ class Stage:
         """Judge what another daemon would find now that all is at rest."""
         self.judgement.on_disk(self.daemon, self._stores)
 
-    def planned(self, daemon: Daemon, world: World, plan: Plan) -> None:
+    def planned(self, daemon: Daemon, world: World, plan: Plan, whole: Plan | None) -> None:
         """Have a plan judged."""
-        self.judgement.planned(daemon, world, plan)
+        self.judgement.planned(daemon, world, plan, whole)
 
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Have a call judged."""

@@ -88,7 +88,7 @@ class Telling:
     """What came of telling a story with ``faults``.
 
     ``calls`` are those that it took until all was at rest. ``recovery`` is how many turns that took after the last
-    fault.
+    fault, ``started`` how many server processes there ever were.
     """
 
     faults: tuple[Fault, ...]
@@ -97,6 +97,7 @@ class Telling:
     wrong: tuple[str, ...]
     ending: Ending | None
     turns: int
+    started: int
     recovery: int
 
 
@@ -104,12 +105,13 @@ class Telling:
 class Rest:
     """What comes of a story from a moment between two turns on, where nothing goes wrong any more.
 
-    ``turns`` are those until all is at rest for good.
+    ``turns`` are those until all is at rest for good, ``started`` how many server processes begin by then.
     """
 
     wrong: tuple[str, ...]
     ending: Ending
     turns: int
+    started: int
 
 
 class Guide(Protocol):
@@ -189,6 +191,7 @@ def tell_guided(scenario: Scenario, props: Props, folder: Path, guide: Guide, *,
         wrong=(*stage.wrong, *(rest.wrong if rest is not None else ())),
         ending=ending,
         turns=turns,
+        started=len(stage.started) + (rest.started if rest is not None else 0),
         recovery=max(0, turns - injector.struck) if injector.applied else 0,
     )
 

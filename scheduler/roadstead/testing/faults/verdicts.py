@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import attrs
 
-from roadstead.testing.faults.calls import Fault
+from roadstead.testing.faults.calls import Fault, Kind
 from roadstead.testing.faults.telling import Ending, Telling
 
 __all__ = ["Verdict", "verdict"]
+
+
+_ENDS_NO_SERVER = frozenset({Kind.CLOCK_FORTH, Kind.CLOCK_BACK, Kind.DROPPED, Kind.DUPLICATED, Kind.REORDERED})
+"""What is no reason to start another server process, however it is answered."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +41,8 @@ def verdict(told: Telling, reference: Telling) -> Verdict:
     made = Verdict(faults=told.applied, applied=len(told.applied), violations=(), recovery=told.recovery)
     if ending is None:
         return attrs.evolve(made, violations=tuple(violations))
+    if all(one.kind in _ENDS_NO_SERVER for one in told.applied) and told.started != reference.started:
+        violations.append(f"{told.started} server processes begin, and {reference.started} without faults")
     if ending != right:
         violations.append(f"it ends otherwise: {_difference(ending, right)}")
     should, living = right.living(), ending.living()

@@ -38,6 +38,11 @@ __all__ = ["Drivable", "WiredBackend", "WiredClock", "WiredGateway", "WiredJourn
 
 R = TypeVar("R")
 _RETRY_AFTER_MS = 1_500
+"""What is waited for within a turn, where nothing that was seen gets too old by that."""
+
+_LONG_RETRY_AFTER_MS = 10_000
+"""What is waited for over many turns."""
+
 _LEFT_OPEN: list[object] = []
 """Connections that another process goes on with: closing one here would end what that one does."""
 
@@ -56,7 +61,8 @@ class Watch(Protocol):
 class WiredBackend:
     """One daemon's connection to one cluster.
 
-    ``away``: the cluster cannot be reached. ``hasty`` is what was asked for again too soon. ``age``: how many versions
+    ``away``: the cluster cannot be reached. ``hasty`` is what was asked for again too soon, by more than the ``leap``
+    that a clock which was set forth excuses. ``age``: how many versions
     old the next list is, as far as there are such: none from before what this connection has returned, or from before a
     change that it was told of.
     """
@@ -71,6 +77,7 @@ class WiredBackend:
         time: Callable[[], int],
     ) -> None:
         self.away: Callable[[], bool] = lambda: False
+        self.leap: Callable[[], int] = lambda: 0
         self.age = 0
         self.hasty: list[str] = []
         self._time = time
@@ -152,7 +159,7 @@ class WiredBackend:
         return shown
 
     def _change(self, what: What, subject: str, call: Callable[[], None]) -> None:
-        if self._time() < self._not_before.pop(subject, 0):
+        if self._time() + self.leap() < self._not_before.pop(subject, 0):
             self.hasty.append(f"{what.value} of {subject} is asked for again before Retry-After")
         try:
             self._through(what, lambda: self._watch.around(self._name, subject, call))
@@ -181,6 +188,8 @@ def _refusal(kind: Kind, cluster: str, *, reads: bool) -> BackendError:
             return Retryable("500", cluster=cluster)
         case Kind.THROTTLED:
             return Retryable("429", cluster=cluster, after_ms=_RETRY_AFTER_MS)
+        case Kind.THROTTLED_LONG:
+            return Retryable("429", cluster=cluster, after_ms=_LONG_RETRY_AFTER_MS)
         case Kind.CONFLICT:
             return Conflict("409", cluster=cluster)
         case _ if reads:
