@@ -42,7 +42,7 @@ from tests.faults.scenarios import SCENARIOS
 
 RESULTS: Final = Path(__file__).parent / "results"
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # nothing of it is to survive a power cut
-AGAIN: Final = 2
+AGAIN: Final = 1
 """How many plans of each line are told again, alone."""
 
 PART: Final = 2_000
@@ -120,7 +120,7 @@ def _trial(scenario: int, temper: str) -> Trial:
     return Trial(scenario=SCENARIOS[scenario], furnish=lambda fleet: furnished(fleet, temper), scratch=scratch)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _known(scenario: int, temper: str) -> tuple[Telling, Known]:
     trial = _trial(scenario, temper)
     return trial.reference(), trial.known()
