@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from roadstead.capabilities import Capabilities
 from roadstead.errors import BackendError, Conflict, OutOfCapacity, Rejected
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.units import Duration
-from roadstead.world import GroupKey, Snapshot
-from roadstead_backends.kubernetes import names, services, translate
+from roadstead.world import GroupKey, Phase, Snapshot, Usage
+from roadstead_backends.kubernetes import names, translate
 from roadstead_backends.kubernetes.abilities import capabilities
 from roadstead_backends.kubernetes.binding import lacks
 from roadstead_backends.kubernetes.faults import AlreadyExists, NotFound
 from roadstead_backends.kubernetes.feeds import Feeds, Place
 from roadstead_backends.kubernetes.judging import Judge
-from roadstead_backends.kubernetes.objects import Budget, Pod, ReplicaSet, Service
+from roadstead_backends.kubernetes.logs import Log
+from roadstead_backends.kubernetes.meta import Meta
+from roadstead_backends.kubernetes.objects import Pod, ReplicaSet
 from roadstead_backends.kubernetes.reading import has_ended
 from roadstead_backends.kubernetes.server import must_not_wait_for_a_node, server_minor
+from roadstead_backends.kubernetes.settling import Settler
+from roadstead_backends.kubernetes.shards import token_of
 from roadstead_backends.kubernetes.transport import Transport
-from roadstead_backends.kubernetes.view import View, token_of
+from roadstead_backends.kubernetes.usage import UsageReader
+from roadstead_backends.kubernetes.view import View
 from roadstead_backends.kubernetes.writing import Writer
 
 __all__ = ["KubernetesBackend"]
@@ -37,6 +42,7 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRIES: Final = 4
+_UNKNOWN: Final = Usage()
 _ALIVE: Final = Duration(10_000)
 
 
@@ -51,7 +57,9 @@ class KubernetesBackend:
         self._view = View(place.owner_id, able, reports_ready=not place.reaches)
         self._feeds = Feeds(transport, place, self._view)
         self._writer = Writer(transport, place, manager, self._told)
+        self._settler = Settler(self._writer, self._view.standing, place, cluster, self._told_gone)
         self._judge = Judge(self._writer, self._view, cluster)
+        self._usage = UsageReader(transport, place.namespace, names.selector_of(place.fleet))
         self._hastened: dict[str, Duration] = {}
 
     # ---- the contract ----
@@ -103,14 +111,12 @@ class KubernetesBackend:
         name, pods = stored.metadata.name, tuple(self._view.pods_of(self._name(key)).values())
         left = self._insist(stored, expect, lambda now: self._writer.delete_group(now, subject))
         if left is None:
-            self._feeds.expect_gone("replicasets", self._place.namespace, name, stored.metadata.uid)
+            self._told_gone("replicasets", stored.metadata)
             self._view.put_group(name, None)
         for pod in pods:
             if grace.ms < pod.spec.termination_grace_period_seconds * 1000:
                 self._end(pod, grace)
-        service = self._view.standing.service(name)
-        if service is not None and self._view.standing.is_ours(service.metadata):
-            self._writer.remove("services", service.metadata, subject)
+        self._settler.remove_group_service(name, subject)
 
     def bind(self, replica: str, node: str, devices: tuple[str, ...]) -> None:
         """Put the slot ``replica`` on ``node``; ``devices`` are counted for it, the kubelet picks which it gets."""
@@ -171,26 +177,28 @@ class KubernetesBackend:
     def settle(self, deployment: str, floor: int | None) -> None:
         """Have the Service and the budget of a deployment stand, or remove all that stands for it."""
         self._begin()
-        if floor is None:
-            self._clear(deployment)
-            return
-        fleet, owner_id, standing = self._place.fleet, self._place.owner_id, self._view.standing
-        name = names.settled_name(fleet, deployment)
-        address, budget = standing.service(name), standing.budget(name)
-        self._must_be_ours(address, deployment)
-        self._must_be_ours(budget, deployment)
-        try:
-            # The Service last: without it nothing stands, so that what was done by half is done again.
-            if floor and (budget is None or budget.spec.min_available != floor):
-                rule = services.budget(fleet, owner_id, deployment, floor)
-                standing.put_budget(name, self._writer.put_budget(rule, budget, deployment))
-            elif not floor:
-                self._remove_budget(name, deployment)
-            if deployment not in standing.settled():
-                made = services.service(fleet, owner_id, deployment)
-                standing.put_service(name, self._writer.put_service(made, address, deployment))
-        except AlreadyExists as taken:
-            raise self._conflict(deployment, f"{name} belongs to somebody else") from taken
+        self._settler.settle(deployment, floor)
+
+    def usage(self) -> Mapping[str, Usage]:
+        """Return the use of every replica that runs; what of it nobody measures is unknown."""
+        self._begin()
+        running = {
+            replica.id: replica.node
+            for group in self._view.snapshot().groups
+            for replica in group.replicas
+            if replica.phase is Phase.RUNNING and replica.node is not None
+        }
+        known = self._usage.read(running)
+        return {replica: known.get(replica, _UNKNOWN) for replica in running}
+
+    def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+        """Yield a replica's output, oldest first, in whole lines."""
+        self._begin()
+        if self._view.pod(replica) is None:
+            hint = "see `roadstead status`"
+            raise Rejected("there is no such replica", cluster=self._cluster, subject=replica, hint=hint)
+        log = Log.of_pod(self._transport, self._place.namespace, replica, names.SERVER)
+        yield from log.read(tail=tail, follow=follow)
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` as soon as the cluster tells of a change, until `close`."""
@@ -227,6 +235,9 @@ class KubernetesBackend:
     def _told(self, feed: str, written: object) -> None:
         self._feeds.expect(feed, written)
 
+    def _told_gone(self, feed: str, meta: Meta) -> None:
+        self._feeds.expect_gone(feed, self._place.namespace, meta.name, meta.uid)
+
     # ---- changing groups ----
 
     def _create(self, order: GroupOrder, target: int) -> None:
@@ -238,13 +249,8 @@ class KubernetesBackend:
         if self._place.directed:
             must_not_wait_for_a_node(self._transport, self._place, document["spec"]["template"], subject)
         name = document["metadata"]["name"]
-        standing = self._view.standing
-        if standing.service(name) is None:
-            # Before the group: a group without it would be one that nobody looks after.
-            try:
-                standing.put_service(name, self._writer.put_service(services.group_service(order), None, subject))
-            except AlreadyExists:
-                _LOG.info("Service %s was there before its group", name)
+        # Before the group: a group without it would be one that nobody looks after.
+        self._settler.make_group_service(order)
         try:
             self._view.put_group(name, self._writer.create_group(document, subject))
         except AlreadyExists as taken:
@@ -322,29 +328,6 @@ class KubernetesBackend:
             self._writer.delete_pod(pod, grace, pod.metadata.name)
         except BackendError as error:
             _LOG.info("%s ends in its own time: %s", pod.metadata.name, error)
-
-    # ---- what stands beside ----
-
-    def _clear(self, deployment: str) -> None:
-        name, standing = names.settled_name(self._place.fleet, deployment), self._view.standing
-        self._must_be_ours(standing.service(name), deployment)
-        self._must_be_ours(standing.budget(name), deployment)
-        for one in standing.services(deployment):
-            self._writer.remove("services", one.metadata, deployment)
-            self._feeds.expect_gone("services", self._place.namespace, one.metadata.name, one.metadata.uid)
-            standing.put_service(one.metadata.name, None)
-        self._remove_budget(name, deployment)
-
-    def _remove_budget(self, name: str, subject: str) -> None:
-        budget = self._view.standing.budget(name)
-        if budget is not None:
-            self._writer.remove("poddisruptionbudgets", budget.metadata, subject)
-            self._feeds.expect_gone("budgets", self._place.namespace, name, budget.metadata.uid)
-            self._view.standing.put_budget(name, None)
-
-    def _must_be_ours(self, stored: Service | Budget | None, subject: str) -> None:
-        if stored is not None and not self._view.standing.is_ours(stored.metadata):
-            raise self._conflict(subject, f"{stored.metadata.name} belongs to somebody else")
 
     # ---- preconditions ----
 

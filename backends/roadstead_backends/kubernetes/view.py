@@ -7,25 +7,22 @@ before it every group, and in the end itself, that is as it was.
 from __future__ import annotations
 
 import logging
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import attrs
 
 from roadstead.capabilities import Capabilities
 from roadstead.model import Template
-from roadstead.template import from_canonical
 from roadstead.world import Drift, Group, Phase, Replica, Snapshot
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.ground import Ground
 from roadstead_backends.kubernetes.objects import Autoscaler, Complaint, Pod, ReplicaSet
 from roadstead_backends.kubernetes.reading import Around, replica_of
+from roadstead_backends.kubernetes.shards import Shard, group_of, is_as_written, template_of, token_of
 from roadstead_backends.kubernetes.standing import Standing
-from roadstead_backends.kubernetes.why import group_reason
 
-__all__ = ["Suspect", "View", "token_of"]
+__all__ = ["Suspect", "View"]
 
 _LOG = logging.getLogger(__name__)
 _NOBODY: Mapping[str, Pod] = MappingProxyType({})
@@ -37,19 +34,6 @@ class Suspect:
 
     name: str
     uid: str
-
-
-@attrs.define(kw_only=True)
-class _Shard:
-    """One ReplicaSet of ours with its pods, what was read from them, and the group that was shown last."""
-
-    stored: ReplicaSet | None = None
-    pods: dict[str, Pod] = attrs.field(factory=dict)
-    replicas: dict[str, Replica] = attrs.field(factory=dict)
-    drift: tuple[Drift, ...] = ()
-    judged: int | None = None
-    drifted: frozenset[str] = frozenset()
-    shown: Group | None = None
 
 
 class View:
@@ -64,7 +48,7 @@ class View:
         self.standing = Standing(owner_id)
         self._owner_id = owner_id
         self._reports_ready = reports_ready
-        self._shards: dict[str, _Shard] = {}
+        self._shards: dict[str, Shard] = {}
         self._uids: dict[str, str] = {}
         self._foreign: dict[str, str] = {}
         self._pods: dict[str, Pod] = {}
@@ -102,7 +86,7 @@ class View:
         self._stale[stored.metadata.uid] = None
         if names.REVERTED in stored.metadata.annotations:
             self._put_back[name] = None
-        if _is_as_written(stored):
+        if is_as_written(stored):
             shard.drift = ()
         else:
             self._written_to[name] = None
@@ -165,7 +149,7 @@ class View:
         for name in tuple(self._written_to):
             stored = self.stored(name)
             shard = self._shards.get(self._uids.get(name, ""))
-            if stored is None or shard is None or _is_as_written(stored):
+            if stored is None or shard is None or is_as_written(stored):
                 self._written_to.pop(name)
             elif stored.metadata.deletion is None and shard.judged != stored.metadata.generation:
                 found.append(Suspect(name=name, uid=stored.metadata.uid))
@@ -181,7 +165,7 @@ class View:
         if shard is None or shard.stored is None:
             return False
         judged_well = shard.judged == shard.stored.metadata.generation and not shard.drift
-        return _is_as_written(shard.stored) or judged_well
+        return is_as_written(shard.stored) or judged_well
 
     def stored(self, name: str) -> ReplicaSet | None:
         """Return the ReplicaSet of a name, if it is ours."""
@@ -214,7 +198,7 @@ class View:
         """Return what a pod's group is made from; ``None`` where its group is gone."""
         owner = pod.metadata.controller
         shard = self._shards.get(owner.uid) if owner is not None else None
-        return _template_of(shard.stored) if shard is not None and shard.stored is not None else None
+        return template_of(shard.stored) if shard is not None and shard.stored is not None else None
 
     def guests(self, node: str) -> Iterator[tuple[Replica, Template]]:
         """Yield our replicas that hold room on a node, each with what it holds."""
@@ -255,8 +239,8 @@ class View:
 
     # ---- how it works ----
 
-    def _shard(self, uid: str) -> _Shard:
-        return self._shards.setdefault(uid, _Shard())
+    def _shard(self, uid: str) -> Shard:
+        return self._shards.setdefault(uid, Shard())
 
     def _forget_if_empty(self, uid: str) -> None:
         self._stale[uid] = None
@@ -318,7 +302,7 @@ class View:
         for uid in stale:
             shard = self._shards.get(uid)
             before = shard.shown if shard is not None else None
-            after = _group_of(shard, self._owner_id, self.standing.scaled_by) if shard is not None else None
+            after = group_of(shard, self._owner_id, self.standing.scaled_by) if shard is not None else None
             if shard is not None:
                 shard.shown = after
             if after is not before or (after is None and uid in self._places):
@@ -339,67 +323,3 @@ class View:
         shown.sort(key=lambda one: one[1].key)
         self._places = {uid: place for place, (uid, _) in enumerate(shown)}
         self._groups = tuple(group for _, group in shown)
-
-
-def token_of(stored: ReplicaSet, pods: Mapping[str, Pod]) -> str:
-    """Return the version of a group: which object it is, what is stored of it, and which pods it has.
-
-    What the cluster reports about it is not in there, nor where its pods are: these change all the time by themselves.
-    """
-    meta = stored.metadata
-    around = "\n".join(meta.annotations.get(name, "") for name in (names.OWNER, names.GENERATION, names.TEMPLATE))
-    members = " ".join(sorted(pod.metadata.uid for pod in pods.values()))
-    return f"{meta.uid[:8]}.{meta.generation}.{zlib.crc32(around.encode()):08x}.{zlib.crc32(members.encode()):08x}"
-
-
-def _group_of(shard: _Shard, owner_id: str, scaled_by: Callable[[str], str]) -> Group | None:
-    """Return a group as a snapshot shows it: the object that was shown before, where it is the same."""
-    stored = shard.stored
-    if stored is None:
-        return None
-    meta = stored.metadata
-    key, template = names.key_of(meta.labels), _template_of(stored)
-    if key is None or template is None:
-        _LOG.warning("ReplicaSet %s has our labels and no template that can be read; it is left alone", meta.name)
-        return None
-    made = Group(
-        key=key,
-        owner=meta.annotations.get(names.OWNER, ""),
-        owner_id=owner_id,
-        generation=_number(meta.annotations.get(names.GENERATION, "")),
-        target=stored.spec.replicas if meta.deletion is None else 0,
-        template=template,
-        version=token_of(stored, shard.pods),
-        replicas=tuple(shard.replicas[pod.metadata.name] for pod in sorted(shard.pods.values(), key=_age)),
-        reason=group_reason(stored) if meta.deletion is None else None,
-        drift=shard.drift if meta.deletion is None else (),
-        scaled_by=scaled_by(meta.name),
-    )
-    return shard.shown if shard.shown == made else made
-
-
-def _is_as_written(stored: ReplicaSet) -> bool:
-    """Return whether nobody has changed what an object is to be since our own last write."""
-    return str(stored.metadata.generation) == stored.metadata.annotations.get(names.WRITTEN, "")
-
-
-def _template_of(stored: ReplicaSet) -> Template | None:
-    return _template(stored.metadata.annotations.get(names.TEMPLATE, ""))
-
-
-def _age(pod: Pod) -> tuple[float, str]:
-    created = pod.metadata.creation
-    return created.timestamp() if created is not None else 0.0, pod.metadata.name
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
-
-
-@lru_cache(maxsize=65536)
-def _template(text: str) -> Template | None:
-    try:
-        template: Template = from_canonical(text)
-    except ValueError:
-        return None
-    return template
