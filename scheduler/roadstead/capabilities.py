@@ -56,8 +56,9 @@ class Capabilities:
     taken away, so that another comes in its place. ``reverts``: what others change is shown and can be put back.
     ``settles``: something stands there for each deployment as a whole, and is made, changed and removed by us.
     ``reports_ready``: it can say by itself which replicas are ready. ``schemes``: the model sources it can read,
-    ``file`` for a path, which must then lie under one of ``roots`` where there are any. ``secrets``: the kinds of
-    secret references it can resolve. ``notes`` are sentences for a person.
+    ``file`` for a path, which must then lie under one of ``roots`` where there are any; ``undigested`` are those whose
+    files nobody can check. ``caps_at_one``: its own scheduler can keep a hard cap of spread only where that is 1.
+    ``secrets``: the kinds of secret references it can resolve. ``notes`` are sentences for a person.
     """
 
     scheduling: frozenset[Scheduling]
@@ -79,6 +80,8 @@ class Capabilities:
     engine: Engine = Engine.PROCESS
     schemes: frozenset[str] = frozenset({"file"})
     roots: tuple[str, ...] = ()
+    undigested: frozenset[str] = frozenset()
+    caps_at_one: bool = False
     secrets: frozenset[str] = frozenset()
     version: str = ""
     notes: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
+from roadstead.decide.eligibility import shortfalls
 from roadstead.model import (
     Constraint,
     GpuPart,
@@ -32,7 +33,9 @@ from roadstead.template import from_canonical
 from roadstead.units import Cpus, Duration, GpuShare, Memory
 from roadstead.world import GroupKey
 from roadstead_backends.kubernetes import names
+from roadstead_backends.kubernetes.abilities import capabilities
 from roadstead_backends.kubernetes.drift import differences
+from roadstead_backends.kubernetes.feeds import Place
 from roadstead_backends.kubernetes.objects import ReplicaSet
 from roadstead_backends.kubernetes.pod_options import HostMount, PodOptions, PullPolicy, Toleration
 from roadstead_backends.kubernetes.services import budget, group_service, service
@@ -412,6 +415,30 @@ def test_a_source_that_says_nothing_is_refused(source: str) -> None:
     """A claim without a name, a folder outside of it, a scheme that nobody reads."""
     with pytest.raises(ValueError, match=r"claim|read from"):
         model_of(source)
+
+
+def test_a_digest_that_nobody_can_check_is_refused() -> None:
+    """A bucket is read by the server alone."""
+    with pytest.raises(ValueError, match="digest"):
+        model_of("s3://bucket/minilm", digest="ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (template_with(resources=Resources(gpu=GpuPart(share=GpuShare(500)))), "it gives no GPU as share"),
+        (template_with(placement=PlacementSpec(spread=Spread(by="zone", max_per=2))), "at most 1 replica to one zone"),
+        (template_with(model=ModelSpec(name="m", source="gs://b/m", digest="ab" * 32)), "cannot check the digest"),
+        (template_with(model=ModelSpec(name="m", source="oci://r/m")), "cannot read models from oci"),
+        (template_with(secrets=(Secret(name="T", ref="env:T"),)), "cannot resolve the secret T from env:"),
+        (template_with(), "runtime.image is not set"),
+    ],
+)
+def test_the_planner_knows_beforehand_what_would_be_refused(template: Template, said: str) -> None:
+    """By what the cluster says that it can do: such a cluster is not used, and the plan says why."""
+    place = Place(namespace="models", fleet="shop", owner_id="0f1e2d", directed=False)
+    found = shortfalls(template, capabilities(place, minor=34, notes=()))
+    assert said in "; ".join(found)
 
 
 # ---- what only Kubernetes has ----

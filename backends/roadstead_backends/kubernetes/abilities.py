@@ -36,6 +36,8 @@ def capabilities(place: Place, *, minor: int | None, notes: tuple[str, ...]) -> 
         gpu_limit=Limit.MIG,
         engine=Engine.IMAGE,
         schemes=frozenset(schemes),
+        undigested=frozenset({"s3", "gs"}),
+        caps_at_one=not place.directed,
         roots=place.model_roots,
         secrets=frozenset({"kubernetes"}),
         version=f"1.{minor}" if minor is not None else "",

@@ -50,6 +50,8 @@ def model_source(template: Template, options: PodOptions) -> Source:
     """Return how a template's model gets into its pods; raises :class:`ValueError` for a source that says nothing."""
     scheme, model = _scheme(template), template.model
     if scheme in _BY_SERVER:
+        if model.digest is not None:
+            raise ValueError(f"the server reads {scheme}:// by itself, and nobody can check the model's digest")
         return Source()
     checked = (_FETCH, model.source if scheme in _FETCHED else "", MODEL_DIR, str(model.version), model.digest or "")
     if scheme in _FETCHED:

@@ -24,7 +24,7 @@ def _shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]
     if kind is not None and kind not in capabilities.gpu:
         offered = ", ".join(sorted(known.value for known in capabilities.gpu)) or "none"
         yield f"it gives no GPU as {kind.value} (it gives: {offered})"
-    yield from _source_shortfalls(template.model.source, capabilities)
+    yield from _source_shortfalls(template, capabilities)
     for secret in template.secrets:
         scheme = secret.ref.partition(":")[0]
         if scheme not in capabilities.secrets:
@@ -35,6 +35,9 @@ def _shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]
         for constraint in template.placement.constraints:
             if constraint.operator is Operator.MATCHES:
                 yield f"its own scheduler cannot match {constraint.attribute} by a pattern"
+    spread = template.placement.spread
+    if capabilities.caps_at_one and spread is not None and spread.max_per not in (None, 1):
+        yield f"its own scheduler can hold at most 1 replica to one {spread.by}, not {spread.max_per}"
 
 
 def _gpu_kind(template: Template) -> GpuKind | None:
@@ -49,10 +52,13 @@ def _gpu_kind(template: Template) -> GpuKind | None:
             return GpuKind.PARTITION
 
 
-def _source_shortfalls(source: str, capabilities: Capabilities) -> Iterator[str]:
+def _source_shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]:
+    source = template.model.source
     scheme = source.partition("://")[0] if "://" in source else "file"
     if scheme not in capabilities.schemes:
         yield f"it cannot read models from {scheme} (it can: {', '.join(sorted(capabilities.schemes))})"
+    elif scheme in capabilities.undigested and template.model.digest is not None:
+        yield f"it cannot check the digest of models from {scheme}"
     elif scheme == "file" and capabilities.roots:
         path = PurePosixPath(source)
         if ".." in path.parts or not any(path.is_relative_to(root) for root in capabilities.roots):
