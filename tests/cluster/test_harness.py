@@ -121,11 +121,12 @@ def test_other_images_find_nothing_of_the_machine(cluster: Cluster, namespace: s
 
 def test_a_container_over_its_memory_is_killed(cluster: Cluster, namespace: str) -> None:
     """The kernel ends what takes more than its limit, and the kubelet says why."""
-    # The shell outlives its child by a second: containerd may else hear of the end before it hears of the kill, and
-    # call it an error like any other (its race, with control groups of version 1).
-    script = "dd if=/dev/zero of=/dev/null bs=200M count=1; ended=$?; sleep 1; exit $ended"
-    place = f"/api/v1/namespaces/{namespace}/pods"
-    cluster.api.create(place, pod("greedy", ["sh", "-c", script], limits={"memory": "32Mi"}))
+    # Told to begin when it runs, and with a shell that outlives its child: containerd asks the kernel about kills only
+    # once a container is started, and calls an end that it hears of before the kill an error like any other.
+    waiting, taking = "until [ -e /tmp/go ]; do sleep 0.1; done", "dd if=/dev/zero of=/dev/null bs=200M count=1"
+    script = f"{waiting}; {taking}; ended=$?; sleep 3; exit $ended"
+    start_pod(cluster.api, namespace, pod("greedy", ["sh", "-c", script], limits={"memory": "32Mi"}))
+    cluster.kubectl("--namespace", namespace, "exec", "greedy", "--", "sh", "-c", ": > /tmp/go")
     ended = wait_ended(cluster.api, namespace, "greedy")
     assert ("OOMKilled", 137) == (ended["reason"], ended["exitCode"])
 
