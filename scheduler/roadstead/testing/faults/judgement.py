@@ -68,6 +68,9 @@ class Judgement:
         """Judge a plan by what it was made for, and by the one for everything where it is for what changed only."""
         if whole is not None and (set(plan.steps), plan.table) != (set(whole.steps), whole.table):
             self.wrong.append(f"for what changed {plan.steps} is planned, for everything {whole.steps}")
+        anew = assemble(None, world.clusters, world.models, data_path=world.data_path, usage=world.usage)
+        if anew.shards != world.shards:
+            self.wrong.append(f"what is known of deployments is {world.shards}, and made anew {anew.shards}")
         self.wrong += (
             *crowding(world, plan),
             *unguarded(world, plan),
