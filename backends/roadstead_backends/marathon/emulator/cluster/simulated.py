@@ -185,6 +185,7 @@ class SimCluster:
         if not partition:
             for task in self._on(agent):
                 self._held.setdefault(agent_id, []).append(self._gone(task))
+                self._executor.abandon(task)
         self._losses[agent_id] = self.timeline.after(self._habits.agent_timeout, lambda: self._notice_loss(agent))
 
     def _gone(self, task: Task) -> TaskUpdate:

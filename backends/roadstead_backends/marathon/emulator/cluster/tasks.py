@@ -68,6 +68,9 @@ class Executor(Protocol):
     def stop(self, task: Task, report: Report) -> None:
         """Ask a task to end, by force if it does not in time."""
 
+    def abandon(self, task: Task) -> None:
+        """End a task at once, without a word: its agent is gone."""
+
     def close(self) -> None:
         """End everything that still runs."""
 
@@ -135,6 +138,9 @@ class Pretended:
 
         self._timeline.after(course.stopping, killing)
         self._timeline.after(course.stop, killed)
+
+    def abandon(self, task: Task) -> None:
+        """Nothing runs."""
 
     def close(self) -> None:
         """Nothing runs."""

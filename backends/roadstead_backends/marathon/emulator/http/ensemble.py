@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final
 
 import attrs
@@ -20,6 +21,7 @@ _LOOP: Final = "Detected proxying loop."
 _REFUSED: Final = "Connection to leader refused."
 _NO_LEADER: Final = "Could not determine the current leader"
 _LOWERED: Final = frozenset({"X-Frame-Options", "X-XSS-Protection", "Marathon-Deployment-Id"})
+_REASONS: Final = {500: "Server Error"}
 _LONG_AGO: Final = "Wed, 01 Jan 1800 00:00:00 GMT"
 _LAST_WORDS: Final = 500
 """Milliseconds that a leader goes on after it was asked to abdicate, so that it can answer."""
@@ -37,7 +39,7 @@ class Ensemble:
         self, marathon: Marathon, addresses: Sequence[str], *, started: str = "", election: int = ELECTION
     ) -> None:
         self.marathon = marathon
-        self.streams = EventStreams(marathon.events)
+        self.streams = EventStreams(marathon.events, buffer=marathon.settings.event_buffer)
         self.down: set[str] = set()
         self._addresses = tuple(addresses)
         self._leader: str | None = self._addresses[0]
@@ -115,4 +117,5 @@ def _passed_on(answer: Answer, via: str) -> Answer:
     if headers.get("Expires") == "0":
         headers["Expires"] = _LONG_AGO
     headers["X-Marathon-Via"] = via
-    return attrs.evolve(answer, headers=headers, content_type=answer.content_type or "none/none")
+    reason = _REASONS.get(answer.status, HTTPStatus(answer.status).phrase)
+    return attrs.evolve(answer, headers=headers, content_type=answer.content_type or "none/none", reason=reason)

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Answer", "Request", "deployed", "html_error", "json_answer", "reason_of", "text_of"]
+__all__ = ["Answer", "Request", "deployed", "html_error", "json_answer", "reason_of", "text_of", "wired"]
 
+_BUFFERED: Final = 8_192
+"""What is longer is sent in chunks, without its length."""
 _REASONS: Final = {422: "", 302: "Found", 413: "Request Entity Too Large"}
 
 
@@ -52,6 +54,23 @@ class Answer:
     content_type: str | None = "application/json"
     relative: bool = False
     """Whether ``Location`` stays as it is, without scheme and host."""
+    reason: str | None = None
+    """The words of the status line where they are not the usual ones."""
+    length: int | None = None
+    """The length to state where there is no body to measure: of what a GET would get."""
+
+
+def wired(answer: Answer) -> list[tuple[str, str]]:
+    """The headers of an answer in the order in which they are sent, all but those of the connection."""
+    late = ("Vary", "Content-Encoding") if "X-Marathon-Via" not in answer.headers else ()
+    found = [(name, value) for name, value in answer.headers.items() if name not in late]
+    if answer.content_type is not None:
+        found.append(("Content-Type", answer.content_type))
+    found += [(name, answer.headers[name]) for name in late if name in answer.headers]
+    length = answer.length if answer.length is not None else len(answer.body)
+    if length <= _BUFFERED and answer.status != 204:
+        found.append(("Content-Length", str(length)))
+    return found
 
 
 def text_of(value: Any) -> str:
@@ -96,4 +115,6 @@ def html_error(status: int, path: str, reason: str | None = None, headers: Mappi
         f"<p>Problem accessing {path}. Reason:\n<pre>    {words}</pre></p>\n</body>\n</html>\n"
     )
     shown = {"Cache-Control": "must-revalidate,no-cache,no-store", **(headers or {})}
-    return Answer(status=status, headers=shown, body=body.encode(), content_type="text/html;charset=iso-8859-1")
+    return Answer(
+        status=status, headers=shown, body=body.encode(), content_type="text/html;charset=iso-8859-1", reason=words
+    )

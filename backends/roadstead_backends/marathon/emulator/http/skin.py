@@ -56,9 +56,10 @@ class Skin:
         if refused is not None:
             return refused
         answer = self._inner(request)
+        dressed = self._dressed(request, answer)
         if request.method == "HEAD":
-            answer = attrs.evolve(answer, body=b"")
-        return self._dressed(request, answer)
+            return attrs.evolve(dressed, body=b"", length=len(dressed.body))
+        return dressed
 
     def is_stream(self, request: Request) -> bool:
         """Whether the request is for the stream of events, and may have it."""

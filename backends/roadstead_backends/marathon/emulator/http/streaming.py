@@ -14,8 +14,6 @@ __all__ = ["HEARTBEAT", "HEARTBEAT_SECONDS", "EventStream", "EventStreams", "fra
 
 HEARTBEAT: Final = b"\r\n"
 HEARTBEAT_SECONDS: Final = 10.0
-BUFFER: Final = 1024
-"""How many events wait for a slow reader before it is cut off."""
 
 
 def head(common: Mapping[str, str], date: str) -> bytes:
@@ -33,8 +31,9 @@ def frame(kind: str, event: Document) -> bytes:
 class EventStream:
     """One listener: what waits to be sent to it."""
 
-    def __init__(self, kinds: Sequence[str], client: str) -> None:
+    def __init__(self, kinds: Sequence[str], client: str, buffer: int) -> None:
         self.client = client
+        self._buffer = buffer
         self.overrun = False
         self.woken: Callable[[], None] | None = None
         self._kinds = frozenset(kinds)
@@ -44,7 +43,7 @@ class EventStream:
         """Keep an event for the listener if it wants such; one who reads too slowly is to be cut off."""
         if self._kinds and kind not in self._kinds:
             return
-        if len(self._waiting) >= BUFFER:
+        if len(self._waiting) >= self._buffer:
             self.overrun = True
         else:
             self._waiting.append(frame(kind, event))
@@ -61,13 +60,14 @@ class EventStream:
 class EventStreams:
     """All who listen, who are also told of each other."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, *, buffer: int = 1024) -> None:
         self._bus = bus
+        self._buffer = buffer
         self._ends: dict[EventStream, Callable[[], None]] = {}
 
     def attach(self, client: str, kinds: Sequence[str] = ()) -> EventStream:
         """Let someone listen, to these kinds of events or to all."""
-        stream = EventStream(kinds, client)
+        stream = EventStream(kinds, client, self._buffer)
         self._ends[stream] = self._bus.subscribe(stream.tell)
         self._bus.publish("event_stream_attached", remoteAddress=client)
         return stream

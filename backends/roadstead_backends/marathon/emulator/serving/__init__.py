@@ -1,0 +1,1 @@
+"""The emulator as a program: a clock, sockets, real processes, and controls for faults."""
