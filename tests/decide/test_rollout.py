@@ -260,18 +260,21 @@ def test_no_more_old_groups_are_kept_than_the_history_says() -> None:
 
 
 def test_a_retired_replica_leaves_the_table_and_all_of_its_time_is_waited() -> None:
-    """Without a gateway, requests in flight are unknown: the whole of ``drain_within`` passes before it is stopped."""
+    """Without a gateway, requests in flight are unknown: the whole of ``drain_within`` passes before it is stopped.
+
+    It begins when the list without it was given out, which the next turn knows.
+    """
     drain = 5 * TURN_MS
     scene = Scene(fleet(deployment(of=template(drain=drain))), {"here": nodes(1)}, thorough=True)
     scene.settle()
     scene.declare(deployment(of=template(drain=drain), replicas=1))
     listed, steps = [], []
-    for _ in range(7):
+    for _ in range(8):
         decided = scene.turn()
         listed.append(len(decided.table.endpoints["anchor"]))
         steps.append([type(step) for step in decided.steps])
-    assert [1] * 7 == listed
-    assert [[]] * 5 + [[Shrink], []] == steps
+    assert [1] * 8 == listed
+    assert [[]] * 6 + [[Shrink], []] == steps
     assert [] == scene.wrong
 
 
@@ -286,8 +289,8 @@ def test_what_came_back_into_the_table_has_all_of_its_grace_again() -> None:
     scene.withdraw("anchor")
     scene.turns(4)
     scene.declare(smaller)
-    steps = [[type(step) for step in scene.turn().steps] for _ in range(7)]
-    assert [[]] * 5 + [[Shrink], []] == steps
+    steps = [[type(step) for step in scene.turn().steps] for _ in range(8)]
+    assert [[]] * 6 + [[Shrink], []] == steps
     assert [] == scene.wrong
 
 

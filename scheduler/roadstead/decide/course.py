@@ -238,12 +238,17 @@ def _asked(case: Case, known: DeploymentMemory, steps: tuple[Step, ...]) -> Mapp
 
 
 def _leaving(going: Drained, before: Mapping[str, int | None], elapsed: int) -> Mapping[str, int | None]:
-    """Return for how long everybody has been out of the table who should be; whoever should not is back in it."""
+    """Return for how long everybody has been out of the table who should be; whoever should not is back in it.
+
+    Without a gateway the endpoint list is the table. It is given out at the end of the turn that decided so, which may
+    have taken long; so the time begins with the next one.
+    """
     times: dict[str, int | None] = {}
     for chosen in going.values():
         for member in chosen:
             key = place(member.cluster, member.replica.id)
-            times[key] = progress.out_of_table(member, before.get(key), elapsed)
+            given_out = member.passage is not None or key in before
+            times[key] = progress.out_of_table(member, before.get(key), elapsed) if given_out else None
     return MappingProxyType(times)
 
 

@@ -92,17 +92,13 @@ def _not_waiting(changes: Iterable[Settle], memory: PlanMemory) -> Settled:
 
 def is_at_rest(standing: Settlers, shard: Shard, wanted: int, spec: RolloutSpec) -> bool:
     """Return whether nothing is to be changed for a deployment of which one proven group has all that is wanted."""
-    if not standing:
-        return True
-    counted: dict[str, int] = {}
-    for cluster, group in shard.groups:
-        counted[cluster] = counted.get(cluster, 0) + group.target
     floor = floor_of(wanted, spec)
-    return all(
-        settled.get(shard.deployment)
-        == (_floor_here(counted[cluster], 0, wanted, floor) if cluster in counted else None)
-        for cluster, settled in standing.items()
-    )
+    for cluster, settled in standing.items():
+        asked = [group.target for where, group in shard.groups if where == cluster]
+        right = _floor_here(sum(asked), 0, wanted, floor) if asked else None
+        if settled.get(shard.deployment) != right:
+            return False
+    return True
 
 
 def _floor_here(counted: int, elsewhere: int, wanted: int, floor: int) -> int:
