@@ -136,6 +136,19 @@ class _Node:
     usage: Mapping[str, Usage] = attrs.field(factory=dict)
     read_at: float = -1e9
 
+    def learn(self, samples: Mapping[str, Sample]) -> None:
+        """Take over newer samples; a kubelet counts more seldom than it is read, and may show one twice."""
+        kept: dict[str, Sample] = {}
+        usage: dict[str, Usage] = {}
+        for pod, sample in samples.items():
+            before = self.samples.get(pod)
+            is_same = before is not None and before.at is not None and before.at == sample.at
+            kept[pod] = before if before is not None and is_same else sample
+            usage[pod] = between(before, sample)
+            if is_same:
+                usage[pod] = attrs.evolve(usage[pod], cpu=self.usage.get(pod, Usage()).cpu)
+        self.samples, self.usage = kept, usage
+
 
 class UsageReader:
     """Reads what the replicas of one namespace use; for one thread.
@@ -203,9 +216,8 @@ class UsageReader:
             return True
         if body is None:
             return False
-        samples = sampled(body.decode(errors="replace"), self._namespace, int(self._epoch() * 1000))
-        node.usage = {pod: between(node.samples.get(pod), sample) for pod, sample in samples.items()}
-        node.samples, node.read_at = samples, self._now()
+        node.learn(sampled(body.decode(errors="replace"), self._namespace, int(self._epoch() * 1000)))
+        node.read_at = self._now()
         return True
 
     def _ask(self, source: str, path: str, query: Mapping[str, str]) -> bytes | None:

@@ -180,6 +180,14 @@ def test_without_a_metrics_api_kubelets_are_asked(scene: Scene, status: int) -> 
     assert () == scene.reader.notes
 
 
+def test_a_kubelet_that_has_counted_nothing_new_says_what_it_said(scene: Scene) -> None:
+    """It is read more often than it counts: the same sample twice is no sign that nothing is known."""
+    readings = [(200, _printed(cpu, at)) for cpu, at in ((1.0, 1_000), (6.0, 11_000), (6.0, 11_000), (16.0, 21_000))]
+    scene.server.answer(_kubelet("node-1"), *readings)
+    known = [scene.read_after(10).get("minilm-abc-1", Usage()).cpu for _ in readings]
+    assert [None, Cpus(500), Cpus(500), Cpus(1_000)] == known
+
+
 def test_a_source_that_comes_is_found(scene: Scene) -> None:
     """After a minute it is asked again."""
     assert {} == scene.read_after(0)
