@@ -203,10 +203,13 @@ def devices_for(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None 
 
 
 def is_wanted(device: Device, gpu: Gpu) -> bool:
-    """Return whether a device is of the kind that is asked for, whoever uses it."""
+    """Return whether a device is of the kind that is asked for, whoever uses it.
+
+    One that is cut into partitions is given away in those alone.
+    """
     if isinstance(gpu, GpuPartition):
         return gpu.profile in device.partitions
-    return (not gpu.models or device.model in gpu.models) and device.memory >= gpu.memory
+    return not device.partitions and (not gpu.models or device.model in gpu.models) and device.memory >= gpu.memory
 
 
 def _has_share(room: DeviceRoom, milli: int, memory: int) -> bool:
