@@ -8,10 +8,8 @@ import attrs
 from hypothesis import settings
 from hypothesis.stateful import invariant, rule
 
-from roadstead.decide.merging import in_question, merged
+from roadstead.decide.merging import Planned, in_scope, merged
 from roadstead.decide.planner import plan
-from roadstead.decide.scaling import due
-from roadstead.model import Fleet
 from roadstead.plans import Plan
 from roadstead.testing.driving import Drive
 from roadstead.world import World
@@ -29,7 +27,7 @@ class Beside:
     drive: Drive
     wrong: list[str]
     asked: list[frozenset[str]] = attrs.field(factory=list)
-    _last: tuple[Fleet, World, Plan] | None = attrs.field(default=None, init=False)
+    _last: Planned | None = attrs.field(default=None, init=False)
 
     @classmethod
     def of(cls, scene: Scene) -> Beside:
@@ -47,15 +45,13 @@ class Beside:
 
     def _compare(self, world: World, whole: Plan) -> None:
         drive = self.drive
-        last, self._last = self._last, (drive.fleet, world, whole)
-        if last is None or last[0] is not drive.fleet or last[2].memory is not drive.saved:
-            return
-        only = in_question(last[1], last[2], world, due(drive.saved, drive.fleet.daemon.turn, drive.now()))
-        if only is None:
+        last, self._last = self._last, Planned(fleet=drive.fleet, world=world, plan=whole)
+        only = in_scope(last, drive.fleet, world, drive.saved, drive.now())
+        if last is None or only is None:
             return
         self.asked.append(only)
         scoped = plan(drive.fleet, world, drive.saved, drive.now(), drive.policies, scalers=drive.scalers, only=only)
-        together = merged(drive.fleet, last[2], only, scoped)
+        together = merged(drive.fleet, last.plan, only, scoped)
         if together != whole:
             self.wrong.append(f"for {sorted(only)} only: {together} instead of {whole}")
 

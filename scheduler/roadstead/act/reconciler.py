@@ -21,10 +21,9 @@ from roadstead.act.intents import with_removals
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
 from roadstead.act.traffic_events import passed
-from roadstead.decide.merging import in_question, merged
+from roadstead.decide.merging import Planned, in_scope, merged
 from roadstead.decide.planner import plan
 from roadstead.decide.report import grown
-from roadstead.decide.scaling import due
 from roadstead.errors import StateError
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
@@ -167,12 +166,10 @@ class Reconciler:
 
     def _plan(self, fleet: Fleet, world: World, at: int, started: float, *, news: bool) -> Plan:
         """Plan for what may have changed since the last turn, where that is known, or for everything."""
-        last = self._last
-        only = None
-        if news and last is not None and last.fleet is fleet and last.plan.memory is self._memory:
-            recent = started - self._whole_at <= fleet.daemon.turn.seconds
-            measured = due(self._memory, fleet.daemon.turn, at)
-            only = in_question(last.world, last.plan, world, measured) if recent else None
+        last, only = self._last, None
+        if news and last is not None and started - self._whole_at <= fleet.daemon.turn.seconds:
+            before = Planned(fleet=last.fleet, world=last.world, plan=last.plan)
+            only = in_scope(before, fleet, world, self._memory, at)
         if only is None or last is None:
             self._whole_at = started
             return self._planned(fleet, world, at)

@@ -8,7 +8,7 @@ sooner.
 
 Turns in which nothing could be different are left out: where nothing was asked of a cluster or a gateway, what is
 remembered is what was remembered before, and nothing is due in the world until later, ``plan``, being a function, would
-say the same again.
+say the same again. In the others, what may have changed is planned for, as the daemon does between its whole plans.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from roadstead.bench.happening import happen
 from roadstead.bench.record import Record, Simulated
 from roadstead.bench.scenario import Scenario
 from roadstead.bench.world import BEGAN, PretendedWorld
+from roadstead.decide.merging import Planned, in_scope, merged
+from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
 from roadstead.plans import Plan
@@ -50,24 +52,30 @@ def simulate(  # noqa: PLR0913  # the fleet, the scenario, what both are run wit
 ) -> Simulated:
     """Return what becomes of ``fleet`` in ``scenario``; the same arguments give the same answer.
 
-    ``seed`` is taken instead of the scenario's own. With ``every_turn`` none is left out, which takes longer and
-    changes nothing. ``progress`` is told the milliseconds that have passed.
+    ``seed`` is taken instead of the scenario's own. With ``every_turn`` none is left out, and in each everything is
+    planned for, which takes longer and changes nothing. ``progress`` is told the milliseconds that have passed.
     """
     chosen = scenario.seed if seed is None else seed
     world = PretendedWorld(fleet, scenario, simulation, chosen)
     for event in scenario.events:
         world.order(BEGAN + event.at.ms, partial(happen, event))
-    run = _Run(world, placement, scaling)
-    for passed in run.turns(scenario.lasts.ms, every_turn=every_turn):
+    run = _Run(world, placement, scaling, every_turn=every_turn)
+    for passed in run.turns(scenario.lasts.ms):
         progress(passed)
     return run.record.result(scenario.lasts.ms, chosen, world.flows)
 
 
 @attrs.define(kw_only=True)
 class _PretendedDrive(Drive):
-    """The loop over pretended clusters, which say by themselves what their servers would answer."""
+    """The loop over pretended clusters, which say by themselves what their servers would answer.
+
+    Like the daemon, it plans for what may have changed and keeps the rest of the last plan, unless it is to plan for
+    the ``whole`` fleet in every turn.
+    """
 
     pretended: Mapping[str, SimulatedBackend]
+    whole: bool
+    _last: Planned | None = attrs.field(default=None, init=False)
     _asked: tuple[Mapping[str, ModelState], ...] = attrs.field(default=(), init=False)
     _said: Mapping[str, ModelState] = attrs.field(default=MappingProxyType({}), init=False)
 
@@ -81,6 +89,21 @@ class _PretendedDrive(Drive):
     def outcomes(self) -> tuple[Outcome, ...]:
         """What became of the last plan's steps."""
         return self._outcomes
+
+    def decide(self, world: World) -> Plan:
+        """Return the plan for ``world``, with the memory that was saved last."""
+        now, last = self.now(), self._last
+        only = None if self.whole else in_scope(last, self.fleet, world, self.saved, now)
+        made = plan(self.fleet, world, self.saved, now, self.policies, scalers=self.scalers, only=only)
+        if only is not None and last is not None:
+            made = merged(self.fleet, last.plan, only, made)
+        self._last = Planned(fleet=self.fleet, world=world, plan=made)
+        return made
+
+    def start_again(self, *, forget: bool = False) -> None:
+        """Go on as a new process: with what was saved, or without where that was lost too."""
+        super().start_again(forget=forget)
+        self._last = None
 
     def _probe(self, views: Mapping[str, ClusterView]) -> Mapping[str, ModelState]:  # noqa: ARG002  # all are asked
         asked = tuple(one.model_states() for one in self.pretended.values() if one.asks_runtime)
@@ -98,7 +121,10 @@ class _Run:
         world: PretendedWorld,
         placement: Mapping[str, PlacementPolicy],
         scaling: Mapping[str, ScalingPolicy],
+        *,
+        every_turn: bool,
     ) -> None:
+        self._every_turn = every_turn
         self.world = world
         self.record = Record()
         self.plan: Plan | None = None
@@ -117,17 +143,18 @@ class _Run:
             now=lambda: world.now,
             gateways=world.gateways,
             pretended=world.clusters,
+            whole=every_turn,
             scalers=scaling,
         )
 
-    def turns(self, lasts: int, *, every_turn: bool) -> Iterator[int]:
+    def turns(self, lasts: int) -> Iterator[int]:
         """Let it all pass, and yield after each turn how many milliseconds have passed."""
         turn = self.world.fleet.daemon.turn.ms
         number = 0
         while number * turn <= lasts:
             self.record.told(self.world.advance(BEGAN + number * turn, self._listed))
             rests = self._is_there() and self._turn()
-            number = max(number + 1, self._next(turn) if rests and not every_turn else 0)
+            number = max(number + 1, self._next(turn) if rests and not self._every_turn else 0)
             yield min(number * turn, lasts)
         self.record.told(self.world.advance(BEGAN + lasts, self._listed))
 

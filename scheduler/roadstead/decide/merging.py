@@ -17,14 +17,35 @@ from typing import TypeVar
 
 import attrs
 
+from roadstead.decide.scaling import due
+from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
 from roadstead.plans import Held, Plan, Table
 from roadstead.traffic import GatewayState, RouteView, Seen
 from roadstead.world import Unreachable, World
 
-__all__ = ["changed_shards", "in_question", "merged"]
+__all__ = ["Planned", "changed_shards", "in_question", "in_scope", "merged"]
 
 V = TypeVar("V")
+
+
+@attrs.frozen(kw_only=True)
+class Planned:
+    """A plan with what it was made from."""
+
+    fleet: Fleet
+    world: World
+    plan: Plan
+
+
+def in_scope(last: Planned | None, fleet: Fleet, world: World, memory: PlanMemory, now: int) -> frozenset[str] | None:
+    """Return the deployments to plan for after ``last``, or ``None`` where that is all of them.
+
+    So it is at first, for another fleet, and where ``memory`` is not that which ``last`` came to.
+    """
+    if last is None or last.fleet is not fleet or last.plan.memory is not memory:
+        return None
+    return in_question(last.world, last.plan, world, due(memory, fleet.daemon.turn, now))
 
 
 def changed_shards(before: World, after: World) -> frozenset[str]:
