@@ -135,6 +135,7 @@ def _answer_differences(comparison: Comparison, record: Mapping[str, Any], reply
     if record["status"] != reply.status:
         yield Difference("status", record["status"], f"{reply.status} {reply.text[:300]}")
         return
+    yield from comparison.differences(record["reason"], reply.reason, "reason")
     headers = dict(record["headers"] or {})
     for name, value in headers.items():
         unlike = "<" in str(record["body"]) or record["method"] == "HEAD" or "{" in str(record["body"])

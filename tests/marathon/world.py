@@ -15,7 +15,7 @@ from roadstead_backends.marathon.emulator.cluster.simulated import Habits, SimCl
 from roadstead_backends.marathon.emulator.cluster.tasks import Course, Pretended, Task
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
 from roadstead_backends.marathon.emulator.http.ensemble import Ensemble
-from roadstead_backends.marathon.emulator.http.messages import Answer, Request
+from roadstead_backends.marathon.emulator.http.messages import Answer, Request, reason_of, wired
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.scheduling.probing import HttpAnswer, Outcome, Target
 from roadstead_backends.marathon.emulator.settings import Settings
@@ -72,6 +72,7 @@ class Reply:
     """What came back."""
 
     status: int
+    reason: str
     headers: Mapping[str, str]
     text: str
 
@@ -159,8 +160,8 @@ class World:
 
 
 def _reply(answer: Answer) -> Reply:
-    headers = dict(answer.headers)
-    if answer.content_type is not None:
-        headers["Content-Type"] = answer.content_type
-    headers["Content-Length"] = str(len(answer.body))
-    return Reply(status=answer.status, headers=headers, text=answer.body.decode(errors="replace"))
+    reason = answer.reason if answer.reason is not None else reason_of(answer.status)
+    headers = dict(wired(answer))
+    if "Content-Length" not in headers:
+        headers["Transfer-Encoding"] = "chunked"
+    return Reply(status=answer.status, reason=reason, headers=headers, text=answer.body.decode(errors="replace"))

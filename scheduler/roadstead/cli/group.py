@@ -11,7 +11,7 @@ import click
 
 from roadstead.cli.settings import common
 
-__all__ = ["COMMANDS", "Lazy", "LazyGroup", "cli"]
+__all__ = ["COMMANDS", "EMULATORS", "Lazy", "LazyGroup", "cli"]
 
 
 class Lazy(NamedTuple):
@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
         "load": Lazy("load", "Put a served model under load and tell what became of every request."),
         "model": Lazy("model", "Work on model files."),
         "sim": Lazy("sim", "Show what would become of the fleet in a scenario."),
+        "emulate": Lazy("emulate", "Stand in for an orchestrator on this machine."),
         "bench": Lazy("bench", "Time the same work on several clusters."),
     },
     "Know": {
@@ -59,6 +60,8 @@ COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
         "version": Lazy("version", "Print the version."),
     },
 }
+EMULATORS = "emulate-"
+"""Commands of plugins whose names begin so stand under ``roadstead emulate``."""
 _BY_NAME: Mapping[str, Lazy] = {name: lazy for section in COMMANDS.values() for name, lazy in section.items()}
 
 
@@ -109,7 +112,7 @@ class LazyGroup(click.Group):
         # Loads every plugin, for those who have some.
         from roadstead.cli.plugins import commands  # noqa: PLC0415
 
-        yield from commands()
+        yield from (each for each in commands() if not each[0].startswith(EMULATORS))
 
 
 @click.group(

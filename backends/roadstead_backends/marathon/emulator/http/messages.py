@@ -75,7 +75,10 @@ def wired(answer: Answer) -> list[tuple[str, str]]:
 
 def text_of(value: Any) -> str:
     """JSON as Jackson writes it: compact, and what is no number as text."""
-    return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False)
 
 
 def _finite(value: Any) -> Any:

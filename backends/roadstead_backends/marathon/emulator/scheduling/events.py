@@ -31,6 +31,8 @@ class EventBus:
 
     def publish(self, kind: str, **fields: Any) -> None:
         """Tell of one event."""
+        if not self._listeners:
+            return
         event = _ordered(kind, {**fields, "eventType": kind, "timestamp": written(self._timeline.now)})
         for listener in tuple(self._listeners):
             listener(kind, event)

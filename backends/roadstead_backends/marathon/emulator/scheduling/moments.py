@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from roadstead_backends.marathon.emulator.refusals import illegal
@@ -13,6 +14,7 @@ _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH: Final = 0
 
 
+@lru_cache(maxsize=65_536)
 def written(milliseconds: int) -> str:
     """Write a point in time; always three digits after the point."""
     moment = _START + timedelta(milliseconds=milliseconds)
