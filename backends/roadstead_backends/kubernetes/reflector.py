@@ -231,6 +231,9 @@ class Reflector(Generic[T]):
                 failed = self._not_understood(error)
             except msgspec.DecodeError as error:
                 failed = Unreachable(f"an answer about {self._path} was cut: {error}", cluster=self._transport.cluster)
+            except Exception as error:  # noqa: BLE001  # one that ends in silence looks like a cluster at rest
+                _LOG.exception("following %s failed", self._path)
+                failed = self._not_understood(f"{type(error).__name__}: {error}")
             if not self._closing.is_set():
                 self._recover(failed, lived)
 
@@ -296,7 +299,7 @@ class Reflector(Generic[T]):
                     cluster=self._transport.cluster,
                     hint="where the cluster was set back to an older state, start the daemon again",
                 )
-            listed += page.items or ()
+            listed += map(self._known.store.known, page.items or ())
             following = page.metadata.next
         return listed, version
 

@@ -66,17 +66,22 @@ class Store(Generic[T]):
     _touched: set[Key] = attrs.field(factory=set, init=False)
     _everything: bool = attrs.field(default=True, init=False)
 
+    def known(self, one: T) -> T:
+        """Return the object that is kept already, where it is in the same state.
+
+        So what did not change stays the same object, for whoever compares by identity, and is not in memory twice.
+        """
+        old = self.objects.get(key_of(one.metadata))
+        return old if old is not None and _is_same(old, one) else one
+
     def replace(self, listed: Iterable[T], version: int) -> int:
         """Let a whole list, as of ``version``, be all that there is; return how many objects that changed."""
-        fresh = {key_of(one.metadata): one for one in listed}
+        fresh = {key_of(one.metadata): self.known(one) for one in listed}
         before, changed = self.objects, 0
         for key, one in fresh.items():
-            old = before.get(key)
-            if old is None or not _is_same(old, one):
+            if before.get(key) is not one:
                 changed += 1
                 self._touch(key)
-            else:
-                fresh[key] = old  # what did not change stays the same object, for whoever compares by identity
         for key in before.keys() - fresh.keys():
             changed += 1
             self._touch(key)

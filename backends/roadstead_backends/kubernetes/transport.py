@@ -114,7 +114,7 @@ class Transport:
         response = self._accepted(asked, read)
         try:
             taken = _read_all(response, time.monotonic() + whole.seconds, self._limits.body)
-        except (HTTPError, OSError, _TooMuch) as error:
+        except (HTTPError, OSError, TooMuch) as error:
             raise failure(request, error) from error
         finally:
             response.close()
@@ -194,7 +194,7 @@ class Transport:
     def _refusal(self, request: Request, response: urllib3.BaseHTTPResponse) -> BackendError:
         try:
             said = _read_all(response, time.monotonic() + self._limits.read.seconds, _BIG_CHUNK)
-        except (HTTPError, OSError, _TooMuch):
+        except (HTTPError, OSError, TooMuch):
             said = b""  # the status says enough
         finally:
             response.close()
@@ -248,7 +248,7 @@ class Lines(Iterator[bytes]):
                     return next(self._pieces)
             except StopIteration:
                 pass
-            except (HTTPError, OSError, _TooMuch) as error:
+            except (HTTPError, OSError, TooMuch) as error:
                 if not self._closed:
                     self.close()
                     raise failure(self._request, error) from error
@@ -286,7 +286,7 @@ class _Asked:
     body: bytes | None
 
 
-class _TooMuch(Exception):
+class TooMuch(Exception):
     """An answer is longer, or takes longer, than anything that we ask for."""
 
 
@@ -315,9 +315,9 @@ def _read_all(response: urllib3.BaseHTTPResponse, deadline: float, most: int) ->
         pieces.append(piece)
         taken += len(piece)
         if taken > most:
-            raise _TooMuch(f"more than {most} bytes")
+            raise TooMuch(f"more than {most} bytes")
         if time.monotonic() > deadline:
-            raise _TooMuch("it goes on after its time is over")
+            raise TooMuch("it goes on after its time is over")
     return b"".join(pieces)
 
 
@@ -334,6 +334,6 @@ def _lines(response: urllib3.BaseHTTPResponse, longest: int) -> Iterator[bytes]:
             yield from whole
             begun, length = [last], len(last)
         if length > longest:
-            raise _TooMuch(f"a line of more than {longest} bytes")
+            raise TooMuch(f"a line of more than {longest} bytes")
     if length:
         yield b"".join(begun)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import queue
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -284,6 +285,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Every client has a thread; one that goes away in the middle of things is nothing to tell of."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of what went wrong here, and not of what did in between."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def api_server(tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
     """Run an API server on loopback meanwhile."""
@@ -291,8 +303,7 @@ def api_server(tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
     class Handler(_Handler):
         """Those of this server."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     served = ApiServer(f"{'https' if tls is not None else 'http'}://127.0.0.1:{server.server_port}")

@@ -350,6 +350,26 @@ def test_what_is_not_understood_is_trouble_and_listed_anew(scene: Scene, line: b
     assert 2 == len(scene.server.lists)
 
 
+def test_whoever_is_woken_and_fails_does_not_end_it(scene: Scene) -> None:
+    """A watch that ends in silence would be taken for a cluster where nothing happens."""
+    calls = threading.Semaphore(0)
+
+    def fail() -> None:
+        calls.release()
+        raise RuntimeError("not ours")
+
+    reflector = Reflector(scene.transport, PATH, Thing, wake=fail, following=_QUICK, chance=chance(0))
+    reflector.start()
+    try:
+        scene.server.put("a")
+        assert calls.acquire(timeout=10)
+        assert "RuntimeError: not ours" in str(in_trouble(reflector))
+        scene.server.put("b")
+        assert catches_up(scene, reflector)
+    finally:
+        reflector.close()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_happens_it_shows_what_the_server_has_in_the_end(scene: Scene, seed: int) -> None:
     """Changes and faults by chance, and nothing is lost, and nothing is shown that is gone."""
