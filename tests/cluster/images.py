@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ PAUSE: Final = "localhost/roadstead/pause:1"
 BUSYBOX: Final = "localhost/roadstead/busybox:1"
 HOST: Final = host_folders.IMAGE
 
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _EXECUTABLE: Final = 0o755
 _STICKY: Final = 0o1777
 
@@ -69,7 +71,7 @@ def archive(image: Image) -> bytes:
     layer = _tar(_layer_entries(image))
     layer_digest = hashlib.sha256(layer).hexdigest()
     config = {
-        "architecture": "amd64",
+        "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
         "config": {
             "Env": [f"PATH={image.path}"],

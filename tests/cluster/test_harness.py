@@ -30,6 +30,8 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 
 GPU = "nvidia.com/gpu"
 MIG = "nvidia.com/mig-1g.10gb"
+PRODUCT = "nvidia.com/gpu.product"
+KEPT = {"cpu": "500m"}
 
 
 def said_by(url: str) -> str:
@@ -76,6 +78,40 @@ def test_a_service_answers_at_its_address(cluster: Cluster, namespace: str) -> N
             return None
 
     assert "hello" == until(answer, what="an answer of the Service")
+
+
+def test_pods_reach_a_service_whose_pod_is_on_another_node(two_nodes: Cluster, namespace: str) -> None:
+    """What a pod sends to a ClusterIP crosses nodes."""
+    api = two_nodes.api
+    start_pod(api, namespace, web_server("web", "hello", node="node-1"))
+    ports = [{"port": 80, "targetPort": 8080}]
+    service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}}
+    address = api.create(f"/api/v1/namespaces/{namespace}/services", service)["spec"]["clusterIP"]
+    client = pod("client", ["sh", "-c", f"until wget -q -O - http://{address}/; do sleep 0.2; done"], node="node-2")
+    api.create(f"/api/v1/namespaces/{namespace}/pods", client)
+    wait_ended(api, namespace, "client")
+    assert two_nodes.kubectl("--namespace", namespace, "logs", "client").endswith("hello")
+
+
+def test_a_pod_finds_the_api_server_as_it_does_everywhere(cluster: Cluster, namespace: str) -> None:
+    """Variables, token and authority of a pod's account lead to the API server, whose certificate fits."""
+    program = """if True:
+        import os, ssl, time, urllib.error, urllib.request
+        account = "/var/run/secrets/kubernetes.io/serviceaccount"
+        host = os.environ["KUBERNETES_SERVICE_HOST"]
+        context = ssl.create_default_context(cafile=f"{account}/ca.crt")
+        headers = {"Authorization": "Bearer " + open(f"{account}/token").read()}
+        asked = urllib.request.Request(f"https://{host}/api/v1/secrets", headers=headers)
+        try:
+            urllib.request.urlopen(asked, context=context)
+        except urllib.error.HTTPError as error:
+            print(error.code, error.read().decode())
+        """
+    cluster.api.create(f"/api/v1/namespaces/{namespace}/pods", pod("asks", ["python", "-c", program], image=HOST))
+    assert 0 == wait_ended(cluster.api, namespace, "asks")["exitCode"]
+    said = cluster.kubectl("--namespace", namespace, "logs", "asks")
+    assert said.startswith("403 ")
+    assert f"system:serviceaccount:{namespace}:default" in said
 
 
 def test_logs_and_commands_reach_a_pod(cluster: Cluster, namespace: str) -> None:
@@ -155,7 +191,8 @@ def gpu_node(cluster: Cluster) -> Iterator[str]:
     """The name of a node with devices of two kinds."""
     if not cluster.is_ours:
         pytest.skip("a node of our own is needed")
-    yield cluster.add_node("gpus", NodeSpec(gpus={GPU: 2, MIG: 3}, labels={"nvidia.com/gpu.product": "A100"})).name
+    spec = NodeSpec(gpus={GPU: 2, MIG: 3}, labels={PRODUCT: "A100"}, taints=(f"{GPU}=there:NoSchedule",), reserved=KEPT)
+    yield cluster.add_node("gpus", spec).name
     cluster.remove_node("gpus")
 
 
@@ -163,6 +200,15 @@ def allocatable(cluster: Cluster, node: str, resource: str) -> str | None:
     """Return how many of a resource a node says pods may have."""
     found: str | None = cluster.api.get(f"/api/v1/nodes/{node}")["status"]["allocatable"].get(resource)
     return found
+
+
+def test_a_node_is_as_it_was_asked_for(cluster: Cluster, gpu_node: str) -> None:
+    """Its labels, its taints, and how much of the machine it keeps from pods are those of its spec."""
+    node = cluster.api.get(f"/api/v1/nodes/{gpu_node}")
+    assert "A100" == node["metadata"]["labels"][PRODUCT]
+    assert {"key": GPU, "value": "there", "effect": "NoSchedule"} in node["spec"]["taints"]
+    capacity, offered = node["status"]["capacity"]["cpu"], node["status"]["allocatable"]["cpu"]
+    assert f"{int(capacity) * 1000 - 500}m" == offered
 
 
 def test_devices_are_offered_handed_out_and_used_up(cluster: Cluster, gpu_node: str, namespace: str) -> None:
