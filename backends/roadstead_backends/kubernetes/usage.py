@@ -194,7 +194,11 @@ class UsageReader:
     def _from_api(self) -> Mapping[str, Usage] | None:
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._namespace}/pods"
         body = self._ask(_API, path, {"labelSelector": self._selector})
-        return measured(body) if body is not None else None
+        try:
+            return measured(body) if body is not None else None
+        except ValueError as error:
+            self._away[_API] = (self._now(), f"{_API} is not understood: {error}")
+            return None
 
     def _from_kubelets(self, placed: Mapping[str, str]) -> Mapping[str, Usage]:
         """Read the nodes that were not read for the longest time, as many as there is time for."""

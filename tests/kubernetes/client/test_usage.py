@@ -180,6 +180,14 @@ def test_without_a_metrics_api_kubelets_are_asked(scene: Scene, status: int) -> 
     assert () == scene.reader.notes
 
 
+@pytest.mark.parametrize("body", [b"<html>", _api(a=[{"cpu": "much"}])], ids=["a-page", "no-quantity"])
+def test_a_metrics_api_that_is_not_understood_is_as_good_as_none(scene: Scene, body: bytes) -> None:
+    """Whoever answers in its place is no reason to know nothing."""
+    scene.server.answer(_API, (200, body))
+    scene.server.answer(_kubelet("node-1"), (200, _printed(1.0, 1_000)))
+    assert {"minilm-abc-1"} == scene.read_after(0).keys()
+
+
 def test_a_kubelet_that_has_counted_nothing_new_says_what_it_said(scene: Scene) -> None:
     """It is read more often than it counts: the same sample twice is no sign that nothing is known."""
     readings = [(200, _printed(cpu, at)) for cpu, at in ((1.0, 1_000), (6.0, 11_000), (6.0, 11_000), (16.0, 21_000))]
