@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.request import urlopen
 
 from tests.cluster.api import Api, Json
 from tests.cluster.images import BUSYBOX
 from tests.cluster.waiting import PATIENCE_S
 
-__all__ = ["is_pod_ready", "pod", "restricted", "start_pod", "wait_ended", "web_server"]
+__all__ = ["is_pod_ready", "pod", "restricted", "said_by", "start_pod", "wait_ended", "web_server"]
 
 FOREVER: Final = ("sleep", "1000000")
 
@@ -89,3 +90,10 @@ def restricted(wanted: Json) -> Json:
         }
         container["volumeMounts"] = [*container.get("volumeMounts", []), {"name": "tmp", "mountPath": "/tmp"}]
     return {**wanted, "spec": spec}
+
+
+def said_by(url: str) -> str:
+    """Return what a server answers, from this side of the cluster's network."""
+    with urlopen(url, timeout=5) as answer:  # noqa: S310  # an address of the cluster's own
+        text: str = answer.read().decode()
+        return text
