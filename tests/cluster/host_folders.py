@@ -63,17 +63,17 @@ def _add(bundle: Path, paths: list[str]) -> None:
     if container.get("annotations", {}).get(_IMAGE_NAME) != IMAGE:
         return
     root, rest = container["mounts"][:1], container["mounts"][1:]
-    ours = [
-        {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro", "nosuid", "nodev"]}
-        for path in paths
-    ]
     # First, so that what the pod itself mounts lies over them. But where the pod mounts a folder above one of them,
     # such as an empty /tmp over a checkout in /tmp, that one comes last: nobody would find it.
     above = tuple(f"{mount['destination'].rstrip('/')}/" for mount in rest)
-    hidden = [mount for mount in ours if mount["destination"].startswith(above)]
-    shown = [mount for mount in ours if mount not in hidden]
+    hidden = [_mount(path) for path in paths if path.startswith(above)]
+    shown = [_mount(path) for path in paths if not path.startswith(above)]
     container["mounts"] = [*root, *shown, *rest, *hidden]
     description.write_text(json.dumps(container))
+
+
+def _mount(path: str) -> dict[str, str | list[str]]:
+    return {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro", "nosuid", "nodev"]}
 
 
 def main() -> None:
