@@ -26,7 +26,7 @@ from benchmarks.fleet import Stage, kill, running, until
 from benchmarks.underload import NAME, RESULTS, ROOT, result, sent
 from benchmarks.underload_report import Sent
 from configs.minilm.workload import write
-from roadstead.decide.report import DeploymentStatus, RolloutState
+from roadstead.decide.report import DeploymentStatus, Life, RolloutState
 from tests.cluster.cluster import Cluster
 from tests.cluster.node_files import NodeSpec
 
@@ -142,6 +142,12 @@ class Bench:
         """Return where the replicas are."""
         found = self.status()
         return {one.node for one in found.replicas} if found is not None else set()
+
+    def serves_without(self, node: str) -> bool:
+        """Tell whether two replicas get requests, none of them on that node."""
+        found = self.status()
+        listed = [one for one in found.replicas if one.life is Life.LISTED] if found is not None else []
+        return len(listed) == 2 and all(one.node != node for one in listed)
 
     # ---- doing ----
 
@@ -289,10 +295,10 @@ def _pod_killed(bench: Bench) -> None:
 def _node_dies(bench: Bench, cluster: Cluster) -> None:
     victim = max(filter(None, bench.nodes()))
     cluster.node(victim).power_off()
-    until(lambda: victim not in bench.nodes(), every=0.2, within=120)
-    bench.settled()
+    until(lambda: bench.serves_without(victim), every=0.2, within=120)
     cluster.node(victim).power_on()
     cluster.node(victim).wait_ready()
+    bench.settled()
 
 
 # ---- all of it ----
