@@ -1,0 +1,339 @@
+"""What a real API server, scheduler and controllers do with our objects, and what is seen and made of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from roadstead.errors import Conflict, Rejected
+from roadstead.model import ModelSpec, Quota, Reach, Scheduling, StopSpec, Template
+from roadstead.reasons import Reason, ReasonCode
+from roadstead.spi.backend import ABSENT, BackendContext, Expect, GroupOrder
+from roadstead.spi.runtime import Launch, Program
+from roadstead.testing.subject import group_order
+from roadstead.units import Cpus, Duration, Memory
+from roadstead.world import Group, Phase, Snapshot
+from roadstead_backends.kubernetes import names
+from roadstead_backends.kubernetes.backend import KubernetesBackend
+from roadstead_backends.kubernetes.connect import connect
+from roadstead_backends.kubernetes.options import KubernetesOptions
+from tests.cluster.cluster import Cluster
+from tests.kubernetes.orders import template_with
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
+
+Json = dict[str, Any]
+Open = Callable[..., KubernetesBackend]
+
+SERVER = Launch(
+    program=Program(module="roadstead.testing.server"),
+    args=("$(HOST)", "8501"),
+    rest_port=8501,
+    image="localhost/roadstead/host:1",
+)
+OWNER_ID = "0f1e2d3c4b5a6978"
+WITHIN_S = 90.0
+_NONE = Reason(code=ReasonCode.STARTING, detail="")
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Opens backends, and closes them afterwards."""
+    made: list[KubernetesBackend] = []
+
+    def make(
+        cluster: Cluster,
+        namespace: str,
+        *,
+        scheduling: Scheduling = Scheduling.NATIVE,
+        reach: Reach = Reach.DIRECT,
+        owner_id: str = OWNER_ID,
+    ) -> KubernetesBackend:
+        context = BackendContext(
+            cluster="prod",
+            fleet="tests",
+            owner_id=owner_id,
+            options=KubernetesOptions(kubeconfig=cluster.kubeconfig, namespace=namespace),
+            scheduling=scheduling,
+            root=tmp_path,
+            reach=reach,
+        )
+        made.append(connect(context))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+def order_for(folder: Path, *, drain: int = 0, cpu: int = 100, **changes: Any) -> GroupOrder:
+    """Return the order for a small group whose model is in a folder of this machine; ``drain`` in seconds."""
+    template = attrs.evolve(
+        template_with(model=ModelSpec(name="m", source=str(folder))),
+        stop=StopSpec(drain_within=Duration(drain * 1000), kill_after=Duration(1_000)),
+        **changes,
+    )
+    resources = attrs.evolve(template.resources, cpu=Cpus(cpu), memory=Memory(64 * 2**20))
+    return group_order(attrs.evolve(template, resources=resources), launch=SERVER, owner_id=OWNER_ID)
+
+
+def until(backend: KubernetesBackend, holds: Callable[[Snapshot], bool]) -> Snapshot:
+    """Return the first look of which it is true."""
+    pause, deadline = threading.Event(), time.monotonic() + WITHIN_S
+    while not holds(seen := backend.observe()):
+        assert time.monotonic() < deadline, f"last seen: {seen.groups}"
+        pause.wait(0.05)
+    return seen
+
+
+def only(seen: Snapshot) -> Group:
+    """Return the only group."""
+    (group,) = seen.groups
+    return group
+
+
+def runs(count: int, seen: Snapshot) -> bool:
+    """Return whether the only group has so many replicas, and all run."""
+    return [Phase.RUNNING] * count == [one.phase for group in seen.groups for one in group.replicas]
+
+
+# ---- on a cluster without nodes ----
+
+
+def test_a_full_quota_is_the_group_s_reason_and_the_cluster_s_limit(
+    control_plane: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """There is no pod to look at: the ReplicaSet says it, and what is left to us is in the snapshot."""
+    quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.cpu": "150m"}}}
+    control_plane.api.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    backend = opened(control_plane, namespace)
+    until(backend, lambda seen: seen.quota == Quota(cpu=Cpus(150)))
+    backend.apply(order_for(tmp_path), 2, expect=ABSENT)
+    seen = until(backend, lambda now: (only(now).reason or _NONE).count == 1)
+    reason = only(seen).reason
+    assert reason is not None
+    assert (ReasonCode.QUOTA, 1, 2) == (reason.code, reason.count, reason.total)
+    assert "exceeded quota: small" in reason.raw
+    assert Quota(cpu=Cpus(150)) == until(backend, lambda now: len(only(now).replicas) == 1).quota
+
+
+def test_an_autoscaler_of_others_is_seen_and_its_count_is_left_to_it(
+    control_plane: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """Owner and generation are written all the same."""
+    backend, order = opened(control_plane, namespace), order_for(tmp_path)
+    backend.apply(order, 1, expect=ABSENT)
+    scaler = {
+        "metadata": {"name": "theirs"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"tests-{order.key}"},
+            "minReplicas": 1,
+            "maxReplicas": 5,
+        },
+    }
+    control_plane.api.create(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers", scaler)
+    seen = until(backend, lambda now: only(now).scaled_by != "")
+    assert "horizontalpodautoscaler/theirs" == only(seen).scaled_by
+    backend.apply(attrs.evolve(order, generation=2), 4, expect=Expect(only(seen).version))
+    after = only(backend.observe())
+    assert (1, 2) == (after.target, after.generation)
+
+
+def test_a_volume_that_waits_for_another_scheduler_is_refused_where_we_place(
+    control_plane: Cluster, namespace: str, opened: Open
+) -> None:
+    """It would wait for ever: nothing is made, and it is said why."""
+    storage = {
+        "metadata": {"name": f"late-{namespace}"},
+        "provisioner": "example.com/none",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    control_plane.api.create("/apis/storage.k8s.io/v1/storageclasses", storage)
+    claim = {
+        "metadata": {"name": "models"},
+        "spec": {
+            "accessModes": ["ReadOnlyMany"],
+            "storageClassName": f"late-{namespace}",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    control_plane.api.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", claim)
+    backend = opened(control_plane, namespace, scheduling=Scheduling.DIRECTED)
+    order = order_for(Path("pvc://models/m"))
+    order = attrs.evolve(order, template=_from(order.template, "pvc://models/m"))
+    with pytest.raises(Rejected, match="WaitForFirstConsumer"):
+        backend.apply(order, 1, expect=ABSENT)
+    assert () == backend.observe().groups
+
+
+def _from(template: Template, source: str) -> Template:
+    return attrs.evolve(template, model=attrs.evolve(template.model, source=source))
+
+
+def test_what_others_made_under_our_names_is_not_taken_over(
+    control_plane: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """Neither a Service without any label, nor a ReplicaSet."""
+    backend, order = opened(control_plane, namespace), order_for(tmp_path)
+    theirs = {"metadata": {"name": "tests-minilm"}, "spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}}}
+    control_plane.api.create(f"/api/v1/namespaces/{namespace}/services", theirs)
+    with pytest.raises(Conflict, match="belongs to somebody else"):
+        backend.settle("minilm", 0)
+    pod = {"metadata": {"labels": {"app": "theirs"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    stranger = {
+        "metadata": {"name": f"tests-{order.key}"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "theirs"}}, "template": pod},
+    }
+    control_plane.api.create(f"/apis/apps/v1/namespaces/{namespace}/replicasets", stranger)
+    with pytest.raises(Conflict, match="that is not ours"):
+        backend.apply(order, 1, expect=ABSENT)
+    service = control_plane.api.get(f"/api/v1/namespaces/{namespace}/services/tests-minilm")
+    assert {"app": "theirs"} == service["spec"]["selector"]
+
+
+def test_nothing_is_written_while_nothing_is_to_be_done(
+    control_plane: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """Looks change no object, nor does asking for what is there; a new daemon's first look neither."""
+    backend, order = opened(control_plane, namespace), order_for(tmp_path)
+    backend.settle("minilm", 1)
+    backend.apply(order, 2, expect=ABSENT)
+    until(backend, lambda now: len(only(now).replicas) == 2)
+    kinds = ("api/v1/{}/services", "api/v1/{}/pods", "apis/policy/v1/{}/poddisruptionbudgets")
+    paths = [f"/{kind.format(f'namespaces/{namespace}')}" for kind in kinds]
+    replicas = f"/apis/apps/v1/namespaces/{namespace}/replicasets/tests-{order.key}"
+
+    def managed() -> list[Any]:
+        listed = [one["metadata"] for path in paths for one in control_plane.api.get(path)["items"]]
+        metas = [*listed, control_plane.api.get(replicas)["metadata"]]
+        return [(meta["name"], [one for one in meta["managedFields"] if _is_ours(one)]) for meta in metas]
+
+    before = managed()
+    for _ in range(3):
+        backend.observe()
+        backend.settle("minilm", 1)
+        backend.apply(order, 2, expect=Expect(only(backend.observe()).version))
+    opened(control_plane, namespace).observe()
+    assert before == managed()
+
+
+def _is_ours(entry: Json) -> bool:
+    return str(entry["manager"]).startswith("roadstead")
+
+
+def test_an_object_of_ours_is_such_as_the_api_server_takes_to_the_letter(
+    control_plane: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """With strict validation, every option and source included; what comes back has not drifted."""
+    backend = opened(control_plane, namespace)
+    for number, source in enumerate(
+        ("/models/m", "pvc://models/m", "oci://registry/m:1", "https://h/m.tar", "s3://b/m")
+    ):
+        order = order_for(tmp_path, cpu=100 + number)
+        backend.apply(attrs.evolve(order, template=_from(order.template, source)), 0, expect=ABSENT)
+    for group in backend.observe().groups:
+        path = f"/apis/apps/v1/namespaces/{namespace}/replicasets/tests-{group.key}"
+        control_plane.api.patch(path, {"spec": {"minReadySeconds": 1}})
+    seen = until(backend, lambda now: len(now.groups) == 5)
+    assert [()] * 5 == [group.drift for group in seen.groups]
+    assert {"1"} == {
+        control_plane.api.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets/tests-{one.key}")["metadata"][
+            "annotations"
+        ][names.WRITTEN]
+        for one in seen.groups
+    }
+
+
+# ---- on a real node ----
+
+
+def test_a_drained_replica_ends_at_once_and_one_that_was_not_drained_goes_on_serving(
+    cluster: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """Whoever was named is ended within its short grace; somebody else's victim has all of its time."""
+    backend, order = opened(cluster, namespace), order_for(tmp_path, drain=60)
+    backend.apply(order, 2, expect=ABSENT)
+    first, second = only(until(backend, partial(runs, 2))).replicas
+    backend.apply(order, 1, retire=(first.id,), expect=Expect(only(backend.observe()).version))
+    left = only(until(backend, partial(runs, 1))).replicas
+    assert [second.id] == [one.id for one in left]
+    cluster.api.call("DELETE", f"/api/v1/namespaces/{namespace}/pods/{second.id}")
+    seen = until(backend, lambda now: any(one.phase is Phase.STOPPING for one in only(now).replicas))
+    stopping = next(one for one in only(seen).replicas if one.phase is Phase.STOPPING)
+    assert (second.id, second.incarnation) == (stopping.id, stopping.incarnation)
+    backend.lose(second.id)
+
+
+def test_a_sibling_that_is_not_ready_goes_before_the_one_that_was_named(
+    cluster: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """The cluster picks; what really ends is what is shown, and it is the one that served nobody."""
+    backend, order = opened(cluster, namespace), order_for(tmp_path)
+    backend.apply(order, 1, expect=ABSENT)
+    (ready,) = only(until(backend, partial(runs, 1))).replicas
+    _wait_ready(cluster, namespace, ready.id)
+    cluster.api.patch("/api/v1/nodes/node-1", {"spec": {"unschedulable": True}})
+    try:
+        backend.apply(order, 2, expect=Expect(only(backend.observe()).version))
+        until(backend, lambda now: len(only(now).replicas) == 2)
+        backend.apply(order, 1, retire=(ready.id,), expect=Expect(only(backend.observe()).version))
+        left = only(until(backend, partial(runs, 1))).replicas
+    finally:
+        cluster.api.patch("/api/v1/nodes/node-1", {"spec": {"unschedulable": None}})
+    assert [ready.id] == [one.id for one in left]
+
+
+def _wait_ready(cluster: Cluster, namespace: str, pod: str) -> None:
+    def is_ready(one: Json) -> bool:
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in one["status"].get("conditions", ()))
+
+    cluster.api.wait(f"/api/v1/namespaces/{namespace}/pods/{pod}", is_ready)
+
+
+def test_what_a_kubelet_rejects_is_lost_and_another_slot_takes_its_place(
+    cluster: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """Told with the kubelet's word; when the group is asked for again, nothing is left of it."""
+    backend = opened(cluster, namespace, scheduling=Scheduling.DIRECTED)
+    order = order_for(tmp_path, cpu=1_000_000)
+    backend.apply(order, 1, expect=ABSENT)
+    (slot,) = only(until(backend, lambda now: len(only(now).replicas) == 1)).replicas
+    binding = {"metadata": {"name": slot.id}, "target": {"kind": "Node", "name": "node-1"}}
+    cluster.api.create(f"/api/v1/namespaces/{namespace}/pods/{slot.id}/binding", binding)
+    seen = until(backend, lambda now: [Phase.LOST, Phase.SLOT] == [one.phase for one in only(now).replicas])
+    lost, another = only(seen).replicas
+    assert slot.id == lost.id
+    assert lost.reason is not None
+    assert ReasonCode.NO_CAPACITY is lost.reason.code
+    assert "OutOfcpu" in lost.reason.raw
+    backend.apply(order, 1, expect=Expect(only(seen).version))
+    until(backend, lambda now: [another.id] == [one.id for one in only(now).replicas])
+
+
+def test_where_nobody_reaches_replicas_the_kubelet_says_who_is_ready(
+    cluster: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """And there is no address to connect to."""
+    backend, order = opened(cluster, namespace, reach=Reach.NONE), order_for(tmp_path)
+    backend.apply(order, 1, expect=ABSENT)
+    seen = until(backend, lambda now: runs(1, now) and only(now).replicas[0].ready is True)
+    assert None is only(seen).replicas[0].endpoint
+
+
+def test_a_lost_replica_is_gone_at_once(cluster: Cluster, namespace: str, opened: Open, tmp_path: Path) -> None:
+    """As by a failing machine; another takes its place."""
+    backend, order = opened(cluster, namespace), order_for(tmp_path, drain=60)
+    backend.apply(order, 1, expect=ABSENT)
+    (before,) = only(until(backend, partial(runs, 1))).replicas
+    backend.lose(before.id)
+    (after,) = only(until(backend, lambda now: runs(1, now) and only(now).replicas[0].id != before.id)).replicas
+    assert before.incarnation != after.incarnation
+    with pytest.raises(Conflict):
+        backend.lose(before.id)
