@@ -21,6 +21,7 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         options=KubernetesOptions,
         leases="roadstead_backends.kubernetes.leases:open_lease",
         lacking="roadstead_backends.kubernetes.permits:lacking",
+        imports="roadstead_backends.kubernetes.importing:imports",
         deployment_options=PodOptions,
         rival="roadstead_backends.kubernetes.rival:plain_deployment",
         rival_name="a plain Deployment",

@@ -12,6 +12,7 @@ import attrs
 from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.comparison import Rival
 from roadstead.spi.gateway import Gateway, GatewayContext
+from roadstead.spi.importing import Imported, ImportSource
 from roadstead.spi.lease import LeaseStore
 from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
@@ -75,7 +76,8 @@ class BackendPlugin(PluginRecord):
     ``rival`` makes what such a cluster has of its own to keep a model served, for ``roadstead bench compare``;
     ``rival_name`` is what people call that, such as ``a plain Deployment``. ``leases`` makes the store of a fleet's
     lease, where such a cluster can keep one: one daemon then acts for the fleet, on whatever machine. ``lacking``
-    returns what such a cluster would refuse us, for ``roadstead check``; it changes nothing there.
+    returns what such a cluster would refuse us, for ``roadstead check``; it changes nothing there. ``imports`` reads
+    what others declared for such a cluster, for ``roadstead import``.
     """
 
     kind: ClassVar[str] = "backend"
@@ -88,6 +90,7 @@ class BackendPlugin(PluginRecord):
     rival_name: str = ""
     leases: Callable[[BackendContext, str], LeaseStore] | str | None = None
     lacking: Callable[[BackendContext], tuple[Lack, ...]] | str | None = None
+    imports: Callable[[ImportSource], tuple[Imported, ...]] | str | None = None
 
 
 @attrs.frozen(kw_only=True)
