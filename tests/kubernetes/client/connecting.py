@@ -13,9 +13,9 @@ from roadstead.units import Duration
 from roadstead_backends.kubernetes.access import FromFiles, Login
 from roadstead_backends.kubernetes.transport import Limits, Transport
 
-__all__ = ["SHORT", "chance", "connected", "logged_in", "write_kubeconfig"]
+__all__ = ["PATIENT", "chance", "connected", "logged_in", "write_kubeconfig"]
 
-SHORT = Limits(connect=Duration(2_000), read=Duration(2_000), whole=Duration(4_000))
+PATIENT = Limits(connect=Duration(10_000), read=Duration(10_000), whole=Duration(20_000))
 
 
 def chance(seed: int) -> random.Random:
@@ -44,7 +44,7 @@ def logged_in(path: Path, *, allow_exec: bool = False, context: str | None = Non
 
 
 @contextmanager
-def connected(folder: Path, server: str, limits: Limits = SHORT, **parts: Mapping[str, Any]) -> Iterator[Transport]:
+def connected(folder: Path, server: str, limits: Limits = PATIENT, **parts: Mapping[str, Any]) -> Iterator[Transport]:
     """Connect to a server with a kubeconfig that is written for that, and disconnect at the end."""
     login = logged_in(write_kubeconfig(folder / "kubeconfig", server, **parts))
     transport = Transport(login, cluster="prod", limits=limits)

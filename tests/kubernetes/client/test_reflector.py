@@ -272,9 +272,8 @@ def test_it_leaves_the_server_alone_for_as_long_as_that_asks(scene: Scene) -> No
     scene.server.put("a")
     with scene.reflecting() as reflector:
         assert isinstance(in_trouble(reflector), Retryable)
-        refused = time.monotonic()
         scene.server.wait_for_watch()
-        assert scene.server.watches[0].at - refused > 0.8
+        assert scene.server.watches[0].at - scene.server.lists[0].at >= 1
         assert reflector.is_synced
 
 
@@ -423,7 +422,7 @@ def test_it_ends_at_once_while_it_waits_for_an_event(scene: Scene) -> None:
         scene.server.wait_for_watch()
         began = time.monotonic()
         reflector.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert not reflector._thread.is_alive()
         assert not reflector.catch_up(_SOON) or reflector.is_synced
 
