@@ -24,7 +24,7 @@ class Lazy(NamedTuple):
 COMMANDS: Mapping[str, Mapping[str, Lazy]] = {
     "Start": {
         "init": Lazy("init", "Write a small fleet file with comments."),
-        "import": Lazy("importing", "Write a fleet file for what others declared."),
+        "import": Lazy("importing", "Write a fleet file for what others declared, with a report of every field."),
         "check": Lazy("check", "Check this machine, the plugins and the fleet file."),
         "validate": Lazy("validate", "Read the fleet file and list everything wrong with it."),
         "daemon": Lazy("daemon", "Start, stop or ask for the daemon."),
