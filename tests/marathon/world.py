@@ -28,7 +28,7 @@ STARTED = "Sun, 22 Nov 2026 15:04:40 UTC"
 
 def labelled(task: Task) -> Course:
     """The course that a task's labels ``SIM`` and ``SIM_DELAY`` (milliseconds) ask for."""
-    delay = int(task.labels.get("SIM_DELAY", "0"))
+    delay = int(task.labels.get("SIM_DELAY") or 0)
     after = int(task.labels.get("SIM_AFTER", "1350")) + 150
     match task.labels.get("SIM"):
         case "failfast":

@@ -171,7 +171,7 @@ class Marathon:
             "api_post_event",
             clientIp=asked.client,
             uri=asked.uri,
-            appDefinition=as_play(spec.shown(with_info=with_info)),
+            appDefinition=as_play(self.settings.profile.seen(spec.shown(with_info=with_info))),
         )
 
     def restart_app(self, path: PathId, *, force: bool) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -26,6 +26,17 @@ class Profile:
     """How many deployments may run before another is refused with 403; None where there was no limit yet."""
     resource_limits: bool
     """Whether apps have ``resourceLimits`` (since 1.10)."""
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        """The fields that it does not know yet: it overlooks them in what is asked, and has them in no answer."""
+        roles = () if self.roles else ("role", "enforceRole")
+        return frozenset({*roles, *(() if self.resource_limits else ("resourceLimits",))})
+
+    def seen(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The document without those."""
+        lacks = self.lacks
+        return {key: item for key, item in document.items() if key not in lacks} if lacks else document
 
 
 PROFILES: Final = (

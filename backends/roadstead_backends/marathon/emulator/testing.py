@@ -85,6 +85,7 @@ def emulated(plan: Plan | None = None) -> Iterator[Emulated]:
         finally:
             _in(loop, emulation.close())
     finally:
+        _in(loop, _the_rest_ended())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_PATIENCE)
         loop.close()
@@ -94,6 +95,13 @@ async def _opened(plan: Plan) -> Emulation:
     emulation = Emulation(plan)
     await emulation.open()
     return emulation
+
+
+async def _the_rest_ended() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 def _in(loop: asyncio.AbstractEventLoop, work: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from roadstead_backends.marathon.emulator.documents.app_types import APP, APP_UPDATE
 from roadstead_backends.marathon.emulator.documents.reading import array
-from roadstead_backends.marathon.emulator.http.intake import json_of, typed
+from roadstead_backends.marathon.emulator.http.intake import json_of, known, typed
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, deployed, json_answer
 from roadstead_backends.marathon.emulator.http.views import ALWAYS, Views, app_embeds
 from roadstead_backends.marathon.emulator.marathon import AppChange, Asked, Marathon
@@ -100,7 +100,7 @@ class Apps:
 
     def create(self, request: Request) -> Answer:
         """Add an app."""
-        body = typed(json_of(request.body), APP)
+        body = typed(known(json_of(request.body), self._marathon.settings.profile), APP)
         path = absolute(body["id"])
         document = self._marathon.intake(path).admitted(body)
         kept, plan = self._marathon.create_app(
@@ -121,7 +121,7 @@ class Apps:
 
     def _change(self, request: Request, app_id: str, *, partial: bool) -> Answer:
         path = absolute(app_id)
-        body = json_of(request.body)
+        body = known(json_of(request.body), self._marathon.settings.profile)
         if isinstance(body, dict):
             body = {**body, "id": str(path)}
         update = typed(body, APP_UPDATE)
@@ -139,7 +139,9 @@ class Apps:
         return self._change_many(request, creates=False, partial=True)
 
     def _change_many(self, request: Request, *, creates: bool, partial: bool) -> Answer:
-        updates: list[dict[str, Any]] = typed(json_of(request.body), array(APP_UPDATE))
+        updates: list[dict[str, Any]] = typed(
+            known(json_of(request.body), self._marathon.settings.profile), array(APP_UPDATE)
+        )
         if any("id" not in update for update in updates):
             raise illegal("requirement failed: App Update must have app id set")
         changes = [

@@ -9,7 +9,7 @@ import attrs
 
 from roadstead_backends.marathon.emulator.documents.group_types import GROUP_PARTIAL_UPDATE, GROUP_UPDATE
 from roadstead_backends.marathon.emulator.http.apps import absolute
-from roadstead_backends.marathon.emulator.http.intake import json_of, typed
+from roadstead_backends.marathon.emulator.http.intake import json_of, known, typed
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, deployed, json_answer
 from roadstead_backends.marathon.emulator.http.views import GroupEmbeds, Views
 from roadstead_backends.marathon.emulator.marathon import Marathon
@@ -83,7 +83,7 @@ class Groups:
     def create(self, request: Request, group_id: str = "") -> Answer:
         """Add a group."""
         base = absolute(group_id)
-        update = typed(json_of(request.body), GROUP_UPDATE)
+        update = typed(known(json_of(request.body), self._marathon.settings.profile), GROUP_UPDATE)
         path = path_of(update.get("id", "")).within(base)
         normal = self._intake().normalized(update, path)
         if self._marathon.root.group(path) is not None:
@@ -100,7 +100,7 @@ class Groups:
     def update(self, request: Request, group_id: str) -> Answer:
         """Change a group or add it; with ``dryRun`` only say how."""
         base = absolute(group_id)
-        update = typed(json_of(request.body), GROUP_UPDATE)
+        update = typed(known(json_of(request.body), self._marathon.settings.profile), GROUP_UPDATE)
         path = path_of(update.get("id", "")).within(base)
         normal = self._intake().normalized(update, path)
         if request.flag("dryRun"):
@@ -140,7 +140,7 @@ class Groups:
 
     def patch(self, request: Request, group_id: str) -> Answer:
         """Say whether a top-level group enforces its role."""
-        update = typed(json_of(request.body), GROUP_PARTIAL_UPDATE)
+        update = typed(known(json_of(request.body), self._marathon.settings.profile), GROUP_PARTIAL_UPDATE)
         path = absolute(group_id)
         if not path.is_top_level:
             errors = [{"path": "/", "errors": ["Path needs to be top-level"]}]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from roadstead_backends.marathon.emulator.documents.pod_types import INSTANCE_IDS, POD
 from roadstead_backends.marathon.emulator.http.apps import absolute
-from roadstead_backends.marathon.emulator.http.intake import json_of, typed
+from roadstead_backends.marathon.emulator.http.intake import json_of, known, typed
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, json_answer
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.paths import PathId
@@ -48,9 +48,12 @@ class Pods:
         """Say that pods are known."""
         return Answer()
 
+    def _shown(self, pod: RunSpec) -> Document:
+        return self._marathon.settings.profile.seen(pod.shown())
+
     def index(self, _request: Request) -> Answer:
         """List the pods."""
-        return json_answer([pod.shown() for pod in self._marathon.root.tree.all_pods()])
+        return json_answer([self._shown(pod) for pod in self._marathon.root.tree.all_pods()])
 
     def show(self, _request: Request, pod_id: str) -> Answer:
         """Show a pod."""
@@ -59,7 +62,7 @@ class Pods:
         if pod is None:
             # The original puts JSON into a message of JSON.
             raise Refusal(404, {"message": f'{{"message": "pod with {path} does not exist"}}', "details": []})
-        return json_answer(pod.shown())
+        return json_answer(self._shown(pod))
 
     def all_status(self, _request: Request) -> Answer:
         """Show the status of every pod."""
@@ -80,7 +83,7 @@ class Pods:
         found = self._marathon.manager.store.spec(absolute(pod_id), moment)
         if found is None:
             raise unknown("Pod", absolute(pod_id))
-        return json_answer(found.shown())
+        return json_answer(self._shown(found))
 
     def _pod(self, pod_id: str) -> RunSpec:
         path = absolute(pod_id)
@@ -93,7 +96,7 @@ class Pods:
 
     def create(self, request: Request) -> Answer:
         """Add a pod."""
-        pod = typed(json_of(request.body), POD)
+        pod = typed(known(json_of(request.body), self._marathon.settings.profile), POD)
         path = absolute(pod["id"])
         document = self._intake(path).admitted(pod)
 
@@ -104,19 +107,19 @@ class Pods:
         spec, plan = self._put(path, document, fresh, force=request.flag("force"))
         self._tell("pod_created_event", request)
         headers = {"Location": str(path), "Marathon-Deployment-Id": plan.id}
-        return json_answer(spec.shown(), 201, headers)
+        return json_answer(self._shown(spec), 201, headers)
 
     def update(self, request: Request, pod_id: str) -> Answer:
         """Change a pod, or add it."""
         path = absolute(pod_id)
-        pod = typed(json_of(request.body), POD)
+        pod = typed(known(json_of(request.body), self._marathon.settings.profile), POD)
         intake = self._intake(path)
         if absolute(pod["id"]) != path:
             raise Refusal(400, {"message": f"'{path}' does not match definition's id ('{pod['id']}')"})
         document = intake.admitted(pod)
         spec, plan = self._put(path, document, lambda _root: None, force=request.flag("force"))
         self._tell("pod_updated_event", request)
-        return json_answer(spec.shown(), 200, {"Marathon-Deployment-Id": plan.id})
+        return json_answer(self._shown(spec), 200, {"Marathon-Deployment-Id": plan.id})
 
     def _intake(self, path: PathId) -> PodIntake:
         roles, default = self._marathon.roles_of(path)
@@ -191,7 +194,7 @@ class Pods:
         newest = max((each.since for each in instances), default=self._marathon.timeline.now)
         return {
             "id": str(pod.id),
-            "spec": pod.shown(),
+            "spec": self._shown(pod),
             "status": "STABLE" if stable else "DEGRADED",
             "statusSince": written(newest),
             "instances": shown,

@@ -102,6 +102,8 @@ class Skin:
         if request.method == "OPTIONS":
             return self._described(request, route)
         method = route.method(request.method) if request.method in _KNOWN_METHODS else None
+        if method is not None and method.name == "patchGroup" and not self._marathon.settings.profile.roles:
+            method = None
         if method is None:
             return json_answer({"message": "Method Not Allowed"}, 405)
         return self._negotiated(request, method) or self._called(request, method, taken)

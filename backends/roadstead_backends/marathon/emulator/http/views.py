@@ -105,13 +105,7 @@ class Views:
 
     def definition(self, spec: RunSpec, *, with_info: bool = True) -> Document:
         """An app or pod as it was asked for, with its versions."""
-        shown = spec.shown(with_info=with_info)
-        profile = self._marathon.settings.profile
-        if not profile.roles:
-            shown.pop("role", None)
-        if not profile.resource_limits:
-            shown.pop("resourceLimits", None)
-        return shown
+        return self._marathon.settings.profile.seen(spec.shown(with_info=with_info))
 
     def tasks(self, instances: Iterable[Instance], *, service_ports: bool = False) -> list[Document]:
         """The tasks of instances."""

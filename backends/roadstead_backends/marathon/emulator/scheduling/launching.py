@@ -119,7 +119,7 @@ class Launcher:
         item["processedOffersSummary"] = statistics.shown()
         if unused:
             item["lastUnusedOffers"] = statistics.shown_unused()
-        item["pod" if spec.is_pod else "app"] = spec.shown()
+        item["pod" if spec.is_pod else "app"] = self._settings.profile.seen(spec.shown())
         return item
 
     # Offers ---------------------------------------------------------------------------------------------------------

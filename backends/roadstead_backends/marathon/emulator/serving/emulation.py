@@ -78,7 +78,8 @@ class Emulation:
         self.clock: Clock = ByHand() if plan.by_hand else RealTime()
         self._prober = OverTheNetwork(self.clock) if plan.processes is not None else Believing()
         timeline = self.clock.timeline
-        executor = Processes(self.clock, plan.processes) if plan.processes is not None else Pretended(timeline)
+        self._processes = Processes(self.clock, plan.processes) if plan.processes is not None else None
+        executor = self._processes or Pretended(timeline)
         master_id = str(uuid.uuid4())
         self.cluster = SimCluster(
             timeline, _agents(plan, master_id), executor=executor, master_id=master_id, habits=Habits(interval=250)
@@ -116,6 +117,8 @@ class Emulation:
     async def close(self) -> None:
         """End it, and every process that it started."""
         self.cluster.close()
+        if self._processes is not None:
+            await self._processes.ended()
         for serving in self._servings:
             await serving.close()
         if isinstance(self._prober, OverTheNetwork):

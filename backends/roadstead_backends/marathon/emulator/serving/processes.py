@@ -57,6 +57,11 @@ class Processes:
         for life in tuple(self._lives.values()):
             life.kill()
 
+    async def ended(self) -> None:
+        """Wait until nothing runs any more."""
+        works = [life.work for life in self._lives.values() if life.work is not None]
+        await asyncio.gather(*works, return_exceptions=True)
+
 
 class _Life:
     """One task while it runs."""
@@ -68,12 +73,12 @@ class _Life:
         self._sandbox = sandbox
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
-        self._work: asyncio.Task[None] | None = None
+        self.work: asyncio.Task[None] | None = None
 
     def run(self, forget: Any) -> None:
         """Begin."""
-        self._work = asyncio.get_running_loop().create_task(self._live())
-        self._work.add_done_callback(lambda _: forget())
+        self.work = asyncio.get_running_loop().create_task(self._live())
+        self.work.add_done_callback(lambda _: forget())
 
     def _report(self, state: str, message: str = "", *, healthy: bool | None = None) -> None:
         with self._clock.moment():
@@ -94,6 +99,7 @@ class _Life:
         code = await self._process.wait()
         for check in checks:
             check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
         self._signal(signal.SIGKILL)
         words = f"terminated with signal {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         state = "TASK_KILLED" if self._stopping else "TASK_FINISHED" if code == 0 else "TASK_FAILED"
@@ -167,9 +173,11 @@ class _Life:
         try:
             return await asyncio.wait_for(process.wait(), timeout) == 0
         except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
             return False
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
     async def _answers(self, check: Mapping[str, Any]) -> bool:
         ports, index = self._task.ports, check.get("portIndex", 0)
