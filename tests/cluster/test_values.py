@@ -94,6 +94,18 @@ def test_only_containers_of_the_host_image_get_the_folders(image: str, added: bo
     assert all("ro" in mount["options"] for mount in mounts if mount["destination"] == "/usr")
 
 
+def test_a_folder_below_one_that_the_pod_mounts_is_found_all_the_same(tmp_path: Path) -> None:
+    """An empty /tmp of the pod's own does not hide a checkout in /tmp."""
+    written = {
+        "annotations": {"io.kubernetes.cri.image-name": HOST},
+        "mounts": [{"destination": "/proc"}, {"destination": "/tmp"}],
+    }
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    host_folders._add(tmp_path, ["/usr", "/tmp/checkout", "/tmpfoo"])
+    mounts = json.loads((tmp_path / "config.json").read_text())["mounts"]
+    assert ["/proc", "/usr", "/tmpfoo", "/tmp", "/tmp/checkout"] == [mount["destination"] for mount in mounts]
+
+
 def test_the_folders_hold_this_python_and_the_sources() -> None:
     """Whatever a program of ours imports is below one of the folders."""
     folders = host_folders.folders()
