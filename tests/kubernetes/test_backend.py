@@ -12,14 +12,14 @@ from typing import Any
 import attrs
 import pytest
 
-from roadstead.errors import Conflict, Rejected
-from roadstead.model import ModelSpec, Quota, Reach, Scheduling, StopSpec, Template
+from roadstead.errors import Conflict, Rejected, Retryable
+from roadstead.model import HealthSpec, ModelSpec, PlacementSpec, Quota, Reach, Scheduling, Spread, StopSpec, Template
 from roadstead.reasons import Reason, ReasonCode
 from roadstead.spi.backend import ABSENT, BackendContext, Expect, GroupOrder
 from roadstead.spi.runtime import Launch, Program
 from roadstead.testing.subject import group_order
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import Group, Phase, Snapshot
+from roadstead.world import Group, Phase, Replica, Snapshot
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.backend import KubernetesBackend
 from roadstead_backends.kubernetes.connect import connect
@@ -337,3 +337,55 @@ def test_a_lost_replica_is_gone_at_once(cluster: Cluster, namespace: str, opened
     assert before.incarnation != after.incarnation
     with pytest.raises(Conflict):
         backend.lose(before.id)
+
+
+# ---- on two nodes ----
+
+
+def test_replicas_of_a_dead_node_are_given_up_and_end_when_it_returns(
+    two_nodes: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """As soon as their owner says; until then they are out of reach, and afterwards they hold nothing."""
+    backend = opened(two_nodes, namespace)
+    apart = PlacementSpec(spread=Spread(by="hostname", max_per=1))
+    order = order_for(tmp_path, placement=apart, health=HealthSpec(node_lost_after=Duration(2_000)))
+    backend.apply(order, 2, expect=ABSENT)
+    replicas = only(until(backend, partial(runs, 2))).replicas
+    (doomed,) = (one for one in replicas if one.node == "node-2")
+    two_nodes.node("node-2").power_off()
+
+    def of_doomed(seen: Snapshot) -> Replica | None:
+        return next((one for one in only(seen).replicas if one.id == doomed.id), None)
+
+    def is_replaced(seen: Snapshot) -> bool:
+        lost = of_doomed(seen)
+        return lost is not None and lost.phase is Phase.LOST and len(only(seen).replicas) == 3
+
+    seen = until(backend, is_replaced)
+    assert not seen.by_node["node-2"].schedulable
+    two_nodes.node("node-2").power_on()
+    until(backend, lambda now: of_doomed(now) is None and runs(2, now))
+
+
+def test_a_budget_keeps_a_drain_from_taking_more_than_its_floor_allows(
+    cluster: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """One of two may be evicted, the other is refused until it is replaced; without a floor both may."""
+    backend, order = opened(cluster, namespace), order_for(tmp_path)
+    backend.settle("minilm", 1)
+    backend.apply(order, 2, expect=ABSENT)
+    for replica in only(until(backend, partial(runs, 2))).replicas:
+        _wait_ready(cluster, namespace, replica.id)
+    path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/tests-minilm"
+    cluster.api.wait(path, lambda one: one.get("status", {}).get("disruptionsAllowed") == 1)
+    first, second = only(backend.observe()).replicas
+    cluster.api.patch("/api/v1/nodes/node-1", {"spec": {"unschedulable": True}})
+    try:
+        backend.evict(first.id, grace=Duration(1_000), reason="a test")
+        cluster.api.wait(path, lambda one: one["status"]["disruptionsAllowed"] == 0)
+        with pytest.raises(Retryable):
+            backend.evict(second.id, grace=Duration(1_000), reason="a test")
+        backend.settle("minilm", 0)
+        backend.evict(second.id, grace=Duration(1_000), reason="a test")
+    finally:
+        cluster.api.patch("/api/v1/nodes/node-1", {"spec": {"unschedulable": None}})

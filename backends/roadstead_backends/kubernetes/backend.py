@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
+
+import attrs
 
 from roadstead.capabilities import Capabilities
 from roadstead.errors import BackendError, Conflict, OutOfCapacity, Rejected
@@ -19,6 +22,7 @@ from roadstead.units import Duration
 from roadstead.world import GroupKey, Phase, Snapshot, Usage
 from roadstead_backends.kubernetes import names, translate
 from roadstead_backends.kubernetes.abilities import capabilities
+from roadstead_backends.kubernetes.adoption import Adopter
 from roadstead_backends.kubernetes.binding import lacks
 from roadstead_backends.kubernetes.faults import AlreadyExists, NotFound
 from roadstead_backends.kubernetes.feeds import Feeds, Place
@@ -43,7 +47,19 @@ T = TypeVar("T")
 
 _TRIES: Final = 4
 _UNKNOWN: Final = Usage()
+_SOON: Final = Duration(10_000)
 _ALIVE: Final = Duration(10_000)
+
+
+@attrs.frozen
+class _Drained:
+    """A pod that was drained, and may end within ``grace`` if it is told to go before ``until``.
+
+    One that the cluster did not pick is sent requests again sooner or later.
+    """
+
+    grace: Duration
+    until: float
 
 
 class KubernetesBackend:
@@ -53,6 +69,8 @@ class KubernetesBackend:
         self._cluster = cluster
         self._transport = transport
         self._place = place
+        self._minor: int | None = None
+        self._notes: tuple[str, ...] | None = None
         able = capabilities(place, minor=None, notes=transport.notes)
         self._view = View(place.owner_id, able, reports_ready=not place.reaches)
         self._feeds = Feeds(transport, place, self._view)
@@ -60,7 +78,7 @@ class KubernetesBackend:
         self._settler = Settler(self._writer, self._view.standing, place, cluster, self._told_gone)
         self._judge = Judge(self._writer, self._view, cluster)
         self._usage = UsageReader(transport, place.namespace, names.selector_of(place.fleet))
-        self._hastened: dict[str, Duration] = {}
+        self._hastened: dict[str, _Drained] = {}
 
     # ---- the contract ----
 
@@ -95,8 +113,8 @@ class KubernetesBackend:
             self._point_at(pods, retire, subject)
         self._write_counts(order, target, stored, expect)
         if target < stored.spec.replicas and self._place.reaches:
-            grace = order.template.stop.kill_after
-            self._hastened.update({pod.metadata.uid: grace for pod in pods if pod.metadata.name in retire})
+            drained = _Drained(order.template.stop.kill_after, time.monotonic() + _SOON.seconds)
+            self._hastened.update({pod.metadata.uid: drained for pod in pods if pod.metadata.name in retire})
 
     def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
         """Remove the group and stop what is left of it."""
@@ -226,11 +244,13 @@ class KubernetesBackend:
             timeout=_ALIVE,
         )
         if not self._feeds.has_begun:
+            self._minor = server_minor(self._transport)
             self._feeds.begin()
-            minor = server_minor(self._transport)
-            notes = (*self._transport.notes, *self._feeds.notes)
-            self._view.capabilities = capabilities(self._place, minor=minor, notes=notes)
         self._feeds.take()
+        notes = (*self._transport.notes, *self._feeds.notes)
+        if notes != self._notes:
+            self._notes = notes
+            self._view.capabilities = capabilities(self._place, minor=self._minor, notes=notes)
 
     def _told(self, feed: str, written: object) -> None:
         self._feeds.expect(feed, written)
@@ -242,6 +262,12 @@ class KubernetesBackend:
 
     def _create(self, order: GroupOrder, target: int) -> None:
         subject = str(order.key)
+        if order.adopts:
+            adopted = Adopter(self._transport, self._place).take_over(order)
+            if adopted is not None:
+                self._view.put_group(adopted.metadata.name, adopted)
+                self._told("replicasets", adopted)
+                return
         try:
             document = translate.replica_set(order, target, directed=self._place.directed)
         except ValueError as error:
@@ -285,11 +311,12 @@ class KubernetesBackend:
     def _counts(self, order: GroupOrder, target: int, now: ReplicaSet) -> dict[str, object]:
         """Return what a group in this state is told; a foreign change that shows goes on showing."""
         name, meta = now.metadata.name, now.metadata
+        sent = None if self._view.standing.scaled_by(name) else target
         written = meta.annotations.get(names.WRITTEN, "")
         if self._view.is_clean(name):
-            written = str(meta.generation + (target != now.spec.replicas))
-        scaler = self._view.standing.scaled_by(name)
-        return translate.counts(order, None if scaler else target, written=written)
+            written = str(meta.generation + (sent not in (None, now.spec.replicas)))
+        said = translate.counts(order, sent, written=written)
+        return {**said, "metadata": {**said["metadata"], "name": name}}  # its maker may have called it otherwise
 
     def _insist(self, stored: ReplicaSet, expect: Expect, change: Callable[[ReplicaSet], T]) -> T:
         """Make a change to a ReplicaSet, as often as needed where it only reports something else by now."""
@@ -313,14 +340,14 @@ class KubernetesBackend:
 
     def _hasten(self) -> None:
         """Let pods that were drained and are now ending do so at once: they need not go on serving for anybody."""
-        for uid, grace in tuple(self._hastened.items()):
+        for uid, drained in tuple(self._hastened.items()):
             pod = self._view.pod_by_uid(uid)
-            if pod is None:
+            if pod is None or time.monotonic() > drained.until:
                 del self._hastened[uid]
             elif pod.metadata.deletion is not None:
                 del self._hastened[uid]
-                if (pod.metadata.grace_s or 0) * 1000 > grace.ms:
-                    self._end(pod, grace)
+                if (pod.metadata.grace_s or 0) * 1000 > drained.grace.ms:
+                    self._end(pod, drained.grace)
 
     def _end(self, pod: Pod, grace: Duration) -> None:
         """End a pod sooner than it would by itself; where that cannot be asked, it ends in its own time."""
@@ -332,7 +359,7 @@ class KubernetesBackend:
     # ---- preconditions ----
 
     def _name(self, key: GroupKey) -> str:
-        return names.group_name(self._place.fleet, key)
+        return self._view.adopted_name(key) or names.group_name(self._place.fleet, key)
 
     def _known(self, replica: str) -> Pod:
         pod = self._view.pod(replica)

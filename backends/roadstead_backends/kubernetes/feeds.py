@@ -111,24 +111,26 @@ class Feeds:
 
     def begin(self) -> None:
         """Begin to watch all that we may see; raises what keeps us from seeing what we must."""
-        notes, permitted = [], []
+        refusals = {feed.name: self._refusal(feed) for feed in self._all.values()}
         for feed in self._all.values():
-            refused = self._refusal(feed)
-            if refused is None:
-                permitted.append(feed)
-            elif feed.lacking:
-                notes.append(f"{feed.lacking}: {refused}")
-            else:
+            refused = refusals[feed.name]
+            if refused is not None and not feed.lacking:
                 raise refused
-        for feed in permitted:
+        for feed in self._all.values():
+            refused = refusals[feed.name]
+            if refused is not None:
+                self._add_note(feed, refused)
+                continue
             self._reflectors[feed.name] = self._started(feed)
             feed.seen()
-        self.notes = tuple(notes)
 
     def take(self) -> None:
         """Bring the view up to date, never behind our own writes; raises where that cannot be done."""
-        for reflector in self._reflectors.values():
-            self._wait_for(reflector)
+        for name, reflector in tuple(self._reflectors.items()):
+            try:
+                self._wait_for(reflector)
+            except (Forbidden, Rejected) as refused:
+                self._do_without(name, refused)
         # Nodes before pods, or all pods would be read again once their nodes are known; and after them, so that every
         # node that a pod is on is there.
         for name in ("nodes", *self._reflectors):
@@ -263,6 +265,17 @@ class Feeds:
         reflector.start()
         return reflector
 
+    def _do_without(self, name: str, refused: BackendError) -> None:
+        """Go on without a kind that we may not see any more; raises where it cannot be done without."""
+        feed = self._all[name]
+        if not feed.lacking:
+            raise refused
+        self._reflectors.pop(name).close()
+        self._add_note(feed, refused)
+
+    def _add_note(self, feed: _Feed, refused: BackendError) -> None:
+        self.notes = (*self.notes, f"{feed.lacking}: {refused}")
+
     def _woken(self) -> None:
         self._wake()
 
@@ -277,7 +290,7 @@ class Feeds:
 
     def _behind(self, reflector: Reflector[Any], what: str) -> BackendError:
         trouble = reflector.trouble
-        if trouble is not None and isinstance(trouble.error, Forbidden | Unreachable):
+        if trouble is not None and isinstance(trouble.error, Forbidden | Rejected | Unreachable):
             return trouble.error
         why = f": {trouble.error}" if trouble is not None else ""
         return Unreachable(f"{what}{why}", cluster=self._transport.cluster)
