@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from roadstead.capabilities import Capabilities
+from roadstead.decide.ledger import Ledger
 from roadstead.decide.report.status import Abilities, ClusterStatus, DeviceStatus, NodeStatus, QuotaStatus
 from roadstead.holdings import Use, use_of
+from roadstead.memory import PlanMemory
 from roadstead.model import Fleet, GpuPart
 from roadstead.units import Cpus, Memory
 from roadstead.world import Device, Member, Node, Phase, Reachable, Snapshot, Unreachable, World
@@ -33,14 +35,11 @@ def clusters_of(fleet: Fleet, world: World) -> Iterator[ClusterStatus]:
         )
 
 
-def quotas_of(fleet: Fleet, world: World) -> Iterator[QuotaStatus]:
-    """Yield what every owner with a quota holds, over all clusters."""
-    held: dict[str, Use] = {}
-    for member in _holders(world):
-        owner = member.group.owner
-        held[owner] = held.get(owner, Use()) + use_of(member.group.template.resources)
+def quotas_of(fleet: Fleet, world: World, memory: PlanMemory) -> Iterator[QuotaStatus]:
+    """Yield what every owner with a quota holds, over all clusters: as it counts when more is asked for."""
+    ledger = Ledger(fleet, world, memory)
     for owner, quota in sorted(fleet.quotas.items()):
-        use = held.get(owner, Use())
+        use = ledger.owned(owner)
         yield QuotaStatus(
             owner=owner,
             cpu=Cpus(use.cpu),

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import attrs
 
+from roadstead.decide.ledger import Ledger
 from roadstead.decide.scaling import is_removed
 from roadstead.holdings import Use, use_of
 from roadstead.model import Fleet, Quota
 from roadstead.plans import Plan
 from roadstead.units import Cpus, Memory
-from roadstead.world import Phase, World
+from roadstead.world import World
 
 __all__ = ["QuotaChange", "quota_changes"]
 
@@ -37,21 +38,18 @@ class QuotaChange:
 
 def quota_changes(fleet: Fleet, world: World, plan: Plan) -> Iterator[QuotaChange]:
     """Yield what every owner with a quota holds now, and what when all that is wanted is there."""
-    now: dict[str, Use] = {}
+    ledger = Ledger(fleet, world, plan.memory)
     then: dict[str, Use] = {}
-    for name, shard in world.shards.items():
-        stays = name not in fleet.deployments and not is_removed(fleet, name)
-        for member in shard.members:
-            if member.replica.phase is not Phase.LOST:
-                owner, use = member.group.owner, use_of(member.group.template.resources)
-                now[owner] = now.get(owner, Use()) + use
-                then[owner] = then.get(owner, Use()) + (use if stays else Use())
+    for name in world.shards.keys() - fleet.deployments.keys():
+        shard = world.shards[name]
+        if not is_removed(fleet, name):
+            then[shard.owner] = then.get(shard.owner, Use()) + shard.held
     for declared in fleet.deployments.values():
         if not is_removed(fleet, declared.name):
             use = use_of(declared.targets[0].template.resources) * plan.wanted.get(declared.name, declared.replicas)
             then[declared.owner] = then.get(declared.owner, Use()) + use
     for owner, quota in sorted(fleet.quotas.items()):
-        yield _quota(owner, quota, now.get(owner, Use()), then.get(owner, Use()))
+        yield _quota(owner, quota, ledger.owned(owner), then.get(owner, Use()))
 
 
 def _quota(owner: str, quota: Quota, now: Use, then: Use) -> QuotaChange:

@@ -72,7 +72,7 @@ def fleet_status(fleet: Fleet, world: World, plan: Plan, now: int, service: Serv
         deployments=tuple(scene.deployment(steered(fleet, one)) for _, one in sorted(fleet.deployments.items())),
         clusters=tuple(clusters_of(fleet, world)),
         gateways=tuple(gateways_of(fleet, world)),
-        quotas=tuple(quotas_of(fleet, world)),
+        quotas=tuple(quotas_of(fleet, world, plan.memory)),
         orphans=tuple(
             _orphan(fleet, world, shard)
             for name, shard in sorted(world.shards.items())
