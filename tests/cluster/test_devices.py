@@ -73,8 +73,12 @@ def test_devices_are_handed_out_again_after_the_kubelet_was_restarted(
     """A kubelet that starts anew has forgotten the plugin, which begins anew, too."""
     node = cluster.node(gpu_node)
     node.parts[KUBELET].restart()
-    node.wait_ready()
-    start_pod(cluster.api, namespace, pod("late", limits={GPU: "1"}))
+    # A set, for what comes before the plugin is known again is rejected for good, and made anew.
+    late = pod("late", limits={GPU: "1"}, restart="Always")
+    spec = {"selector": {"matchLabels": {"app": "late"}}, "template": late}
+    place = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+    cluster.api.create(place, {"metadata": {"name": "late"}, "spec": spec})
+    cluster.api.wait(f"{place}/late", lambda seen: seen["status"].get("readyReplicas") == 1)
 
 
 def test_a_broken_device_is_not_offered(cluster: Cluster, gpu_node: str) -> None:
