@@ -21,6 +21,7 @@ from roadstead.units import Cpus, Duration, GpuShare, Memory
 __all__ = [
     "MAX_REPLICAS",
     "Address",
+    "Adoption",
     "BatchingSpec",
     "ClusterSpec",
     "ClusterState",
@@ -386,6 +387,14 @@ class Via:
     port: int | None = None
 
 
+@attrs.frozen
+class Adoption:
+    """Something that runs on ``cluster`` already, by its native id there, and is taken over as it is."""
+
+    cluster: str
+    object: str
+
+
 @attrs.frozen(kw_only=True)
 class Deployment:
     """One served model, as its owner declares it.
@@ -409,6 +418,7 @@ class Deployment:
     autoscaling: AutoscalingSpec | None = None
     on_excess: ExcessSpec = ExcessSpec()
     on_drift: OnDrift = OnDrift.REVERT
+    adopt: Adoption | None = None
 
     @property
     def declared_template(self) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roadstead.cli.group import cli
 from roadstead.config import read_fleet
-from roadstead.model import Constraint, Operator, Secret, Spread, StopSpec, Variable, WholeGpus
+from roadstead.model import Adoption, Constraint, Operator, Secret, Spread, StopSpec, Variable, WholeGpus
 from roadstead.spi.importing import Carried, Fate, Imported
 from roadstead.units import Cpus, Duration, Memory
 from roadstead_backends.kubernetes.importing import imported
@@ -221,6 +221,11 @@ def test_the_command_writes_a_file_that_is_valid(tmp_path: Path) -> None:
     fleet = read_fleet(path, built_in())
     assert minilm().template == fleet.deployments["minilm"].targets[0].template
     assert "# lost: spec.template.spec.containers[1].image" in path.read_text()
+    adopting = CliRunner().invoke(
+        cli, ["-f", str(path), "import", "--from", "kubernetes", str(manifests), "--adopt", "--force"]
+    )
+    assert 0 == adopting.exit_code, adopting.output
+    assert Adoption("prod", "deployment/minilm") == read_fleet(path, built_in()).deployments["minilm"].adopt
     again = CliRunner().invoke(cli, ["-f", str(path), "import", "--from", "kubernetes", str(manifests)])
     assert 0 != again.exit_code
 

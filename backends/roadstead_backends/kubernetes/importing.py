@@ -1,71 +1,26 @@
-"""Deployments and ReplicaSets of others that run TensorFlow Serving, as deployments of ours. Pure, but for the listing.
+"""Deployments and ReplicaSets of others that run TensorFlow Serving, as deployments of ours. Pure.
 
-Every field is accounted for: kept, changed with the reason, or lost. A ReplicaSet that belongs to a Deployment is part
-of that and no object of its own here.
+Every field is accounted for: kept, changed with the reason, or lost.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from roadstead.model import ModelSpec, RolloutSpec, RuntimeSpec, Template
-from roadstead.spi.backend import BackendContext
-from roadstead.spi.importing import Imported, ImportSource
+from roadstead.spi.importing import Imported
 from roadstead.units import Duration
-from roadstead_backends.kubernetes.connect import open_transport
 from roadstead_backends.kubernetes.fields import Fields
 from roadstead_backends.kubernetes.pod_import import CONTAINERS, health, options, placement, resources, stop, variables
-from roadstead_backends.kubernetes.serving_import import serving
+from roadstead_backends.kubernetes.serving_import import listens_on, serving
 
-__all__ = ["imported", "imports"]
+__all__ = ["imported", "ports_of"]
 
 Json = dict[str, Any]
 
-_KINDS: Final = {"Deployment": "deployments", "ReplicaSet": "replicasets"}
 _SERVES: Final = re.compile(r"tensorflow[/_]serving|tensorflow_model_server|tf[-_]serving")
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9-]+")
-
-
-def imports(source: ImportSource) -> tuple[Imported, ...]:
-    """Return what a file, or the namespace of a cluster, has to be served; raises :class:`ValueError` for no YAML."""
-    return tuple(map(imported, _in_file(source.text) if source.text is not None else _live(source)))
-
-
-def _in_file(text: str) -> Iterator[Json]:
-    try:
-        documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is no YAML: {error}") from error
-    for document in documents:
-        for one in document.get("items") or [document]:
-            if one.get("kind") in _KINDS and not _is_part(one):
-                yield one
-
-
-def _live(source: ImportSource) -> Iterator[Json]:
-    context = BackendContext(
-        cluster="live", fleet="", owner_id="", options=source.options, scheduling=None, root=Path()
-    )
-    transport, namespace = open_transport(context)
-    try:
-        for kind, plural in _KINDS.items():
-            answer = transport.call("GET", f"/apis/apps/v1/namespaces/{namespace}/{plural}", subject=plural)
-            for one in yaml.safe_load(answer.body)["items"]:
-                if not _is_part(one):
-                    yield {**one, "kind": kind}
-    finally:
-        transport.close()
-
-
-def _is_part(document: Json) -> bool:
-    """Return whether somebody else looks after an object: a Deployment after its ReplicaSets, and we after ours."""
-    meta = document.get("metadata", {})
-    return bool(meta.get("ownerReferences")) or "roadstead.dev/fleet" in (meta.get("labels") or {})
 
 
 def imported(document: Json) -> Imported:
@@ -106,6 +61,13 @@ def imported(document: Json) -> Imported:
         rollout=_rollout(fields),
         fields=fields.account(),
     )
+
+
+def ports_of(document: Json) -> str:
+    """Return where the server of an object listens, gRPC and then REST, as in ``8500,8501``."""
+    fields = Fields(document)
+    index = _server(fields)
+    return ",".join(listens_on(fields, (*CONTAINERS, index))) if index is not None else ""
 
 
 def _server(fields: Fields) -> int | None:

@@ -13,6 +13,8 @@ from roadstead.spi.backend import GroupOrder
 from roadstead.world import GroupKey
 
 __all__ = [
+    "ADOPTED",
+    "ADOPTING",
     "CONFIG_PREFIX",
     "DEPLOYMENT",
     "DEVICES",
@@ -21,6 +23,7 @@ __all__ = [
     "MANAGED_BY",
     "OWNER",
     "OWNER_ID",
+    "PORTS",
     "RENDERING",
     "REVERTED",
     "REVISION",
@@ -54,6 +57,15 @@ WRITTEN: Final = "roadstead.dev/written-generation"
 
 REVERTED: Final = "roadstead.dev/reverted"
 """What others had written into a group before it was put back: replicas that were made meanwhile still have it."""
+
+ADOPTED: Final = "roadstead.dev/adopted"
+"""What a group was before we took it over: ``deployment/NAME`` or ``replicaset/NAME``."""
+
+ADOPTING: Final = "roadstead.dev/adopting"
+"""Label of a ReplicaSet whose Deployment, of this name, is about to let go of it for us."""
+
+PORTS: Final = "roadstead.dev/ports"
+"""Where a pod that we took over listens, gRPC and then REST; our own name their ports."""
 
 DEVICES: Final = "roadstead.dev/devices"
 """Which of its node's devices were counted for a pod when we bound it; which it really got only the kubelet knows."""

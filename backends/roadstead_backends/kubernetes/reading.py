@@ -134,6 +134,9 @@ def _devices(pod: Pod, around: Around) -> tuple[str, ...]:
 def _endpoint(pod: Pod) -> Endpoint | None:
     if not pod.status.pod_ip:
         return None
+    said = pod.metadata.annotations.get(names.PORTS, "").split(",")
+    if len(said) == 2 and all(port.isdecimal() for port in said):
+        return Endpoint(host=pod.status.pod_ip, grpc=int(said[0]), rest=int(said[1]))
     ports = {port.name: port.container_port for one in pod.spec.containers for port in one.ports}
     if not ports:
         return None

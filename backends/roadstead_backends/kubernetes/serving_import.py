@@ -12,7 +12,7 @@ import attrs
 from roadstead.model import BatchingSpec
 from roadstead_backends.kubernetes.fields import Fields
 
-__all__ = ["Serving", "serving"]
+__all__ = ["Serving", "listens_on", "serving"]
 
 Place = tuple[str | int, ...]
 
@@ -64,6 +64,12 @@ def serving(fields: Fields, at: Place, fallback: str) -> Serving | str:
         batching=batching,
         args=_passed_on(fields, at),
     )
+
+
+def listens_on(fields: Fields, at: Place) -> tuple[str, str]:
+    """Return the ports that the container at ``at`` listens on: gRPC, and REST."""
+    flags = _flags(fields, at)
+    return flags.get("port", _GRPC), flags.get("rest_api_port", _REST)
 
 
 def _flags(fields: Fields, at: Place) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ import attrs
 
 from roadstead.capabilities import Capabilities
 from roadstead.model import Template
-from roadstead.world import Drift, Group, Phase, Replica, Snapshot
+from roadstead.world import Drift, Group, GroupKey, Phase, Replica, Snapshot
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.ground import Ground
 from roadstead_backends.kubernetes.objects import Autoscaler, Complaint, Pod, ReplicaSet
@@ -60,6 +60,7 @@ class View:
         self._stale: dict[str, None] = {}
         self._written_to: dict[str, None] = {}
         self._put_back: dict[str, None] = {}
+        self._adopted: dict[str, GroupKey] = {}
         self._groups: tuple[Group, ...] = ()
         self._places: dict[str, int] = {}
         self._last: Snapshot | None = None
@@ -70,6 +71,7 @@ class View:
         """Note a ReplicaSet as it is now, or that there is none of that name any more."""
         uid = self._uids.pop(name, None)
         self._foreign.pop(name, None)
+        self._adopted.pop(name, None)
         self._put_back.pop(name, None)
         if uid is not None and (stored is None or stored.metadata.uid != uid):
             self._shards[uid].stored = None
@@ -84,6 +86,9 @@ class View:
         shard = self._shard(stored.metadata.uid)
         shard.stored = stored
         self._stale[stored.metadata.uid] = None
+        key = names.key_of(stored.metadata.labels)
+        if key is not None and names.ADOPTED in stored.metadata.annotations:
+            self._adopted[name] = key
         if names.REVERTED in stored.metadata.annotations:
             self._put_back[name] = None
         if is_as_written(stored):
@@ -193,6 +198,10 @@ class View:
     def seat_of(self, pod: str) -> str | None:
         """Return the node that a pod is on, or was bound to by us; ``None`` where it has none."""
         return self._seated.get(pod)
+
+    def adopted_name(self, key: GroupKey) -> str | None:
+        """Return what a group that we took over is called; its maker gave it that name."""
+        return next((name for name, adopted in self._adopted.items() if adopted == key), None)
 
     def template_of(self, pod: Pod) -> Template | None:
         """Return what a pod's group is made from; ``None`` where its group is gone."""

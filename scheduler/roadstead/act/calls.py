@@ -127,7 +127,15 @@ def _order(step: Grow | Shrink, fleet: Fleet, runtimes: Mapping[str, Runtime]) -
         template=step.template,
         launch=_runtime(step, runtimes).launch(step.template),
         reloading=step.reloading if isinstance(step, Grow) else None,
+        adopts=_adopts(step, fleet),
     )
+
+
+def _adopts(step: Grow | Shrink, fleet: Fleet) -> str:
+    """Return what a group is to be taken over from, where its deployment says that."""
+    deployment = fleet.deployments.get(step.group.deployment)
+    adopt = deployment.adopt if deployment is not None else None
+    return adopt.object if adopt is not None and adopt.cluster == step.cluster else ""
 
 
 def _runtime(step: Grow | Shrink | Reload, runtimes: Mapping[str, Runtime]) -> Runtime:

@@ -107,6 +107,7 @@ def deployment_of(name: str, written: FleetEntry, runtimes: Mapping[str, Runtime
         via=via,
         on_excess=entry.on_excess,
         on_drift=entry.on_drift,
+        adopt=entry.adopt,
     )
 
 

@@ -40,6 +40,7 @@ def findings(fleet: FleetEntry, places: Places, host: PluginHost) -> Iterator[Fi
             _owner(fleet, deployment, here),
             _clusters(fleet, deployment, here),
             _sources(fleet, deployment, here),
+            _adopted(fleet, deployment, here, host),
             _plugins(deployment, here, host),
             _runtime(deployment, here, runtimes),
             _rollout(deployment, here, places),
@@ -97,6 +98,28 @@ def _lease(fleet: FleetEntry, host: PluginHost) -> Iterator[Finding]:
         hint = f"name a cluster of {alternatives(keepers)}" if keepers else "write file, a lock in the state directory"
         involving = (("clusters", lease.cluster),)
         yield Finding(code=ProblemCode.REFERENCE, path=path, what=what, hint=hint, involving=involving)
+
+
+def _adopted(fleet: FleetEntry, deployment: DeploymentEntry, here: Path, host: PluginHost) -> Iterator[Finding]:
+    """Yield what is wrong with where something is to be taken over."""
+    adopt = deployment.adopt
+    if adopt is None:
+        return
+    path = (*here, "adopt", "cluster")
+    yield from _declared(fleet, adopt.cluster, path)
+    cluster = fleet.clusters.get(adopt.cluster)
+    if cluster is None:
+        return
+    if adopt.cluster not in deployment.chosen_of(fleet.clusters):
+        what, hint = f"it may not run on cluster {shown(adopt.cluster)}", "name that cluster under `clusters`, too"
+        chosen: Path = (*here, "clusters")
+        yield Finding(code=ProblemCode.COMBINATION, path=path, what=what, hint=hint, involving=(chosen,))
+    able = sorted(one.record.name for one in host.all(BackendPlugin) if one.record.adopts)
+    if cluster.backend not in able:
+        what = f"cluster {shown(adopt.cluster)} is {cluster.backend}, where nothing can be taken over"
+        hint = f"that can be done on {alternatives(able)}" if able else "take it out"
+        involving = (("clusters", adopt.cluster),)
+        yield Finding(code=ProblemCode.COMBINATION, path=path, what=what, hint=hint, involving=involving)
 
 
 def _clusters(fleet: FleetEntry, deployment: DeploymentEntry, here: Path) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from roadstead.config.shapes import (
     Choice,
     Flag,
     Key,
-    Later,
     ListOf,
     Maybe,
     Named,
@@ -28,8 +27,8 @@ from roadstead.config.shapes import (
     table,
 )
 from roadstead.config.template_keys import template_keys
-from roadstead.config.texts import OWNER_NAME
-from roadstead.model import MAX_REPLICAS, ExcessAction, ExcessSpec, OnDrift, RolloutSpec, Strategy
+from roadstead.config.texts import CLUSTER_NAME, OWNER_NAME
+from roadstead.model import MAX_REPLICAS, Adoption, ExcessAction, ExcessSpec, OnDrift, RolloutSpec, Strategy
 
 __all__ = ["deployment_table"]
 
@@ -119,6 +118,18 @@ _DRIFT: Final = Choice(
     )
 )
 
+_ADOPT: Final = table(
+    Adoption,
+    "adopt",
+    Key(name="cluster", shape=CLUSTER_NAME, doc="the cluster that it runs on, one of `clusters`", required=True),
+    Key(
+        name="object",
+        shape=Text(noun="a native id"),
+        doc="what it is called there: `deployment/NAME` or `replicaset/NAME` on Kubernetes",
+        required=True,
+    ),
+)
+
 _CLUSTERS: Final = ByKind(
     noun="the name of a cluster (or a list of them, or a weight for each)",
     text=Text(noun="the name of a cluster"),
@@ -180,6 +191,6 @@ def deployment_table(backends: Backends, runtime: PluginName, place: PluginName,
             doc="the gateway that clients connect to: its name, or a mapping; null: they follow `roadstead endpoints`",
             default_doc="the only gateway declared, else null",
         ),
-        Key(name="adopt", shape=Later("adopting what already runs is not in this version"), doc="", field=None),
+        Key(name="adopt", shape=Maybe(_ADOPT), doc="something that runs already and is taken over as it is"),
     )
     return attrs.evolve(keys, shared="deployment")

@@ -10,6 +10,7 @@ import attrs
 
 from roadstead.autoscaling import MetricTarget, Windows
 from roadstead.model import (
+    Adoption,
     BatchingSpec,
     ClusterState,
     DaemonSpec,
@@ -183,6 +184,7 @@ class DeploymentEntry:
     rollout: RolloutSpec = _DEPLOYMENT.rollout
     on_excess: ExcessSpec = _DEPLOYMENT.on_excess
     on_drift: OnDrift = _DEPLOYMENT.on_drift
+    adopt: Adoption | None = None
     gateway: str | ViaEntry | Unsaid | None = Unsaid.UNSAID
 
     @property

@@ -17,7 +17,6 @@ import yaml
 from roadstead.model import (
     Constraint,
     Gpu,
-    GpuPart,
     GpuPartition,
     Operator,
     PlacementSpec,
@@ -47,12 +46,16 @@ class WrittenCluster:
 
 @attrs.frozen(kw_only=True)
 class Written:
-    """One deployment of a written file, with lines that stand above it as comments."""
+    """One deployment of a written file, with lines that stand above it as comments.
+
+    ``adopts`` is the native id of what it takes over on the file's cluster, empty for nothing.
+    """
 
     name: str
     template: Template
     replicas: int
     rollout: RolloutSpec = attrs.field(factory=RolloutSpec)
+    adopts: str = ""
     comments: tuple[str, ...] = ()
 
 
@@ -95,6 +98,8 @@ def _deployment(one: Written, cluster: WrittenCluster) -> Plain:
     if template.backend_options:
         options = from_wire(json.loads(template.backend_options), cluster.deployment_options)
         found["backend_options"] = {cluster.backend: _plain(options)}
+    if one.adopts:
+        found["adopt"] = {"cluster": cluster.name, "object": one.adopts}
     return {key: value for key, value in found.items() if value not in ({}, [])}
 
 
@@ -109,13 +114,9 @@ def _resources(resources: Resources) -> Plain:
 
 
 def _gpu(gpu: Gpu) -> Plain:
-    match gpu:
-        case GpuPartition(profile=profile):
-            return {"partition": profile}
-        case WholeGpus(count=count):
-            amount: Plain = {"count": count}
-        case GpuPart(share=share):
-            amount = {"share": str(share)}
+    if isinstance(gpu, GpuPartition):
+        return {"partition": gpu.profile}
+    amount: Plain = {"count": gpu.count} if isinstance(gpu, WholeGpus) else {"share": str(gpu.share)}
     models = {"model": list(gpu.models)} if gpu.models else {}
     memory = {"memory": str(gpu.memory)} if gpu.memory.bytes else {}
     return {**amount, **models, **memory}

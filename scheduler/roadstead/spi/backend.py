@@ -59,7 +59,9 @@ class GroupOrder:
     """All that is needed to create a group; an existing one keeps what it was created from.
 
     ``launch`` is the runtime's rendering of ``template``. Where ``reloading`` is given, an existing group takes that
-    over, and the model version, digest and launch for replicas that it starts from now on.
+    over, and the model version, digest and launch for replicas that it starts from now on. ``adopts`` is the native id
+    of something foreign that is to be taken over instead of making the group, if it is there: with the revision that it
+    turns out to be.
     """
 
     key: GroupKey
@@ -70,6 +72,7 @@ class GroupOrder:
     template: Template
     launch: Launch
     reloading: Reloading | None = None
+    adopts: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -77,7 +77,8 @@ class BackendPlugin(PluginRecord):
     ``rival_name`` is what people call that, such as ``a plain Deployment``. ``leases`` makes the store of a fleet's
     lease, where such a cluster can keep one: one daemon then acts for the fleet, on whatever machine. ``lacking``
     returns what such a cluster would refuse us, for ``roadstead check``; it changes nothing there. ``imports`` reads
-    what others declared for such a cluster, for ``roadstead import``.
+    what others declared for such a cluster, for ``roadstead import``; ``adopts`` says that what runs there can be taken
+    over, as :attr:`roadstead.spi.backend.GroupOrder.adopts` asks for it.
     """
 
     kind: ClassVar[str] = "backend"
@@ -90,6 +91,7 @@ class BackendPlugin(PluginRecord):
     rival_name: str = ""
     leases: Callable[[BackendContext, str], LeaseStore] | str | None = None
     lacking: Callable[[BackendContext], tuple[Lack, ...]] | str | None = None
+    adopts: bool = False
     imports: Callable[[ImportSource], tuple[Imported, ...]] | str | None = None
 
 

@@ -38,9 +38,10 @@ class _Report:
 @click.argument("source")
 @click.option("--set", "said", multiple=True, metavar="KEY=VALUE", help="An option of the cluster, as in a fleet file.")
 @click.option("--cluster", default="prod", show_default=True, help="What the cluster is called in the fleet file.")
+@click.option("--adopt", is_flag=True, help="Have what runs taken over by `roadstead apply`, where that can be done.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 def command(  # one for each option
-    *, backend: str, source: str, said: tuple[str, ...], cluster: str, force: bool
+    *, backend: str, source: str, said: tuple[str, ...], cluster: str, adopt: bool, force: bool
 ) -> None:
     """Write a fleet file for what others declared, with a report of every field.
 
@@ -55,9 +56,11 @@ def command(  # one for each option
     plugin = PluginHost.installed().get(BackendPlugin, backend)
     if plugin.imports is None:
         raise NotUnderstood(f"backend {backend} imports nothing", hint="write the fleet file by hand: `roadstead init`")
+    if adopt and not plugin.adopts:
+        raise NotUnderstood(f"backend {backend} takes nothing over", hint="leave --adopt out")
     options = _options(plugin, said)
     found = _found(plugin, source, options)
-    written = tuple(_written(found))
+    written = tuple(_written(found, adopt=adopt))
     entry = WrittenCluster(name=cluster, backend=backend, options=options, deployment_options=plugin.deployment_options)
     fleet = re.sub(r"[^A-Za-z0-9]", "", path.absolute().parent.name)[:16] or "fleet"
     try:
@@ -97,7 +100,7 @@ def _found(plugin: BackendPlugin, source: str, options: Any) -> tuple[Imported, 
     return found
 
 
-def _written(found: tuple[Imported, ...]) -> Iterator[Written]:
+def _written(found: tuple[Imported, ...], *, adopt: bool) -> Iterator[Written]:
     """Yield the deployments of the file; of two with one name, the second is called otherwise."""
     taken: Counter[str] = Counter()
     for one in found:
@@ -111,6 +114,7 @@ def _written(found: tuple[Imported, ...]) -> Iterator[Written]:
             template=one.template,
             replicas=one.replicas,
             rollout=one.rollout,
+            adopts=one.native if adopt else "",
             comments=(f"from {one.native}", *(_sentence(carried) for carried in changed)),
         )
 
