@@ -13,19 +13,24 @@ from roadstead_backends.kubernetes.meta import Meta
 
 __all__ = [
     "Autoscaler",
+    "AutoscalerSpec",
     "Budget",
+    "BudgetSpec",
+    "Claimant",
     "Complaint",
     "Condition",
     "Container",
     "ContainerState",
     "ContainerStatus",
-    "LimitRange",
+    "Involved",
     "Node",
+    "NodeSpec",
     "NodeStatus",
     "Pod",
     "PodSpec",
     "PodStatus",
     "Port",
+    "QuotaStatus",
     "ReplicaSet",
     "ReplicaSetSpec",
     "ReplicaSetStatus",
@@ -34,7 +39,10 @@ __all__ = [
     "Running",
     "ScaleTarget",
     "Service",
+    "ServiceSpec",
     "StrangePod",
+    "StrangeSpec",
+    "StrangeStatus",
     "Taint",
     "Terminated",
     "Waiting",
@@ -277,27 +285,6 @@ class ResourceQuota(msgspec.Struct, frozen=True, kw_only=True, rename="camel", g
 
     metadata: Meta
     status: QuotaStatus = QuotaStatus()
-
-
-class LimitItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
-    """A limit for each thing of one type."""
-
-    type: str = ""
-    max: dict[str, str] = {}
-    min: dict[str, str] = {}
-
-
-class LimitSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
-    """All limits of a LimitRange."""
-
-    limits: tuple[LimitItem, ...] = ()
-
-
-class LimitRange(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
-    """A limit for each pod or container in a namespace."""
-
-    metadata: Meta
-    spec: LimitSpec = LimitSpec()
 
 
 class ScaleTarget(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
