@@ -150,6 +150,15 @@ SCENARIOS = (
         acts=(Act(lambda stage: stage.scale("anchor", 4)), Act(lambda stage: stage.scale("anchor", 1))),
     ),
     Scenario(
+        name="scale two, one after the other",
+        fleet=fleet(deployment(), attrs.evolve(deployment("/m/2"), name="beacon")),
+        acts=(
+            Act(lambda stage: stage.scale("anchor", 3)),
+            Act(lambda stage: stage.scale("beacon", 3), after=2_000),
+            Act(lambda stage: stage.scale("anchor", 2), after=2_000),
+        ),
+    ),
+    Scenario(
         name="take down slowly",
         fleet=fleet(deployment(drain_within=SLOWLY)),
         acts=(Act(lambda stage: stage.scale("anchor", 1)),),

@@ -435,7 +435,7 @@ BUGS = (
         path=f"{ACT}/reconciler.py",
         was="last is not None and last.fleet is fleet and last.plan",
         now="last is not None and last.plan",
-        stories=("pause in the middle, and go on", "roll, and change one's mind"),
+        stories=("scale two, one after the other",),
         first=(Kind.DUPLICATED, Kind.REORDERED),
     ),
     Bug(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -40,13 +40,16 @@ class Judgement:
 
     ``crowded``: two daemons decide at once. Nothing compares and sets over several groups, or in gateways, so both may
     ask for what both saw room for, and one may list again whom the other takes down. ``journal_is_whole``: no fault
-    took anything from the journal.
+    took anything from the journal. ``is_unsettled``: a cluster refused what is to stand for a deployment; replicas are
+    given up all the same, for whoever serves matters more than who may be disturbed. ``was_set_forth``: a clock was.
     """
 
     def __init__(self, props: Props, fleet: Callable[[], Fleet]) -> None:
         self.wrong: list[str] = []
         self.crowded = False
         self.journal_is_whole = True
+        self.is_unsettled = False
+        self.was_set_forth = False
         self._props = props
         self._fleet = fleet
         self._truth: World | None = None
@@ -95,20 +98,17 @@ class Judgement:
             self.wrong += (
                 *(() if surprised else floor_broken(plan, step, before, after)),
                 *last_proven_deleted(plan, step, before),
+                *(() if self.is_unsettled else set(_undisturbable(after)) - set(_undisturbable(before))),
             )
             if not self.crowded:
                 self.wrong += (
                     *quota_broken(self._fleet(), before, after),
-                    *cut_off(step, before, after, daemon.graces, self._as_late_as_may_be(daemon)),
+                    *cut_off(step, before, after, daemon.graces, self._props.time.now() + self.leap()),
                 )
 
-    def _as_late_as_may_be(self, daemon: Daemon) -> int:
-        """Return the time, or what a daemon may take it for whose clock was set forth."""
-        return self._props.time.now() + self.leap(daemon)
-
-    def leap(self, daemon: Daemon) -> int:
+    def leap(self) -> int:
         """Return how much more time a daemon whose clock was set forth may believe that passed: two turns at most."""
-        return 2 * self._fleet().daemon.turn.ms if daemon.clock.skew_ms > 0 else 0
+        return 2 * self._fleet().daemon.turn.ms if self.was_set_forth else 0
 
     def listed(self, turn: Turn, *, strictly: bool) -> None:
         """Judge who gets requests after a turn by who really serves, whatever the daemon believes.
@@ -162,6 +162,15 @@ class Judgement:
 def _content(memory: PlanMemory) -> tuple[object, ...]:
     """Return what of a memory must be found again; the numbers of turns in which nothing was done need not."""
     return tuple(getattr(memory, field.name) for field in attrs.fields(PlanMemory) if field.name not in _NUMBERS)
+
+
+def _undisturbable(truth: World) -> Iterator[str]:
+    """Yield the deployments of which an administrator may disturb no replica, even if all of them are ready."""
+    for cluster, snapshot in truth.snapshots():
+        for name, floor in snapshot.settled.items():
+            asked = sum(group.target for group in snapshot.groups if group.key.deployment == name)
+            if 0 < asked <= floor:
+                yield f"{floor} of {asked} replicas of {name} on {cluster} may not be disturbed"
 
 
 def only_aged(before: PlanMemory | None, after: PlanMemory | None) -> bool:

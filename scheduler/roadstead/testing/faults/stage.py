@@ -16,7 +16,7 @@ from roadstead.act.events import Turn
 from roadstead.act.intents import fulfilled, removed, scaled, still_held
 from roadstead.model import Deployment, Fleet, Intents, Quota
 from roadstead.plans import Plan
-from roadstead.testing.faults.calls import Call, Kind
+from roadstead.testing.faults.calls import Call, Kind, What
 from roadstead.testing.faults.daemon import Daemon, Outside, Stores
 from roadstead.testing.faults.injector import Injector, Killed
 from roadstead.testing.faults.judgement import Judgement, only_aged
@@ -133,7 +133,7 @@ class Stage:
         daemon = Daemon(self._outside, self.fleet, stores, self._graces[who], injector, self)
         for name, wire in daemon.wires.items():
             wire.away = lambda name=name: name in self.away  # type: ignore[misc]  # bound now
-            wire.leap = lambda: self.judgement.leap(daemon)
+            wire.leap = self.judgement.leap
         if who == "first":
             daemon.clock.read = lambda: self.injector.reading(self)
         return daemon
@@ -204,7 +204,7 @@ class Stage:
             self.wrong.extend(wire.hasty)
             wire.hasty.clear()
         self.last = turn
-        self.judgement.listed(turn, strictly=self.is_strict and not self._is_surprised)
+        self.judgement.listed(turn, strictly=self.is_strict and not self._lost_node())
         self._tidy_up(turn)
 
     def _tidy_up(self, turn: Turn) -> None:
@@ -281,6 +281,7 @@ class Stage:
             self.daemon.wires[call.where].age = AGES[kind]
         elif kind in JUMPS_MS:
             self.daemon.clock.skew_ms += JUMPS_MS[kind]
+            self.judgement.was_set_forth |= JUMPS_MS[kind] > 0
         elif kind is Kind.PARTITION:
             self.part(call.where)
             self.later(_AWAY_MS, lambda: self.join(call.where))
@@ -336,11 +337,17 @@ class Stage:
         applied = self.injector.applied
         return not applied or (len(applied) == 1 and applied[0].kind is not Kind.SECOND_DAEMON)
 
+    def _lost_node(self) -> Call | None:
+        """Return the call before which a node went away in this turn, perhaps after all was looked at."""
+        struck = [one.number for one in self.injector.applied if one.kind is Kind.NODE_AWAY][-1:]
+        return self.injector.calls[struck[0]] if struck and self.injector.struck == self.turns else None
+
     @property
     def _is_surprised(self) -> bool:
-        """Whether a node went away within this turn, perhaps after it was looked at: nobody can know."""
-        applied = self.injector.applied[-1:]
-        return self.injector.struck == self.turns and any(one.kind is Kind.NODE_AWAY for one in applied)
+        """Whether a node went away in this turn, and its cluster was not looked at again since: nobody can know."""
+        lost = self._lost_node()
+        later = self.injector.calls[lost.number + 1 :] if lost is not None else ()
+        return lost is not None and all((one.what, one.where) != (What.OBSERVE, lost.where) for one in later)
 
     @property
     def looks(self) -> Mapping[str, tuple[Group, ...]]:
@@ -370,9 +377,9 @@ class Stage:
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Have a call judged."""
         self.writes += 1
-        struck = self.injector.applied[-1:]
-        surprised = any((one.number, one.kind) == (len(self.injector.calls) - 1, Kind.NODE_AWAY) for one in struck)
-        self.judgement.around(daemon, cluster, subject, call, surprised=surprised)
+        applied = self.injector.applied
+        self.judgement.is_unsettled = any(self.injector.calls[one.number].what is What.SETTLE for one in applied)
+        self.judgement.around(daemon, cluster, subject, call, surprised=self._is_surprised)
 
 
 def _driver(name: str, proxy: Proxy) -> Callable[[], SimulatedGateway]:
