@@ -11,7 +11,7 @@ __all__ = ["Verdict", "verdict"]
 
 
 _ENDS_NO_SERVER = frozenset({Kind.CLOCK_FORTH, Kind.CLOCK_BACK})
-"""What is no reason to start another server process; whatever holds up a turn may be one where a cluster heals alone."""
+"""What is no reason to start another server process; what holds up a turn may be one where a cluster heals alone."""
 
 
 @attrs.frozen(kw_only=True)
