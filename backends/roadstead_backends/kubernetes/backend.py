@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.errors import BackendError, Conflict, OutOfCapacity, Rejected
+from roadstead.errors import BackendError, Conflict, Forbidden, OutOfCapacity, Rejected
 from roadstead.spi.backend import Expect, GroupOrder
 from roadstead.units import Duration
 from roadstead.world import GroupKey, Phase, Snapshot, Usage
@@ -107,10 +107,12 @@ class KubernetesBackend:
         if stored.metadata.deletion is not None:
             raise self._conflict(subject, "it is being deleted")
         pods = tuple(self._view.pods_of(stored.metadata.name).values())
-        for pod in filter(has_ended, pods):
-            self._writer.bury_pod(pod, subject)
+        with contextlib.suppress(Forbidden):  # what has ended then lies there
+            for pod in filter(has_ended, pods):
+                self._writer.bury_pod(pod, subject)
         if target < stored.spec.replicas:
-            self._point_at(pods, retire, subject)
+            with contextlib.suppress(Forbidden):  # who goes first is then the cluster's choice alone
+                self._point_at(pods, retire, subject)
         self._write_counts(order, target, stored, expect)
         if target < stored.spec.replicas and self._place.reaches:
             drained = _Drained(order.template.stop.kill_after, time.monotonic() + _SOON.seconds)

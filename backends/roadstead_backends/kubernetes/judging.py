@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from roadstead.errors import Conflict
+from roadstead.errors import Conflict, Forbidden
 from roadstead.world import Drift
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.drift import Difference, changed_by, changed_since, differences, said, value_at
@@ -86,7 +86,14 @@ class Judge:
             self._compared.pop(pod.metadata.uid, None)
 
     def _judge(self, suspect: Suspect) -> None:
-        whole = self._writer.read_whole("replicasets", suspect.name, suspect.name)
+        try:
+            whole = self._writer.read_whole("replicasets", suspect.name, suspect.name)
+        except Forbidden:
+            # Whoever may not read it does not learn what was changed, and need not ask again.
+            stored = self._view.stored(suspect.name)
+            if stored is not None:
+                self._view.judge(suspect.uid, stored.metadata.generation, ())
+            return
         if whole is not None and whole["metadata"]["uid"] == suspect.uid:
             self._view.judge(suspect.uid, whole["metadata"]["generation"], drift_of(whole, self._writer.managers))
 
@@ -110,7 +117,11 @@ class Judge:
         if created is not None and created < past.since:
             self._compared[pod.metadata.uid] = False
             return 0
-        whole = self._writer.read_whole("pods", pod.metadata.name, pod.metadata.name)
+        try:
+            whole = self._writer.read_whole("pods", pod.metadata.name, pod.metadata.name)
+        except Forbidden:
+            self._compared[pod.metadata.uid] = False
+            return 1
         if whole is not None and whole["metadata"]["uid"] == pod.metadata.uid:
             self._compared[pod.metadata.uid] = past.shows_in(whole)
         return 1
