@@ -226,4 +226,5 @@ def _uuid(world: World, text: str, placeholder: str) -> str:
 _INCOMPARABLE: Final[Mapping[tuple[str, int], str]] = {
     ("group", 16): "lists every version of the tree since the start, over groups that are recorded elsewhere",
     ("empty", 21): "lists the loggers of a Java program",
+    ("merge", 32): "is what the group's changes begin with, and no answer",
 }

@@ -24,7 +24,7 @@ from roadstead_backends.marathon.emulator.serving.processes import Processes
 from roadstead_backends.marathon.emulator.serving.server import Handler, Serving
 from roadstead_backends.marathon.emulator.settings import Settings
 
-__all__ = ["Emulation", "Machine", "Plan"]
+__all__ = ["Emulation", "Machine", "Plan", "agents_of"]
 
 _PORTS_OF_AGENT = 100
 
@@ -82,7 +82,7 @@ class Emulation:
         executor = self._processes or Pretended(timeline)
         master_id = str(uuid.uuid4())
         self.cluster = SimCluster(
-            timeline, _agents(plan, master_id), executor=executor, master_id=master_id, habits=Habits(interval=250)
+            timeline, agents_of(plan, master_id), executor=executor, master_id=master_id, habits=Habits(interval=250)
         )
         self._servings: list[Serving] = []
         self.addresses: list[str] = []
@@ -126,7 +126,8 @@ class Emulation:
         self.clock.close()
 
 
-def _agents(plan: Plan, master_id: str) -> Iterator[Agent]:
+def agents_of(plan: Plan, master_id: str) -> Iterator[Agent]:
+    """The agents of a plan, on loopback addresses; each has ports of its own, for the sake of real processes."""
     machine = plan.machine
     for index in range(plan.agents):
         first = 31_000 + index % 300 * _PORTS_OF_AGENT
