@@ -5,6 +5,7 @@ picks. *Capacity*: nodes and everybody's pods are read, so that room can be coun
 *Directed*: our placement picks nodes. *Adoption* is beside them: only for taking over what others made.
 
 Never among them: Secrets, ``exec``, ``attach``, ``bind``, ``escalate``, ``impersonate``, and anything by a wildcard.
+Nor ``nodes/proxy``, by which the kubelets' own measurements could be read: it is also a way into every container.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def _native() -> Iterator[Right]:
     ):
         yield from _each(Profile.NATIVE, "pods", verbs, without)
     yield from _each(Profile.NATIVE, "pods/eviction", "create", "no replica can be taken away by itself")
+    yield from _each(Profile.NATIVE, "pods/log", "get", "what a server prints cannot be read")
+    yield from _each(Profile.NATIVE, "pods metrics.k8s.io", "list", "what replicas use is not known")
     for kind in ("services", "poddisruptionbudgets policy"):
         yield from _each(Profile.NATIVE, kind, "list watch", "nothing is known of the cluster")
         yield from _each(Profile.NATIVE, kind, "create patch delete", "a deployment has no address, or no protection")
