@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec, Stamp
 from roadstead_backends.marathon.emulator.scheduling.upgrade import launchable, restart_strategy
 from tests.marathon.replay import GROUPS, records, world_of
 
+VOLUME = {"containerPath": "data", "mode": "RW", "persistent": {"size": 16}}
 COUNTS = st.integers(1, 60)
 SHARES = st.floats(0, 1)
 PLACES = st.sampled_from([Place(hostname=f"h{index}", zone=f"z{index % 3}") for index in range(6)])
@@ -135,3 +137,23 @@ def _altered(body: dict[str, Any], parts: list[tuple[str, Any]], chance: random.
             value = chance.choice(_ODD) if chance.random() < 0.7 else value
         altered[key] = json.loads(json.dumps(value))
     return altered
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"constraints": [["rack", "GROUP_BY"]]},
+        {"cpus": float("inf")},
+        {"id": "/g/a", "role": "g", "container": {"type": "MESOS", "volumes": [VOLUME]}},
+    ],
+)
+def test_what_stops_the_originals_launch_queue_is_refused(change: dict[str, Any]) -> None:
+    """With its own words, and only where an instance is asked for: nobody learns to send it."""
+    world = world_of("app-create")
+    app = {"id": "/a", "cmd": "sleep 10", "cpus": 0.1, "mem": 16, **change}
+    refused = world.ask("POST", "/v2/apps", raw=json.dumps(app).replace("Infinity", "1e400").encode())
+    assert refused.status == 422
+    assert "stops the launch queue of Marathon" in refused.text
+    app["instances"] = 0
+    kept = world.ask("POST", "/v2/apps", raw=json.dumps(app).replace("Infinity", "1e400").encode())
+    assert kept.status == 201

@@ -10,6 +10,7 @@ import attrs
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
 from roadstead_backends.marathon.emulator.paths import PathId
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
+from roadstead_backends.marathon.emulator.rules.crashes import crash_of
 from roadstead_backends.marathon.emulator.rules.documents import container_of, volumes_of
 from roadstead_backends.marathon.emulator.scheduling.deployments import Deployments
 from roadstead_backends.marathon.emulator.scheduling.events import EventBus
@@ -91,11 +92,21 @@ class GroupManager:
         target = self.with_ports(original, _versioned(original, change(original), version))
         check_tree(target)
         _check_residents(original, target)
+        self._check_crashes(original, target)
         steps = steps_between(original, target, victims)
         plan = Plan(id=self._new_uuid(), original=original, target=target, steps=steps, version=version)
         self._deploy(plan, force=force)
         self._events.publish("group_change_success", groupId=str(changed_group), version=written(version))
         return plan
+
+    def _check_crashes(self, original: RootGroup, target: RootGroup) -> None:
+        """Refuse what the original would accept, and then launch nothing any more."""
+        before, quota = original.specs, self._settings.profile.group_by_quota
+        for path, spec in target.specs.items():
+            if before.get(path) is not spec and spec.instances:
+                why = crash_of(spec.document, is_pod=spec.is_pod, quota=quota)
+                if why is not None:
+                    raise Refusal(422, {"message": "Object is not valid", "details": [{"path": "/", "errors": [why]}]})
 
     def _deploy(self, plan: Plan, *, force: bool) -> None:
         before, after = plan.original.specs, plan.target.specs
