@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import cattrs
 
 from benchmarks.fleet import Stage, kill, running, until
 from benchmarks.underload import NAME, RESULTS, ROOT, result, sent
@@ -213,9 +214,9 @@ def stories(bench: Bench, cluster: Cluster) -> Iterator[Story]:
         name = f"migration to local and back, the daemon killed after {moment:.0f} s of each"
         yield Story(name=name, happens=partial(_migrate, bench, killed=moment), lasts=120)
     yield Story(name="the API server killed and back", happens=lambda: _api_server(bench, cluster), lasts=30)
-    yield Story(name="a pod killed", happens=lambda: _pod_killed(bench), lasts=45, planned=False)
+    yield Story(name="a pod killed", happens=lambda: _pod_killed(bench), lasts=45, least=1, planned=False)
     dies = partial(_node_dies, bench, cluster)
-    yield Story(name="a node dies, and comes back", happens=dies, lasts=120, planned=False)
+    yield Story(name="a node dies, and comes back", happens=dies, lasts=120, least=1, planned=False)
 
 
 def _scale(bench: Bench) -> None:
@@ -350,6 +351,12 @@ def measure(model: Path, only: Sequence[str]) -> Found:
     )
 
 
+def merged(before: Found, now: Found) -> Found:
+    """Return all of them, those that were told again as they are now; the capacity stays that of the whole run."""
+    again = {one.name: one for one in now.stories}
+    return attrs.evolve(before, stories=tuple(again.get(one.name, one) for one in before.stories))
+
+
 def report(found: Found) -> str:
     """Return what was found, in Markdown."""
     how = (
@@ -382,18 +389,20 @@ def _row(one: Told) -> str:
 def main() -> int:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description="Scale, roll, move, drain and break a model on Kubernetes under load.")
-    parser.add_argument("only", nargs="*", help="words in the names of stories; nothing is written then")
+    parser.add_argument("only", nargs="*", help="words in the names of stories; the others' results are kept then")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "minilm")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     if not all((given.model / str(version) / "saved_model.pb").is_file() for version in (1, 2)):
         parser.error(f"{given.model} lacks a version: `python -m configs.minilm.export --version 2` writes one")
     found = measure(given.model.absolute(), given.only)
+    kept = given.results / "kubernetes-live.json"
+    if given.only and kept.exists():
+        found = merged(cattrs.structure(json.loads(kept.read_text()), Found), found)
     text = report(found)
-    if not given.only:
-        given.results.mkdir(parents=True, exist_ok=True)
-        (given.results / "kubernetes-live.json").write_text(json.dumps(attrs.asdict(found), indent=1) + "\n")
-        (given.results / "kubernetes-live.md").write_text(text)
+    given.results.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(attrs.asdict(found), indent=1) + "\n")
+    kept.with_suffix(".md").write_text(text)
     print(text)
     return 0
 
