@@ -16,5 +16,5 @@ def roadstead_commands() -> Iterator[CommandPlugin]:
     yield CommandPlugin(
         name="emulate-marathon",
         factory="roadstead_backends.marathon.emulator.command:made",
-        summary="A Marathon on an emulated Mesos cluster.",
+        summary="a Marathon on an emulated Mesos cluster",
     )
