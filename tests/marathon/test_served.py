@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import socket
 import time
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from roadstead_backends.marathon.emulator.http.ensemble import Ensemble
+from roadstead_backends.marathon.emulator.http.messages import Answer, Request
+from roadstead_backends.marathon.emulator.serving.server import Handler, Serving
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, Settings, emulated
 
 APP = {"id": "/web", "cmd": "sleep 1000", "cpus": 0.1, "mem": 16, "instances": 2}
@@ -90,6 +93,28 @@ def test_what_is_no_http_is_refused_and_the_connection_closed(marathon: Emulated
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         found = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert found.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_fault_of_the_emulator_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
+    """With 500 and a line in the log; the connection goes on."""
+
+    class Broken(Handler):
+        def answer(self, request: Request) -> Answer:
+            raise KeyError(request.path)
+
+    async def asked() -> bytes:
+        serving = Serving(Broken())
+        host, port = await serving.open("127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        found = await reader.readuntil(b"</html>\n") + await reader.readuntil(b"</html>\n")
+        writer.close()
+        await serving.close()
+        return found
+
+    found = asyncio.run(asked())
+    assert found.count(b"HTTP/1.1 500 Server Error\r\n") == 2
+    assert "no answer to GET /a" in caplog.text
 
 
 def test_a_follower_passes_requests_on_and_sends_listeners_away(ensemble: Emulated) -> None:

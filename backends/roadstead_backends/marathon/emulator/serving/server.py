@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qsl, unquote
@@ -18,6 +19,7 @@ from roadstead_backends.marathon.emulator.http.messages import Answer, Request, 
 
 __all__ = ["Handler", "Serving"]
 
+_LOG: Final = logging.getLogger(__name__)
 _CHUNK: Final = 65_536
 _LONGEST_BODY: Final = 64 << 20
 _IDLE: Final = 30.0
@@ -92,10 +94,17 @@ class _Conversation:
                 return
             if await self._handler.stream(request, self._reader, self._writer):
                 return
-            await self._send(self._handler.answer(request), request.method)
+            await self._send(self._answered(request), request.method)
             if self._connection.our_state is not h11.DONE or self._connection.their_state is not h11.DONE:
                 return
             self._connection.start_next_cycle()
+
+    def _answered(self, request: Request) -> Answer:
+        try:
+            return self._handler.answer(request)
+        except Exception:  # noqa: BLE001  # the last frame: whoever asked gets an answer in every case
+            _LOG.exception("no answer to %s %s", request.method, request.uri)
+            return html_error(500, request.uri, "Server Error")
 
     async def _asked(self) -> Request | None:
         head: h11.Request | None = None
