@@ -291,6 +291,7 @@ BUGS = (
         stories=("cluster lost and back", "roll"),
         first=(Kind.LOST_BEFORE, Kind.PARTITION),
         at=(What.OBSERVE, What.VIEW),
+        found=False,
     ),
     # ---- intermediate, once more ----
     Bug(
@@ -364,6 +365,7 @@ BUGS = (
         now="if known is None or elapsed < 0:",
         stories=("scale by load",),
         first=(Kind.CLOCK_FORTH,),
+        found=False,
     ),
     # ---- time ----
     Bug(
@@ -446,6 +448,7 @@ BUGS = (
         now="last.fleet is fleet:",
         first=(Kind.DISK_FULL,),
         at=(What.MEMORY,),
+        found=False,
     ),
     Bug(
         name="that something else stands for a deployment touches nothing",
@@ -457,6 +460,7 @@ BUGS = (
         first=(Kind.LOST_AFTER, Kind.LOST_BEFORE),
         at=(What.SETTLE, What.OBSERVE),
         temper="like Kubernetes",
+        found=False,
     ),
     Bug(
         name="only the first of those that are counted on must still serve",
