@@ -118,7 +118,7 @@ def test_what_is_shared_among_tellings_changes_nothing_about_them(scratch: Path)
     """Told from where they part, and up to where what comes is known, plans come to what they come to alone."""
     told = trial(ROLL, "directed", scratch)
     reference = told.reference()
-    plans = sample(list(singles(reference)), 24, seed=1)
+    plans = sample(list(singles(reference)), 8, seed=1)
 
     tried = told.tried(reference, plans, told.known())
 

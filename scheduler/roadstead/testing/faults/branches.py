@@ -220,9 +220,13 @@ class _Branching(Generic[T]):
             self.made[(*self._plan, *more)] = self._judge((*self._plan, *more), words)
 
     def _leave(self) -> NoReturn:
-        """End this process, at once: what it has open belongs to others, too."""
-        assert self._pipe is not None
-        shutil.rmtree(self._folder, ignore_errors=True)
-        with os.fdopen(self._pipe, "wb") as reply:
-            pickle.dump((self.made, self.learnt), reply)
-        os._exit(0)
+        """End this process, at once and whatever happens: what it has open belongs to others, too."""
+        status = 1
+        try:
+            assert self._pipe is not None
+            shutil.rmtree(self._folder, ignore_errors=True)
+            with os.fdopen(self._pipe, "wb") as reply:
+                pickle.dump((self.made, self.learnt), reply)
+            status = 0
+        finally:
+            os._exit(status)
