@@ -225,6 +225,7 @@ BUGS = (
         now="if table == self._offered:",
         stories=("roll",),
         first=(Kind.LOST_BEFORE,),
+        caught_by="tests/act/test_gateway.py::test_a_table_that_is_not_accepted_is_offered_again_after_a_while",
     ),
     Bug(
         name="one lost answer makes a server unready",
@@ -260,6 +261,7 @@ BUGS = (
         now="            raise",
         first=(Kind.JOURNAL_OVERWRITTEN,),
         at=(What.JOURNAL,),
+        caught_by="tests/act/test_journal.py::test_damage_in_the_middle_of_work_is_survived",
     ),
     Bug(
         name="a removal counts as done while a cluster is silent",
@@ -271,6 +273,7 @@ BUGS = (
         stories=("delete what no file has any more",),
         at=(What.OBSERVE,),
         then=(Kind.CRASH_BEFORE,),
+        caught_by="tests/act/test_intents.py::test_a_removal_ends_when_every_cluster_says_that_nothing_is_left",
     ),
     Bug(
         name="destructive steps are taken whatever became of what they rest on",
