@@ -1,0 +1,27 @@
+"""Describes the ``marathon`` backend to the fleet file and to the daemon.
+
+It is no entry point of the distribution while :mod:`roadstead_backends.marathon` has no backend to open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from roadstead.spi.hookspecs import hookimpl
+from roadstead.spi.records import BackendPlugin
+from roadstead_backends.marathon.app_options import AppOptions
+from roadstead_backends.marathon.options import MarathonOptions
+
+__all__ = ["roadstead_backends"]
+
+
+@hookimpl
+def roadstead_backends() -> Iterator[BackendPlugin]:
+    """Bring clusters of Marathon; its client is imported when one is opened."""
+    yield BackendPlugin(
+        name="marathon",
+        factory="roadstead_backends.marathon.connect:connect",
+        options=MarathonOptions,
+        deployment_options=AppOptions,
+        summary="an app per group under one path of a Marathon",
+    )
