@@ -100,7 +100,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: lock
 lock: env ## compile the pins in requirements/ anew
 	$(COMPILE) --no-build-isolation --python $(BIN)/python setup.cfg requirements/dev.in --extra tf-serving --extra gpu \
-		--extra gateway --extra load --extra kubernetes --output-file requirements/dev.txt >/dev/null
+		--extra gateway --extra load --extra kubernetes --extra marathon --output-file requirements/dev.txt >/dev/null
 	$(COMPILE) --no-deps requirements/model.in --output-file requirements/model.txt >/dev/null
 
 .PHONY: clean
