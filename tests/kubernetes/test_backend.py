@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,10 @@ from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Group, Phase, Replica, Snapshot
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.backend import KubernetesBackend
-from roadstead_backends.kubernetes.connect import connect
+from roadstead_backends.kubernetes.connect import connect, open_transport
+from roadstead_backends.kubernetes.feeds import Place
 from roadstead_backends.kubernetes.options import KubernetesOptions
+from roadstead_backends.kubernetes.writing import Writer
 from tests.cluster.cluster import Cluster
 from tests.kubernetes.orders import template_with
 
@@ -43,6 +46,19 @@ WITHIN_S = 90.0
 _NONE = Reason(code=ReasonCode.STARTING, detail="")
 
 
+def context_for(cluster: Cluster, namespace: str, root: Path) -> BackendContext:
+    """Return what a backend of a namespace is made from."""
+    return BackendContext(
+        cluster="prod",
+        fleet="tests",
+        owner_id=OWNER_ID,
+        options=KubernetesOptions(kubeconfig=cluster.kubeconfig, namespace=namespace),
+        scheduling=Scheduling.NATIVE,
+        root=root,
+        reach=Reach.DIRECT,
+    )
+
+
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Open]:
     """Opens backends, and closes them afterwards."""
@@ -56,16 +72,8 @@ def opened(tmp_path: Path) -> Iterator[Open]:
         reach: Reach = Reach.DIRECT,
         owner_id: str = OWNER_ID,
     ) -> KubernetesBackend:
-        context = BackendContext(
-            cluster="prod",
-            fleet="tests",
-            owner_id=owner_id,
-            options=KubernetesOptions(kubeconfig=cluster.kubeconfig, namespace=namespace),
-            scheduling=scheduling,
-            root=tmp_path,
-            reach=reach,
-        )
-        made.append(connect(context))
+        context = context_for(cluster, namespace, tmp_path)
+        made.append(connect(attrs.evolve(context, scheduling=scheduling, reach=reach, owner_id=owner_id)))
         return made[-1]
 
     yield make
@@ -122,6 +130,27 @@ def test_a_full_quota_is_the_group_s_reason_and_the_cluster_s_limit(
     assert (ReasonCode.QUOTA, 1, 2) == (reason.code, reason.count, reason.total)
     assert "exceeded quota: small" in reason.raw
     assert Quota(cpu=Cpus(150)) == until(backend, lambda now: len(only(now).replicas) == 1).quota
+
+
+def test_a_group_that_was_changed_meanwhile_is_not_put_back(
+    control_plane: Cluster, namespace: str, opened: Open, tmp_path: Path
+) -> None:
+    """What is written was made of an older state, and that is a conflict: observe again, and do it again."""
+    backend, order = opened(control_plane, namespace), order_for(tmp_path)
+    backend.apply(order, 0, expect=ABSENT)
+    name = f"tests-{order.key}"
+    context = context_for(control_plane, namespace, tmp_path)
+    place = Place(namespace=namespace, fleet="tests", owner_id=OWNER_ID, directed=False)
+    change = [{"op": "add", "path": "/metadata/annotations/ours", "value": "1"}]
+    path = f"/apis/apps/v1/namespaces/{namespace}/replicasets/{name}"
+    with contextlib.closing(open_transport(context)[0]) as transport:
+        writer = Writer(transport, place, "roadstead", lambda *_: None)
+        before = control_plane.api.get(path)["metadata"]["resourceVersion"]
+        theirs = control_plane.api.patch(path, {"metadata": {"annotations": {"theirs": "1"}}})
+        with pytest.raises(Conflict):
+            writer.patch_group(before, name, change, "it")
+        written = writer.patch_group(theirs["metadata"]["resourceVersion"], name, change, "it")
+    assert ("1", "1") == (written.metadata.annotations["ours"], written.metadata.annotations["theirs"])
 
 
 def test_an_autoscaler_of_others_is_seen_and_its_count_is_left_to_it(

@@ -76,12 +76,12 @@ class Judge:
             return
         meta = whole["metadata"]
         operations = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
             {"op": "replace", "path": "/spec/template", "value": _rendering(whole)},
             _annotate(names.WRITTEN, str(meta["generation"] + 1)),
             _annotate(names.REVERTED, _note(whole, found, self._writer.managers)),
         ]
-        self._view.put_group(name, self._writer.patch_group(name, operations, subject))
+        written = self._writer.patch_group(meta["resourceVersion"], name, operations, subject)
+        self._view.put_group(name, written)
         for pod in self._view.pods_of(name).values():
             self._compared.pop(pod.metadata.uid, None)
 

@@ -91,13 +91,15 @@ class Writer:
         )
         return self._group_told(answer)
 
-    def patch_group(self, name: str, operations: list[Json], subject: str) -> ReplicaSet:
-        """Change a ReplicaSet by operations, one of which tests that it is the one that is meant."""
+    def patch_group(self, version: str, name: str, operations: list[Json], subject: str) -> ReplicaSet:
+        """Change a ReplicaSet by operations, in exactly this resource version; raises ``Conflict`` in another."""
+        # Not a test: one that fails is answered as a request that is wrong in itself would be.
+        condition = {"op": "replace", "path": "/metadata/resourceVersion", "value": version}
         answer = self._transport.call(
             "PATCH",
             self._path("replicasets", name),
             query={"fieldManager": self._maker, "fieldValidation": "Strict"},
-            body=msgspec.json.encode(operations),
+            body=msgspec.json.encode([condition, *operations]),
             content_type=PATCH,
             subject=subject,
         )
