@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import pytest
@@ -15,13 +17,14 @@ from roadstead.errors import Conflict, Forbidden, Rejected, Retryable, Unreachab
 from roadstead.model import Reach, Scheduling, StopSpec
 from roadstead.spi.backend import ABSENT, BackendContext, Expect
 from roadstead.spi.lease import Lease
+from roadstead.spi.records import Lack
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import Group, Phase, Snapshot
+from roadstead.world import Group, Phase
 from roadstead_backends.kubernetes.backend import KubernetesBackend
-from roadstead_backends.kubernetes.connect import connect
+from roadstead_backends.kubernetes.connect import connect, open_transport
 from roadstead_backends.kubernetes.leases import open_lease
 from roadstead_backends.kubernetes.options import KubernetesOptions
-from roadstead_backends.kubernetes.permits import lacking
+from roadstead_backends.kubernetes.permits import lacking, refused
 from roadstead_backends.kubernetes.rights import ADOPTION, Profile, Right, rights_for
 from tests.cluster.api import Json
 from tests.cluster.cluster import Cluster
@@ -29,12 +32,13 @@ from tests.cluster.standin import Standin
 from tests.cluster.standin_api import Access
 from tests.cluster.standin_life import Chances
 from tests.cluster.standin_node import NodeShape
-from tests.cluster.waiting import TooLate, until
+from tests.cluster.waiting import PATIENCE_S, TooLate, until
 from tests.kubernetes.orders import order_of, template_with
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "kubernetes" / "rbac"
 NEVER = {"secrets", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token", "roles", "clusterroles"}
 FLEET = "shop"
+T = TypeVar("T")
 _LEASE = Lease(holder="a", transitions=0, duration=Duration(15_000), renewed=1_000)
 
 
@@ -118,9 +122,10 @@ class Place:
     root: Path
 
     def allow(self, rights: Iterable[Right]) -> None:
-        """Allow the user these rights and no others."""
+        """Allow the user these rights and no others; return once the API server has heard of it."""
         near: list[Json] = []
         far: list[Json] = []
+        rights = tuple(rights)
         for right in rights:
             rule = {"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb]}
             named = {"resourceNames": [f"roadstead-{FLEET}"]} if right.named else {}
@@ -135,6 +140,11 @@ class Place:
             api.create(f"{place}s", {"metadata": {"name": self.user}, "rules": rules})
             body = {"metadata": {"name": self.user}, "roleRef": reference, "subjects": [subject]}
             api.create(f"{place}bindings", body)
+        transport, _ = open_transport(self.context(Scheduling.NATIVE))
+        try:
+            until(lambda: not any(refused(transport, self.namespace, FLEET, rights)))
+        finally:
+            transport.close()
 
     def context(self, scheduling: Scheduling) -> BackendContext:
         """Return what the user's backend is made from."""
@@ -151,19 +161,31 @@ class Place:
         )
 
 
-@pytest.fixture
-def place(control_plane: Cluster, machines: Machines, namespace: str, tmp_path: Path) -> Iterator[Place]:
-    """A namespace, and a user who is nobody so far."""
-    made = Place(cluster=control_plane, namespace=namespace, user=f"u-{namespace}", root=tmp_path)
-    yield made
-    for kind in ("clusterrolebindings", "clusterroles"):
-        control_plane.api.delete(f"/apis/rbac.authorization.k8s.io/v1/{kind}/{made.user}", missing_ok=True)
+@contextlib.contextmanager
+def new_place(cluster: Cluster, root: Path) -> Iterator[Place]:
+    """Make a namespace for the time of a block, and a user who is nobody so far."""
+    with cluster.namespace() as namespace:
+        made = Place(cluster=cluster, namespace=namespace, user=f"u-{namespace}", root=root)
+        try:
+            yield made
+        finally:
+            for kind in ("clusterrolebindings", "clusterroles"):
+                cluster.api.delete(f"/apis/rbac.authorization.k8s.io/v1/{kind}/{made.user}", missing_ok=True)
+
+
+@attrs.frozen(kw_only=True)
+class Told:
+    """What a story came to: the cluster's ``notes``, nodes shown, and whether our choice of who goes was passed on."""
+
+    notes: tuple[str, ...]
+    nodes: int
+    chosen: bool = True
 
 
 class Story:
-    """All that a backend may be asked for, once, on stand-in nodes."""
+    """All that a backend may be asked for, once, on stand-in nodes; ``patience`` is how long to wait, in seconds."""
 
-    def __init__(self, place: Place, scheduling: Scheduling, machines: Machines) -> None:
+    def __init__(self, place: Place, scheduling: Scheduling, machines: Machines, *, patience: float) -> None:
         self._place = place
         self._directed = scheduling is Scheduling.DIRECTED
         self._machines = machines
@@ -172,10 +194,10 @@ class Story:
         small = attrs.evolve(template.resources, cpu=Cpus(100), memory=Memory(64 << 20))
         soon = StopSpec(drain_within=Duration(0), kill_after=Duration(1000))
         self._order = order_of(attrs.evolve(template, resources=small, stop=soon))
-        self.last: Snapshot | None = None
+        self._patience = patience
 
-    def tell(self) -> tuple[str, ...]:
-        """Do everything, and return what the cluster's notes were; raises what went wrong."""
+    def tell(self) -> Told:
+        """Do everything, and return what came of it; raises what went wrong."""
         self._lease()
         backend = connect(self._context)
         try:
@@ -183,25 +205,33 @@ class Story:
         finally:
             backend.close()
 
-    def look_on(self) -> None:
-        """Look until that goes wrong, for longer than a watch may be broken."""
+    def look_on(self, words: str) -> Told:
+        """Look until that goes wrong, or a note has these words."""
         backend = connect(self._context)
+
+        def noted() -> Told | None:
+            seen = backend.observe()
+            notes = seen.capabilities.notes
+            return Told(notes=notes, nodes=len(seen.nodes)) if any(words in note for note in notes) else None
+
         try:
-            until(lambda: backend.observe() is None, within=30, every=0.2)
+            return until(noted, within=30, every=0.2)
         finally:
             backend.close()
 
-    def _told(self, backend: KubernetesBackend) -> tuple[str, ...]:
+    def _told(self, backend: KubernetesBackend) -> Told:
         order, key = self._order, self._order.key
-        notes = backend.observe().capabilities.notes
+        seen = backend.observe()
         backend.apply(order, 3, expect=ABSENT)
         for floor in (1, 2, 0):
             backend.settle(key.deployment, floor)
         group = self._until_running(backend, 3)
-        backend.apply(order, 2, retire=(group.replicas[0].id,), expect=Expect(group.version))
+        chosen = tuple(one.id for one in group.replicas[:2])  # one more than go, so that one is left to be looked at
+        backend.apply(order, 2, retire=chosen, expect=Expect(group.version))
         group = self._until_running(backend, 2)
+        passed_on = self._is_preferred(chosen)
         backend.evict(group.replicas[0].id, grace=Duration(1000), reason="a test")
-        self._until_running(backend, 2, without=group.replicas[0].id)
+        group = self._until_running(backend, 2, without=group.replicas[0].id)
         with contextlib.suppress(Retryable, Rejected, Unreachable):  # no stand-in keeps what servers print
             list(backend.logs(group.replicas[0].id, tail=1, follow=False))
         self._ending(backend)
@@ -210,7 +240,13 @@ class Story:
         group = self._seen(backend)
         backend.delete(key, grace=Duration(1000), expect=Expect(group.version))
         backend.settle(key.deployment, None)
-        return notes
+        return Told(notes=seen.capabilities.notes, nodes=len(seen.nodes), chosen=passed_on)
+
+    def _is_preferred(self, chosen: tuple[str, ...]) -> bool:
+        """Return whether what is left of the pods that were to go first still carries that."""
+        found = self._place.cluster.api.get(f"/api/v1/namespaces/{self._place.namespace}/pods")["items"]
+        costs = [one["metadata"].get("annotations", {}) for one in found if one["metadata"]["name"] in chosen]
+        return any("controller.kubernetes.io/pod-deletion-cost" in one for one in costs)
 
     def _ending(self, backend: KubernetesBackend) -> None:
         """A node throws a pod out, and what is left of it is removed with the next order."""
@@ -218,7 +254,7 @@ class Story:
         self._machines.standin.evict(self._place.namespace, victim)
         path = f"/api/v1/namespaces/{self._place.namespace}/pods/{victim}"
         self._place.cluster.api.wait(path, lambda pod: pod["status"]["phase"] == "Failed")
-        until(lambda: self._found(backend, lambda group: any(one.phase is Phase.LOST for one in group.replicas)))
+        self._until(lambda: self._found(backend, lambda group: any(one.phase is Phase.LOST for one in group.replicas)))
         backend.apply(self._order, 2, expect=Expect(self._seen(backend).version))
         self._until_running(backend, 2, without=victim)
 
@@ -234,7 +270,7 @@ class Story:
             backend.settle(deployment, 1)
             return "elsewhere" not in api.get(path)["spec"]["selector"].values()
 
-        until(put_back, every=0.1)
+        self._until(put_back)
 
     def _lease(self) -> None:
         store = open_lease(self._context, FLEET)
@@ -252,18 +288,18 @@ class Story:
         containers = [{"name": "server", "resources": {"limits": {"memory": "65Mi"}}}]
         edit = {"spec": {"template": {"spec": {"containers": containers}}}}
         api.patch(path, edit, kind="strategic", fieldManager="somebody")
-        group = until(lambda: self._found(backend, lambda group: bool(group.drift)))
+        group = self._until(lambda: self._found(backend, lambda group: bool(group.drift)))
         victim = group.replicas[0].id
         api.delete(f"/api/v1/namespaces/{space}/pods/{victim}", gracePeriodSeconds=0)
         self._until_running(backend, 2, without=victim)
-        until(lambda: self._reverted(backend))
-        until(lambda: self._found(backend, lambda group: any(one.drifted for one in group.replicas)))
+        self._until(lambda: self._reverted(backend))
+        self._until(lambda: self._found(backend, lambda group: any(one.drifted for one in group.replicas)))
 
     def _reverted(self, backend: KubernetesBackend) -> bool:
         """Put the template back, anew where the ReplicaSet reported something else meanwhile."""
         try:
             backend.revert(self._order.key, expect=Expect(self._seen(backend).version))
-        except (Conflict, Rejected):
+        except Conflict:
             return False
         return True
 
@@ -284,44 +320,107 @@ class Story:
             running = [one for one in group.replicas if one.phase is Phase.RUNNING and one.id != without]
             return len(running) == len(group.replicas) == count
 
-        return until(lambda: self._found(backend, holds), within=20, every=0.05)
+        return self._until(lambda: self._found(backend, holds))
+
+    def _until(self, question: Callable[[], T | bool | None]) -> T:
+        return until(question, within=self._patience, every=0.05)
 
 
 @pytest.mark.kubernetes
 @pytest.mark.parametrize("profile", Profile)
-def test_a_profile_is_enough(place: Place, machines: Machines, profile: Profile) -> None:
+def test_a_profile_is_enough(control_plane: Cluster, machines: Machines, tmp_path: Path, profile: Profile) -> None:
     """With exactly its rights everything can be done; the smaller ones say what is not known there."""
-    place.allow(rights_for(profile))
-    scheduling = Scheduling.DIRECTED if profile is Profile.DIRECTED else Scheduling.NATIVE
-    notes = Story(place, scheduling, machines).tell()
-    unknown = [note.partition(":")[0] for note in notes if " not " in note.partition(":")[0]]
+    with new_place(control_plane, tmp_path) as place:
+        place.allow(rights_for(profile))
+        told = Story(place, scheduling_of(profile), machines, patience=PATIENCE_S).tell()
+    unknown = [note.partition(":")[0] for note in told.notes if " not " in note.partition(":")[0]]
     expected = ["nodes are not shown", "what others hold of nodes is not known"] if profile is Profile.NATIVE else []
-    assert expected == unknown
+    assert (expected, True) == (unknown, told.chosen)
 
+
+def scheduling_of(profile: Profile) -> Scheduling:
+    """Return who picks the nodes where a profile is bound."""
+    return Scheduling.DIRECTED if profile is Profile.DIRECTED else Scheduling.NATIVE
+
+
+# ---- without one of them ----
+
+AT_ONCE = 8
+"""Users who each lack one right, and find out side by side: nearly all of it is waiting."""
+
+UNTRIED = {"get persistentvolumeclaims", "get storageclasses.storage.k8s.io everywhere", "list pods.metrics.k8s.io"}
+"""What is only a warning in advance, and what the test's cluster does not serve."""
 
 LESS_IS_SAID = {"nodes", "pods", "events", "resourcequotas", "horizontalpodautoscalers"}
-"""What may not be listed is said in a note, and everything else works on."""
+"""What of it may not be listed or watched is said in a note, and everything else works on."""
+
+NEVER_COMES = {"get replicasets.apps", "get pods", "delete pods"}
+"""Without these nothing that is asked for need be refused, but what is waited for does not come."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What was said before to whoever lacks a right, and what came of the attempt."""
+
+    lack: Lack
+    told: Told | None = None
+    failed: Exception | None = None
+
+
+@pytest.fixture(scope="module")
+def without(
+    request: pytest.FixtureRequest,
+    control_plane: Cluster,
+    machines: Machines,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Right], Outcome]]:
+    """What comes of each missing right that was asked for; they are tried side by side."""
+    calls = (getattr(item, "callspec", None) for item in request.session.items)
+    wanted = [call.params["missing"] for call in calls if call is not None and "missing" in call.params]
+    roots = {missing: tmp_path_factory.mktemp("without") for missing in wanted}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = {right: pool.submit(_tried, control_plane, machines, right, root) for right, root in roots.items()}
+        yield lambda missing: found[missing].result()
+
+
+def _tried(cluster: Cluster, machines: Machines, missing: Right, root: Path) -> Outcome:
+    scheduling = scheduling_of(missing.profile)
+    with new_place(cluster, root) as place:
+        place.allow(right for right in rights_for(missing.profile) if right != missing)
+        (lack,) = (one for one in lacking(place.context(scheduling)) if one.what.startswith(f"{missing.without}:"))
+        if str(missing) in UNTRIED:
+            return Outcome(lack=lack)
+        story = Story(place, scheduling, machines, patience=PATIENCE_S if str(missing) not in NEVER_COMES else 15)
+        try:
+            return Outcome(
+                lack=lack, told=story.look_on(refused_as(missing)) if missing.verb == "watch" else story.tell()
+            )
+        except (Forbidden, TooLate) as failed:
+            return Outcome(lack=lack, failed=failed)
 
 
 @pytest.mark.kubernetes
 @pytest.mark.parametrize("missing", rights_for(Profile.DIRECTED), ids=str)
-def test_every_right_is_missed(place: Place, machines: Machines, missing: Right) -> None:
+def test_every_right_is_missed(without: Callable[[Right], Outcome], missing: Right) -> None:
     """Without any one of its profile's rights something is refused, or less is known; and the check says so before."""
-    place.allow(right for right in rights_for(missing.profile) if right != missing)
-    scheduling = Scheduling.DIRECTED if missing.profile is Profile.DIRECTED else Scheduling.NATIVE
-    (lack,) = (lack for lack in lacking(place.context(scheduling)) if lack.what.startswith(f"{missing.without}:"))
-    assert lack.is_in_the_way == (missing.profile is not Profile.CAPACITY and missing.resource != "leases")
-    if missing.resource in {"persistentvolumeclaims", "storageclasses"} or missing.group == "metrics.k8s.io":
-        return  # a warning in advance is lost, and what the test's cluster does not serve
-    story = Story(place, scheduling, machines)
-    if missing.verb == "watch":
-        with pytest.raises(Forbidden):
-            story.look_on()
+    outcome = without(missing)
+    in_the_way = missing.profile is not Profile.CAPACITY and missing.resource != "leases"
+    assert in_the_way == outcome.lack.is_in_the_way
+    if str(missing) in UNTRIED:
         return
-    try:
-        notes = story.tell()
-    except (Forbidden, TooLate):
-        return
-    assert missing.resource in LESS_IS_SAID
-    assert "list" == missing.verb
-    assert any(missing.resource in note for note in notes)
+    if outcome.told is None:
+        never_comes = str(missing) in NEVER_COMES and isinstance(outcome.failed, TooLate)
+        assert never_comes or refused_as(missing) in str(outcome.failed)
+    elif str(missing) == "patch pods":
+        assert not outcome.told.chosen
+    else:
+        assert missing.resource in LESS_IS_SAID
+        assert missing.verb in {"list", "watch"}
+        assert any(refused_as(missing) in note for note in outcome.told.notes)
+        if missing.profile is Profile.CAPACITY:
+            assert (missing.resource == "nodes") == (outcome.told.nodes == 0)
+
+
+def refused_as(right: Right) -> str:
+    """Return the API server's words for somebody who lacks a right."""
+    return f'cannot {right.verb} resource "{right.resource}"'

@@ -74,7 +74,8 @@ class Place:
 class _Feed:
     """One kind: where it is, what of it, and who takes what changed.
 
-    ``lacking`` is what is not known without it; empty where it cannot be done without.
+    ``lacking`` is what is not known without it; empty where it cannot be done without. ``seen`` is told when
+    it begins to be watched, and ``unseen`` when it cannot be watched any more.
     """
 
     name: str
@@ -84,6 +85,7 @@ class _Feed:
     query: dict[str, str] = attrs.field(factory=dict)
     lacking: str = ""
     seen: Callable[[], None] = lambda: None
+    unseen: Callable[[], None] = lambda: None
 
 
 class Feeds:
@@ -193,6 +195,7 @@ class Feeds:
             take=ground.put_node,
             lacking="" if directed else "nodes are not shown",
             seen=self._see_nodes,
+            unseen=self._lose_nodes,
         )
         yield _Feed(
             name="strangers",
@@ -234,6 +237,9 @@ class Feeds:
     def _see_nodes(self) -> None:
         self._view.ground.is_seen = True
 
+    def _lose_nodes(self) -> None:
+        self._view.ground.is_seen = False
+
     def _take_complaint(self, name: str, complaint: Complaint | None) -> None:
         """Hand over the last warning about a pod, of those that the cluster still has."""
         about = self._complained.pop(name, None)
@@ -266,11 +272,17 @@ class Feeds:
         return reflector
 
     def _do_without(self, name: str, refused: BackendError) -> None:
-        """Go on without a kind that we may not see any more; raises where it cannot be done without."""
+        """Go on without a kind that we may not see any more; raises where it cannot be done without.
+
+        What was seen of it is taken back: nobody would ever say that it has changed.
+        """
         feed = self._all[name]
         if not feed.lacking:
             raise refused
         self._reflectors.pop(name).close()
+        feed.unseen()
+        for key in self._known.pop(name, {}):
+            feed.take(key, None)
         self._add_note(feed, refused)
 
     def _add_note(self, feed: _Feed, refused: BackendError) -> None:

@@ -309,6 +309,22 @@ def test_why_it_is_behind_is_said_until_it_is_not(scene: Scene, reply: Reply, ki
         assert becomes(reflector, lambda: reflector.trouble is None)
 
 
+def test_a_watch_that_is_forbidden_stays_trouble_and_nothing_is_listed_again(scene: Scene) -> None:
+    """A list that is allowed is no sign that it can be followed; and each attempt waits longer."""
+    rule = scene.proxy.add(Rule(Reply(403, b'{"message": "User \\"me\\" cannot watch"}'), path=_WATCH, times=None))
+    scene.server.put("a")
+    pace = Pace(first=Duration(20), longest=Duration(10_000))
+    with scene.reflecting(attrs.evolve(_QUICK, steady=Duration(5_000), pace=pace)) as reflector:
+        assert isinstance(in_trouble(reflector), Forbidden)
+        first = reflector.trouble
+        assert first is not None
+        assert scene.proxy.wait_for(lambda proxy: sum(one.rule is rule for one in proxy.applied) >= 4, _SOON)
+        assert reflector.trouble is not None
+        assert (first.since, {"a"}) == (reflector.trouble.since, set(shown(reflector)))
+        assert time.monotonic() - first.since >= 3 * pace.first.seconds
+    assert 1 == len(scene.server.lists)
+
+
 def test_a_server_that_is_away_is_trouble_and_what_was_shown_stays(scene: Scene) -> None:
     """With since when, so that whoever asks can be patient."""
     scene.server.put("a")
