@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roadstead_backends.marathon.emulator.documents.json_text import parsed
 from roadstead_backends.marathon.emulator.paths import path_of
 from roadstead_backends.marathon.emulator.scheduling.backoff import RateLimiter
 from roadstead_backends.marathon.emulator.scheduling.constraints import Place, meets
@@ -157,3 +158,14 @@ def test_what_stops_the_originals_launch_queue_is_refused(change: dict[str, Any]
     app["instances"] = 0
     kept = world.ask("POST", "/v2/apps", raw=json.dumps(app).replace("Infinity", "1e400").encode())
     assert kept.status == 201
+
+
+@given(st.text())
+def test_escaped_text_is_read_as_what_was_escaped(text: str) -> None:
+    """Characters beyond the basic plane too, which JSON escapes in two halves."""
+    assert [text] == parsed(json.dumps([text]).encode())
+
+
+def test_half_a_character_is_no_stumbling_block() -> None:
+    """It comes out as the replacement character, as it has no form in the answer's encoding."""
+    assert "\ufffd" == parsed(rb'"\ud83d"')

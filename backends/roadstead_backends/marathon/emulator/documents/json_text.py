@@ -18,6 +18,7 @@ _ESCAPES: Final = {
     '"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
 }  # fmt: skip
 _WORDS: Final[dict[str, object]] = {"true": True, "false": False, "null": None}
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _SHOWN: Final = 500
 
 
@@ -135,7 +136,7 @@ class _Reader:
             sign = self._text[self._at]
             self._at += 1
             if sign == '"':
-                return "".join(letters)
+                return _joined("".join(letters))
             if sign == "\\":
                 letters.append(self._escaped())
             elif ord(sign) < 0x20:
@@ -227,3 +228,13 @@ class _Reader:
 
 def _shown(sign: str) -> str:
     return f"'{sign}' (code {ord(sign)})" if sign else "end-of-input"
+
+
+def _joined(text: str) -> str:
+    """Return a text in which two halves of a character that were escaped one by one are that character.
+
+    A half without its other has no form in the answer's encoding and becomes the replacement character.
+    """
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
