@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from roadstead.errors import Conflict
 from roadstead.spi.backend import GroupOrder
@@ -18,6 +19,8 @@ from roadstead_backends.kubernetes.writing import Writer
 __all__ = ["Settler"]
 
 _LOG = logging.getLogger(__name__)
+
+Json = dict[str, Any]
 
 
 class Settler:
@@ -44,18 +47,39 @@ class Settler:
         if floor is None:
             self._clear(deployment, name)
             return
+        # The Service last: without it nothing stands, so that what was done by half is done again.
+        if floor and (budget is None or budget.spec.min_available != floor):
+            rule = services.budget(self._place.fleet, self._place.owner_id, deployment, floor)
+            self._put_budget(name, rule, budget, deployment)
+        elif not floor:
+            self._remove_budget(name, deployment)
+        if deployment not in standing.settled():
+            made = services.service(self._place.fleet, self._place.owner_id, deployment)
+            self._put_service(name, made, address, deployment)
+
+    def _put_budget(self, name: str, rule: Json, stored: Budget | None, subject: str) -> None:
+        """Write a budget; one that is there already may be what we asked for before, and were not answered."""
         try:
-            # The Service last: without it nothing stands, so that what was done by half is done again.
-            if floor and (budget is None or budget.spec.min_available != floor):
-                rule = services.budget(self._place.fleet, self._place.owner_id, deployment, floor)
-                standing.put_budget(name, self._writer.put_budget(rule, budget, deployment))
-            elif not floor:
-                self._remove_budget(name, deployment)
-            if deployment not in standing.settled():
-                made = services.service(self._place.fleet, self._place.owner_id, deployment)
-                standing.put_service(name, self._writer.put_service(made, address, deployment))
+            written = self._writer.put_budget(rule, stored, subject)
         except AlreadyExists as taken:
-            raise self._conflict(deployment, f"{name} belongs to somebody else") from taken
+            found = self._writer.read_budget(name, subject)
+            self._must_be_there(found, name, subject, taken)
+            written = self._writer.put_budget(rule, found, subject)
+        self._standing.put_budget(name, written)
+
+    def _put_service(self, name: str, address: Json, stored: Service | None, subject: str) -> None:
+        try:
+            written = self._writer.put_service(address, stored, subject)
+        except AlreadyExists as taken:
+            found = self._writer.read_service(name, subject)
+            self._must_be_there(found, name, subject, taken)
+            written = self._writer.put_service(address, found, subject)
+        self._standing.put_service(name, written)
+
+    def _must_be_there(self, found: Service | Budget | None, name: str, subject: str, taken: AlreadyExists) -> None:
+        if found is None:
+            raise self._conflict(subject, f"{name} was there, and is gone") from taken
+        self._must_be_ours(found, subject)
 
     def make_group_service(self, order: GroupOrder) -> None:
         """Make the headless Service of a group that is about to be made."""

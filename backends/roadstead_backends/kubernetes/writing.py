@@ -203,6 +203,16 @@ class Writer:
         uid = stored.metadata.uid if stored is not None else None
         return self._put("poddisruptionbudgets", document, uid, self._budgets, subject)
 
+    def read_service(self, name: str, subject: str) -> Service | None:
+        """Return a Service as it is now, whoever's it is; ``None`` where there is none."""
+        answer = self._read(self._path("services", name), subject)
+        return self._services.decode(answer.body) if answer is not None else None
+
+    def read_budget(self, name: str, subject: str) -> Budget | None:
+        """Return a disruption budget as it is now, whoever's it is; ``None`` where there is none."""
+        answer = self._read(self._path("poddisruptionbudgets", name), subject)
+        return self._budgets.decode(answer.body) if answer is not None else None
+
     def remove(self, kind: str, meta: Meta, subject: str) -> bool:
         """Remove an object of ours; return whether it was still there."""
         path = self._path(kind, meta.name)
