@@ -87,7 +87,7 @@ class Ours:
         if not isinstance(backend, Loses) or shard is None:
             raise NotDone(
                 f"cluster {self._cluster} offers no way to lose a replica",
-                hint="compare it with --measure cold-start --measure roll",
+                hint="name the others with --on",
             )
         victim = next(member for member in shard.members if member.ready and self._is_current(member))
         backend.lose(victim.replica.id)
