@@ -13,7 +13,17 @@ from roadstead_backends.kubernetes.meta import millis
 from roadstead_backends.kubernetes.objects import Complaint, Condition, ContainerStatus, Pod, Terminated
 from roadstead_backends.kubernetes.why import reason_of
 
-__all__ = ["Around", "condition", "exit_of", "has_ended", "phase_of", "replica_of", "server_status"]
+__all__ = [
+    "Around",
+    "condition",
+    "exit_of",
+    "has_ended",
+    "incarnation",
+    "is_ready",
+    "phase_of",
+    "replica_of",
+    "server_status",
+]
 
 _KILLED: Final = 128
 """A server that a signal ended has this and the signal's number as its exit code."""
@@ -53,8 +63,8 @@ def replica_of(pod: Pod, around: Around) -> Replica:
         node=None if phase is Phase.SLOT else pod.spec.node_name or around.assumed,
         devices=() if phase is Phase.SLOT else _devices(pod, around),
         endpoint=None if around.reports_ready or phase is Phase.SLOT else _endpoint(pod),
-        incarnation=_incarnation(pod, status) if runs and status is not None else "",
-        ready=_is_ready(pod) if around.reports_ready and phase is Phase.RUNNING else None,
+        incarnation=incarnation(pod, status) if runs and status is not None else "",
+        ready=is_ready(pod) if around.reports_ready and phase is Phase.RUNNING else None,
         restarts=0 if status is None else status.restart_count,
         started_at=millis(started) if runs and started is not None else None,
         reason=_reason(pod, phase, status, around),
@@ -143,13 +153,14 @@ def _endpoint(pod: Pod) -> Endpoint | None:
     return Endpoint(host=pod.status.pod_ip, grpc=ports.get("grpc"), rest=ports.get("rest"))
 
 
-def _incarnation(pod: Pod, status: ContainerStatus) -> str:
+def incarnation(pod: Pod, status: ContainerStatus) -> str:
     """Return a name for one run of a server: which pod, and which of its containers."""
     container = status.container_id.rpartition("/")[2][:_ID_LENGTH]
     return f"{pod.metadata.uid[:8]}.{status.restart_count}.{container}"
 
 
-def _is_ready(pod: Pod) -> bool:
+def is_ready(pod: Pod) -> bool:
+    """Return whether the kubelet finds a pod ready."""
     ready = condition(pod.status.conditions, "Ready")
     return ready is not None and ready.status == "True"
 

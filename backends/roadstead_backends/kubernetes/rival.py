@@ -19,7 +19,7 @@ from roadstead_backends.kubernetes import names, translate
 from roadstead_backends.kubernetes.connect import open_transport
 from roadstead_backends.kubernetes.faults import NotFound
 from roadstead_backends.kubernetes.objects import Pod
-from roadstead_backends.kubernetes.reading import condition, server_status
+from roadstead_backends.kubernetes.reading import incarnation, is_ready, server_status
 from roadstead_backends.kubernetes.transport import APPLY, Transport
 
 __all__ = ["PlainDeployment", "plain_deployment"]
@@ -135,11 +135,10 @@ class PlainDeployment:
 
 
 def _is_ready(pod: Pod) -> bool:
-    found = condition(pod.status.conditions, "Ready")
-    return found is not None and found.status == "True" and pod.metadata.deletion is None
+    return is_ready(pod) and pod.metadata.deletion is None
 
 
 def _process(pod: Pod) -> str:
     """Return the name of the pod's server process: another after each restart."""
     status = server_status(pod)
-    return f"{pod.metadata.uid} {status.container_id if status is not None else ''}"
+    return incarnation(pod, status) if status is not None else pod.metadata.uid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from roadstead.errors import Conflict
 from roadstead.spi.backend import GroupOrder
@@ -21,6 +21,7 @@ __all__ = ["Settler"]
 _LOG = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+T = TypeVar("T", Service, Budget)
 
 
 class Settler:
@@ -50,36 +51,35 @@ class Settler:
         # The Service last: without it nothing stands, so that what was done by half is done again.
         if floor and (budget is None or budget.spec.min_available != floor):
             rule = services.budget(self._place.fleet, self._place.owner_id, deployment, floor)
-            self._put_budget(name, rule, budget, deployment)
+            standing.put_budget(
+                name, self._put(rule, budget, deployment, self._writer.put_budget, self._writer.read_budget)
+            )
         elif not floor:
             self._remove_budget(name, deployment)
         if deployment not in standing.settled():
             made = services.service(self._place.fleet, self._place.owner_id, deployment)
-            self._put_service(name, made, address, deployment)
+            standing.put_service(
+                name, self._put(made, address, deployment, self._writer.put_service, self._writer.read_service)
+            )
 
-    def _put_budget(self, name: str, rule: Json, stored: Budget | None, subject: str) -> None:
-        """Write a budget; one that is there already may be what we asked for before, and were not answered."""
+    def _put(
+        self,
+        document: Json,
+        stored: T | None,
+        subject: str,
+        write: Callable[[Json, T | None, str], T],
+        read: Callable[[str, str], T | None],
+    ) -> T:
+        """Write an object; one that is there already may be what we asked for before, and were not answered."""
         try:
-            written = self._writer.put_budget(rule, stored, subject)
+            return write(document, stored, subject)
         except AlreadyExists as taken:
-            found = self._writer.read_budget(name, subject)
-            self._must_be_there(found, name, subject, taken)
-            written = self._writer.put_budget(rule, found, subject)
-        self._standing.put_budget(name, written)
-
-    def _put_service(self, name: str, address: Json, stored: Service | None, subject: str) -> None:
-        try:
-            written = self._writer.put_service(address, stored, subject)
-        except AlreadyExists as taken:
-            found = self._writer.read_service(name, subject)
-            self._must_be_there(found, name, subject, taken)
-            written = self._writer.put_service(address, found, subject)
-        self._standing.put_service(name, written)
-
-    def _must_be_there(self, found: Service | Budget | None, name: str, subject: str, taken: AlreadyExists) -> None:
-        if found is None:
-            raise self._conflict(subject, f"{name} was there, and is gone") from taken
-        self._must_be_ours(found, subject)
+            name = document["metadata"]["name"]
+            found = read(name, subject)
+            if found is None:
+                raise self._conflict(subject, f"{name} was there, and is gone") from taken
+            self._must_be_ours(found, subject)
+            return write(document, found, subject)
 
     def make_group_service(self, order: GroupOrder) -> None:
         """Make the headless Service of a group that is about to be made."""
