@@ -71,9 +71,6 @@ _words = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_siz
 _seconds = st.integers(0, 3_600).map(lambda count: Duration(count * 1000))
 
 
-_by_values = st.sampled_from([Operator.IN, Operator.NOT_IN])
-
-
 def _constraints() -> st.SearchStrategy[Constraint]:
     values = st.lists(_labels, min_size=1, max_size=3).map(tuple)
     return st.one_of(
