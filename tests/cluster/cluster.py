@@ -175,18 +175,21 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str = "", within: float = PATIENCE_S) -> str:
         """Return what kubectl, as administrator, prints."""
-        argv = _kubectl()
-        done = subprocess.run(
-            [*argv, "--kubeconfig", str(self.kubeconfig), *arguments],
+        done = self.ran(*arguments, stdin=stdin, within=within)
+        if done.returncode != 0:
+            raise RuntimeError(f"kubectl {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def ran(self, *arguments: str, stdin: str = "", within: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as administrator, and return how it ended; with a program in a pod, it ends as that does."""
+        return subprocess.run(
+            [*_kubectl(), "--kubeconfig", str(self.kubeconfig), *arguments],
             input=stdin,
             capture_output=True,
             text=True,
             timeout=within,
             check=False,
         )
-        if done.returncode != 0:
-            raise RuntimeError(f"kubectl {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
-        return done.stdout
 
 
 def _kubectl() -> list[str]:

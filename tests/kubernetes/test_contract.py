@@ -23,7 +23,9 @@ from roadstead.units import Duration
 from roadstead.world import GroupKey
 from roadstead_backends.kubernetes.connect import connect
 from roadstead_backends.kubernetes.options import KubernetesOptions
+from tests.cluster.api import Json
 from tests.cluster.cluster import Cluster
+from tests.cluster.waiting import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
 
@@ -32,6 +34,8 @@ LAUNCH = Launch(
     program=Program(module="roadstead.testing.server"), args=("$(HOST)", "8501"), rest_port=8501, image=IMAGE
 )
 SOON = StopSpec(drain_within=Duration(0), kill_after=Duration(2_000))
+KILLED = 128 + 9
+"""What a program ends with that was killed, and so its container."""
 
 
 @attrs.define(kw_only=True)
@@ -44,8 +48,16 @@ class ClusterSubject(LiveSubject):
     stop: StopSpec = SOON
 
     def crash(self, replica: str) -> None:
-        """Kill the process of a server from within its pod."""
-        self.admin.kubectl("exec", "-n", self.namespace, replica, "--", "python3", "-S", "-c", _KILL)
+        """Kill the process of a server from within its pod, and wait until its node has told of that."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{replica}"
+        running = _server(self.admin.api.get(path))["containerID"]
+        # The server is the first process of its container: with it goes all that was started beside it, so that this
+        # program may be killed before it can say that it did its work. Whether it did is for the node to say.
+        done = self.admin.ran("exec", "-n", self.namespace, replica, "--", "python3", "-S", "-c", _KILL)
+        until(
+            lambda: (running, KILLED) == _ended(_server(self.admin.api.get(path))),
+            what=f"the end of {running}, for which exec ended with {done.returncode}: {done.stderr.strip()}",
+        )
 
     def lose(self, replica: str) -> None:
         """Remove a pod without waiting for its node, as is done for one that is lost."""
@@ -86,6 +98,19 @@ class ClusterSubject(LiveSubject):
     def provoke(self, error: type[BackendError]) -> None:
         """Answer the next write in the API server's place."""
         self.proxy.add(Writes(_REFUSALS[error]))
+
+
+def _server(pod: Json) -> Json:
+    """Return what is told of a pod's only container."""
+    (found,) = pod["status"]["containerStatuses"]
+    server: Json = found
+    return server
+
+
+def _ended(server: Json) -> tuple[str, int] | None:
+    """Return which run of a container ended last, and with what."""
+    ended = server["state"].get("terminated") or server.get("lastState", {}).get("terminated")
+    return (ended["containerID"], ended["exitCode"]) if ended is not None else None
 
 
 @attrs.frozen
