@@ -21,7 +21,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 import roadstead
 from roadstead.units import Duration
 
-__all__ = ["Answer", "Instance", "Limits", "Missed", "Refused", "Token", "basic"]
+__all__ = ["Answer", "Instance", "Limits", "Missed", "Refused", "Session", "Token", "basic"]
 
 _PIECE: Final = 1 << 16
 
@@ -96,7 +96,7 @@ class Instance:
     ) -> None:
         self.url = url
         chosen = limits if limits is not None else Limits()
-        self._session = _Session(chosen)
+        self._session = Session(chosen)
         self._session.auth = auth
         self._session.cert = certificate
         timeout: Any = (chosen.connect.seconds, chosen.read.seconds)
@@ -122,7 +122,7 @@ def _hollow(status: int) -> requests.Response:
     return response
 
 
-class _Session(requests.Session):
+class Session(requests.Session):
     """A session that follows nobody, believes no environment, and takes answers within limits."""
 
     def __init__(self, limits: Limits) -> None:
