@@ -55,6 +55,9 @@ class Agent:
     """Whether its resources are offered; not while it is drained or deactivated."""
     connected: bool = True
     """Whether master and agent hear each other."""
+    registered: bool = True
+    """Whether the master counts it among its agents: not once it was lost for too long, or was marked as gone."""
+    draining: bool = False
     in_maintenance: bool = False
     used: Resources = attrs.field(factory=Resources)
     taken_ports: set[int] = attrs.field(factory=set)

@@ -10,7 +10,15 @@ from typing import Protocol
 import attrs
 
 from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
-from roadstead_backends.marathon.emulator.cluster.tasks import TERMINAL, Executor, Pretended, Task, TaskUpdate
+from roadstead_backends.marathon.emulator.cluster.tasks import (
+    TERMINAL,
+    Executor,
+    Measured,
+    Measures,
+    Pretended,
+    Task,
+    TaskUpdate,
+)
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline, Timer
 
 __all__ = ["Framework", "Habits", "Offer", "SimCluster"]
@@ -192,6 +200,7 @@ class SimCluster:
         return TaskUpdate(task=task, state="TASK_FAILED", message="Agent restarted", at=self.timeline.now)
 
     def _notice_loss(self, agent: Agent) -> None:
+        agent.registered = False
         for task in self._on(agent):
             self._tell(
                 TaskUpdate(
@@ -206,7 +215,7 @@ class SimCluster:
     def return_agent(self, agent_id: str) -> None:
         """Let a lost agent come back, with the news that it kept."""
         agent = self.agents[agent_id]
-        agent.connected = True
+        agent.connected = agent.registered = True
         self._losses.pop(agent_id).cancel()
         for update in self._held.pop(agent_id, []):
             update.task.state = update.state
@@ -224,6 +233,10 @@ class SimCluster:
         task = self.tasks.get(task_id)
         if task is not None:
             self._report(task, state, message, None)
+
+    def measured(self, task: Task) -> Measured | None:
+        """Return what a task uses, if whoever runs it can tell."""
+        return self._executor.measured(task) if isinstance(self._executor, Measures) else None
 
     def _on(self, agent: Agent) -> list[Task]:
         return [task for task in self.tasks.values() if task.agent is agent]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 
 from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
 
-__all__ = ["TERMINAL", "Course", "Executor", "Pretended", "Task", "TaskUpdate", "steady"]
+__all__ = ["TERMINAL", "Course", "Executor", "Measured", "Measures", "Pretended", "Task", "TaskUpdate", "steady"]
 
 TERMINAL: Final = frozenset(
     {
@@ -73,6 +73,23 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End everything that still runs."""
+
+
+@attrs.frozen(kw_only=True)
+class Measured:
+    """What a task used until ``at`` (ms): seconds of CPU since it began, bytes of memory now."""
+
+    at: int
+    cpu_seconds: float
+    memory: int
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """An executor that knows what its tasks use."""
+
+    def measured(self, task: Task) -> Measured | None:
+        """Return what a task uses; None for one that does not run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -141,6 +158,14 @@ class Pretended:
 
     def abandon(self, task: Task) -> None:
         """Nothing runs."""
+
+    def measured(self, task: Task) -> Measured | None:
+        """A pretended task uses half of what it may, from the moment when it runs."""
+        if task.state != "TASK_RUNNING":
+            return None
+        seconds = (self._timeline.now - task.since) / 1000
+        used = task.resources.cpus / 2 * seconds
+        return Measured(at=self._timeline.now, cpu_seconds=used, memory=int(task.resources.mem / 2 * (1 << 20)))
 
     def close(self) -> None:
         """Nothing runs."""

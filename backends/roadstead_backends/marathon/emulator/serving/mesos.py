@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
@@ -19,7 +19,11 @@ _SCALARS: Final = ("cpus", "gpus", "mem", "disk")
 
 
 class Operator:
-    """Answers as the leading master, and as its agents under ``/agents/ID``."""
+    """Answers as the leading master, and as its agents.
+
+    The agents are all at the master's own address, each by its name in front of the path: the third is ``/slave(3)``.
+    That is how libprocess tells several apart that are in one process.
+    """
 
     def __init__(self, marathon: Marathon, address: str) -> None:
         self._marathon = marathon
@@ -72,7 +76,8 @@ class Operator:
     # As it has always been ------------------------------------------------------------------------------------------
 
     def _state(self) -> Document:
-        agents = list(self._cluster.agents.values())
+        agents = list(self._registered())
+        unreachable = len(self._cluster.agents) - len(agents)
         return {
             "version": _VERSION,
             "build_date": "",
@@ -83,7 +88,7 @@ class Operator:
             "hostname": self._address.partition(":")[0],
             "activated_slaves": float(sum(agent.active and agent.connected for agent in agents)),
             "deactivated_slaves": float(sum(not agent.active for agent in agents)),
-            "unreachable_slaves": float(sum(not agent.connected for agent in agents)),
+            "unreachable_slaves": float(unreachable),
             "leader": f"master@{self._address}",
             "flags": {},
             **self._slaves(),
@@ -94,27 +99,39 @@ class Operator:
         }
 
     def _slaves(self) -> Document:
-        return {"slaves": [self._slave(agent) for agent in self._cluster.agents.values()], "recovered_slaves": []}
+        return {"slaves": [self._slave(agent) for agent in self._registered()], "recovered_slaves": []}
+
+    def _registered(self) -> Iterator[Agent]:
+        return (agent for agent in self._cluster.agents.values() if agent.registered)
+
+    def _pid(self, agent: Agent) -> str:
+        return f"{_name(agent)}@{self._address}"
 
     def _slave(self, agent: Agent) -> Document:
         total, used = _resources(agent.total, agent.ports), _resources(agent.used, _taken(agent))
+        full = _listed(agent.total, agent.ports, agent.role)
         return {
             "id": agent.id,
             "hostname": agent.hostname,
             "port": 5051,
-            "attributes": dict(agent.attributes),
-            "pid": f"slave(1)@{agent.hostname}:5051",
+            "attributes": {name: _flat(value) for name, value in agent.attributes.items()},
+            "pid": self._pid(agent),
             "registered_time": agent.registered_at / 1000 or self._begun,
             "resources": total,
             "used_resources": used,
             "offered_resources": _resources(Resources(), ()),
             "reserved_resources": {} if agent.role == "*" else {agent.role: total},
             "unreserved_resources": total if agent.role == "*" else _resources(Resources(), ()),
+            "reserved_resources_full": {} if agent.role == "*" else {agent.role: full},
+            "unreserved_resources_full": full if agent.role == "*" else [],
+            "used_resources_full": _listed(agent.used, _taken(agent), agent.role),
+            "offered_resources_full": [],
             "active": agent.active and agent.connected,
             "deactivated": not agent.active,
             "version": _VERSION,
             "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"],
             **_domain(agent),
+            **_draining(agent),
         }
 
     def _own_framework(self) -> Document:
@@ -166,17 +183,44 @@ class Operator:
         return counts
 
     def _of_agent(self, path: str) -> Answer | None:
-        parts = path.strip("/").split("/", 2)
-        agent = self._cluster.agents.get(parts[1]) if parts[0] == "agents" and len(parts) > 1 else None
+        name, _, rest = path.strip("/").partition("/")
+        agent = next((one for one in self._cluster.agents.values() if _name(one) == name), None)
         if agent is None or not agent.connected:
             return None
-        tasks = [task for task in self._cluster.tasks.values() if task.agent is agent]
-        match parts[2] if len(parts) > 2 else "":  # agents, its id, the rest
+        match rest:
             case "monitor/statistics":
-                return json_answer([_statistics(task, self._framework) for task in tasks])
+                tasks = [task for task in self._cluster.tasks.values() if task.agent is agent]
+                return json_answer([self._statistics(task) for task in tasks])
             case "state":
                 return json_answer({**self._slave(agent), "frameworks": [{**self._own_framework(), "tasks": []}]})
         return None
+
+    def _statistics(self, task: Task) -> Document:
+        """Return what an agent measures of a task; what nobody measures is left out."""
+        measured = self._cluster.measured(task)
+        used: Document = (
+            {}
+            if measured is None
+            else {
+                "cpus_user_time_secs": measured.cpu_seconds,
+                "cpus_system_time_secs": 0.0,
+                "mem_rss_bytes": measured.memory,
+                "mem_total_bytes": measured.memory,
+            }
+        )
+        return {
+            "executor_id": task.id,
+            "executor_name": f"Command Executor (Task: {task.id})",
+            "framework_id": self._framework,
+            "source": task.id,
+            "statistics": {
+                "cpus_limit": task.resources.cpus + 0.1,
+                "mem_limit_bytes": int((task.resources.mem + 32) * (1 << 20)),
+                "disk_limit_bytes": int(task.resources.disk * (1 << 20)),
+                "timestamp": (measured.at if measured is not None else self._marathon.timeline.now) / 1000,
+                **used,
+            },
+        }
 
     # Version 1 ------------------------------------------------------------------------------------------------------
 
@@ -198,7 +242,7 @@ class Operator:
         return json_answer({"type": kind, kind.lower(): found})
 
     def _agents(self) -> Document:
-        return {"agents": [self._agent(agent) for agent in self._cluster.agents.values()], "recovered_agents": []}
+        return {"agents": [self._agent(agent) for agent in self._registered()], "recovered_agents": []}
 
     def _agent(self, agent: Agent) -> Document:
         total = _listed(agent.total, agent.ports, agent.role)
@@ -214,7 +258,8 @@ class Operator:
             "active": agent.active and agent.connected,
             "deactivated": not agent.active,
             "version": _VERSION,
-            "pid": f"slave(1)@{agent.hostname}:5051",
+            "pid": self._pid(agent),
+            **_draining(agent),
             "registered_time": {"nanoseconds": int((agent.registered_at or self._begun * 1000) * 1_000_000)},
             "total_resources": total,
             "allocated_resources": _listed(agent.used, _taken(agent), agent.role),
@@ -250,17 +295,19 @@ class Operator:
         }
 
     def _activate(self, call: Document, *, active: bool) -> None:
-        self._cluster.agents[call["agent_id"]["value"]].active = active
+        agent = self._cluster.agents[call["agent_id"]["value"]]
+        agent.active = active
+        agent.draining = agent.draining and not active
 
     def _drain(self, call: Document) -> None:
         agent = self._cluster.agents[call["agent_id"]["value"]]
-        agent.active = False
+        agent.active, agent.draining = False, True
         for task in [task for task in self._cluster.tasks.values() if task.agent is agent]:
             self._cluster.kill(task.id)
 
     def _gone(self, call: Document) -> None:
         agent = self._cluster.agents[call["agent_id"]["value"]]
-        agent.active = False
+        agent.active = agent.registered = False
         for task in [task for task in self._cluster.tasks.values() if task.agent is agent]:
             self._cluster.fail_task(task.id, "TASK_GONE_BY_OPERATOR", "Agent was marked gone")
 
@@ -328,18 +375,25 @@ def _task(task: Task, framework: str) -> Document:
     }
 
 
-def _statistics(task: Task, framework: str) -> Document:
-    """What an agent measures of a task; an emulated one uses half of what it may."""
-    return {
-        "executor_id": task.id,
-        "executor_name": f"Command Executor (Task: {task.id})",
-        "framework_id": framework,
-        "source": task.id,
-        "statistics": {
-            "cpus_limit": task.resources.cpus + 0.1,
-            "mem_limit_bytes": int((task.resources.mem + 32) * (1 << 20)),
-            "mem_rss_bytes": int(task.resources.mem / 2 * (1 << 20)),
-            "disk_limit_bytes": int(task.resources.disk * (1 << 20)),
-            "timestamp": task.since / 1000,
-        },
-    }
+def _name(agent: Agent) -> str:
+    """What an agent is called among those of one process: by its number, from 1."""
+    return f"slave({int(agent.id.rpartition('-S')[2]) + 1})"
+
+
+def _flat(value: Any) -> str | float:
+    """An attribute as the older pages show it: a number, or text."""
+    match value:
+        case str():
+            return value
+        case frozenset():
+            return "{" + ", ".join(sorted(value)) + "}"
+        case tuple():
+            return "[" + ", ".join(f"{low}-{high}" for low, high in value) + "]"
+    return float(value)
+
+
+def _draining(agent: Agent) -> Document:
+    if not agent.draining:
+        return {}
+    state = "DRAINED" if agent.used == Resources() else "DRAINING"
+    return {"drain_info": {"state": state, "config": {"mark_gone": False}}}
