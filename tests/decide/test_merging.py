@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import invariant, rule
 
-from roadstead.decide.merging import Planned, in_scope, merged
+from roadstead.decide.merging import Planned, in_question, in_scope, merged
 from roadstead.decide.planner import plan
 from roadstead.plans import Plan
 from roadstead.testing.driving import Drive
+from roadstead.traffic import DataPath, GatewayState, GatewayView, Seen, Unseen
 from roadstead.world import World
 from tests.decide.scene import Scene, deployment, fleet, nodes
 from tests.decide.test_always import COMMON, Fronted
@@ -122,3 +124,19 @@ def test_requests_that_come_and_go_put_nothing_in_question() -> None:
         scene.turn()
     assert [] == scene.wrong
     assert [frozenset()] * 5 == beside.asked
+
+
+_REFUSING = Seen(GatewayView(settled=False, problem="no"))
+_SILENT = Unseen(since=0, error="no")
+
+
+@pytest.mark.parametrize(("before", "after"), [(_SILENT, _REFUSING), (_REFUSING, _SILENT)])
+def test_a_gateway_that_answers_again_puts_everything_in_question_whatever_its_words(
+    before: GatewayState, after: GatewayState
+) -> None:
+    """One that refuses a table with the words with which it was silent is another: what is held says so."""
+    scene = Scene(fleet(deployment("anchor")), {"here": nodes(1)})
+    at_rest = scene.settle()
+    worlds = [World(clusters={}, data_path=DataPath(gateways={"front": state})) for state in (before, after)]
+
+    assert in_question(worlds[0], at_rest, worlds[1]) is None

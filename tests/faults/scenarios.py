@@ -126,6 +126,16 @@ def _meddle(stage: Stage) -> None:
         cluster.lose(cluster.running("anchor")[0])
 
 
+def _expose(stage: Stage) -> None:
+    """Remove what stands for a deployment as a whole."""
+    for cluster in stage.props.clusters.values():
+        cluster.settle("anchor", None)
+
+
+def _without(whole: Fleet, name: str) -> Fleet:
+    return attrs.evolve(whole, deployments={one: its for one, its in whole.deployments.items() if one != name})
+
+
 def _drain(stage: Stage, cluster: str) -> None:
     spec = attrs.evolve(stage.fleet.clusters[cluster], state=ClusterState.DRAINING)
     stage.change(attrs.evolve(stage.fleet, clusters={**stage.fleet.clusters, cluster: spec}))
@@ -238,11 +248,37 @@ SCENARIOS = (
         fleet=fleet(deployment()),
         acts=(Act(_meddle),),
     ),
+    Scenario(
+        name="anybody may disturb it, says somebody",
+        fleet=fleet(deployment()),
+        acts=(Act(_expose),),
+        tempers=frozenset({"like Kubernetes"}),
+    ),
     Scenario(name="delete", fleet=fleet(deployment(via="front")), acts=(Act(lambda stage: stage.delete("anchor")),)),
     Scenario(
         name="delete what no file has any more",
         fleet=fleet(deployment()),
         acts=(Act(lambda stage: stage.change(fleet())), Act(lambda stage: stage.delete("anchor"))),
+    ),
+    Scenario(
+        name="taken out of the file while it drains, and back",
+        fleet=fleet(deployment(via="front", drain_within=SLOWLY)),
+        acts=(
+            Act(lambda stage: _send(stage, 8, 8_000)),
+            Act(lambda stage: stage.scale("anchor", 1), after=1_000),
+            Act(lambda stage: stage.change(_without(stage.fleet, "anchor")), after=2_000),
+            Act(lambda stage: stage.declare(deployment(via="front", drain_within=SLOWLY))),
+        ),
+    ),
+    Scenario(
+        name="taken out of the file while it drains and another one grows",
+        fleet=fleet(deployment(drain_within=SLOWLY), attrs.evolve(weighed(1, 1), name="beacon"), clusters=BOTH),
+        acts=(
+            Act(lambda stage: stage.scale("anchor", 1)),
+            Act(lambda stage: stage.scale("beacon", 6), after=2_000),
+            Act(lambda stage: stage.change(_without(stage.fleet, "anchor")), after=2_000),
+            Act(lambda stage: stage.declare(deployment(drain_within=SLOWLY))),
+        ),
     ),
     Scenario(
         name="quota change",

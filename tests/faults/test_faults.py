@@ -16,7 +16,7 @@ from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.telling import Scenario, Telling
 from roadstead.testing.faults.trials import Trial, counted, sample
 from roadstead.testing.faults.verdicts import verdict
-from tests.faults.bugs.hunt import killer, seed
+from tests.faults.bugs.hunt import ROOT, killer, seed
 from tests.faults.bugs.seeded import BUGS, Bug
 from tests.faults.furnishing import TEMPERS, furnished
 from tests.faults.scenarios import SCENARIOS
@@ -206,6 +206,14 @@ def test_a_fault_that_is_not_applied_fails_its_plan(scratch: Path) -> None:
     beyond = (Fault(100 * SWARM_CALLS, Kind.CRASH_BEFORE),)
 
     assert ("only () were really applied",) == verdict(told.told(beyond), told.reference()).violations
+
+
+def test_every_seeded_bug_is_one_line_of_the_sources_as_they_are() -> None:
+    """What was right still stands in its file, once; and no two bugs are called the same."""
+    places = {bug.name: (ROOT / bug.path).read_text().count(bug.was) for bug in BUGS}
+
+    assert dict.fromkeys((bug.name for bug in BUGS), 1) == places
+    assert len(BUGS) == len(places)
 
 
 def test_a_seeded_bug_is_found(tmp_path: Path) -> None:

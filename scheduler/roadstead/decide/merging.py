@@ -116,7 +116,7 @@ def merged(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> Plan
     )
 
 
-def _answering(world: World) -> tuple[Mapping[str, str | None], Mapping[str, tuple[bool, str]]]:
+def _answering(world: World) -> tuple[Mapping[str, str | None], Mapping[str, tuple[bool | None, str]]]:
     """Return why each cluster does not answer, or ``None`` where it does; and how each gateway is as a whole."""
     gateways = world.data_path.gateways
     return (
@@ -125,9 +125,9 @@ def _answering(world: World) -> tuple[Mapping[str, str | None], Mapping[str, tup
     )
 
 
-def _condition(state: GatewayState) -> tuple[bool, str]:
-    """Return whether the newest table is known to be in force, and what is wrong."""
-    return (state.view.settled, state.view.problem) if isinstance(state, Seen) else (False, state.error)
+def _condition(state: GatewayState) -> tuple[bool | None, str]:
+    """Return whether the newest table is in force, ``None`` where nobody can see that, and what is wrong."""
+    return (state.view.settled, state.view.problem) if isinstance(state, Seen) else (None, state.error)
 
 
 def _held(fleet: Fleet, last: Plan, only: frozenset[str], scoped: Plan) -> tuple[Held, ...]:

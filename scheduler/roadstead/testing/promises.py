@@ -1,7 +1,7 @@
 """What clients are promised, as functions from what happened to what was wrong about it; empty means nothing was.
 
-They are about who is listed, and about requests on their way. As in :mod:`roadstead.testing.oracles`, nothing is shared
-with what is judged: they are written from the design.
+They are about who is listed, about requests on their way, and about who is there for those to come. As in
+:mod:`roadstead.testing.oracles`, nothing is shared with what is judged: they are written from the design.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from roadstead.plans import Plan, Shrink, Step
 from roadstead.traffic import Passage, Seen
 from roadstead.world import Member, Phase, Shard, World
 
-__all__ = ["Graces", "cut_off", "ended", "misplaced", "unlisted"]
+__all__ = ["Graces", "Lulls", "cut_off", "ended", "misplaced", "unlisted"]
 
 _NOBODY = Shard(deployment="")
 
@@ -174,3 +174,38 @@ def _is_shunned(world: World, name: str, member: Member) -> bool:
     state = world.data_path.gateways.get(world.data_path.via.get(name, ""))
     followed = isinstance(state, Seen) and state.view.settled
     return followed and member.passage is not None and member.passage.listed and not member.passage.serving
+
+
+# ---- 9: who is there for the requests to come ----
+
+
+@attrs.define
+class Lulls:
+    """How many replicas load came to lately, by deployment: each number with when that was (ms since the epoch)."""
+
+    _needed: dict[str, list[tuple[int, int]]] = attrs.field(factory=dict)
+    _wanted: dict[str, int] = attrs.field(factory=dict)
+    _looked_at: dict[str, int] = attrs.field(factory=dict)
+
+    def broken(self, decided: Plan, turn_ms: int, now: int) -> tuple[str, ...]:
+        """Return which deployments a plan of ``now`` lowers before fewer were enough for long, and note what it saw.
+
+        The clock that ``now`` is of never jumps. What was found at one look may have been so since the one before it,
+        which is at most one turn of ``turn_ms``.
+        """
+        found = []
+        for name, known in decided.memory.scaling.items():
+            spec, peaks = known.measured.spec, known.measured.peaks
+            since = now - spec.windows.scale_down_after.ms + turn_ms
+            needed = [one for one in self._needed.get(name, ()) if one[0] > since]
+            most = min(max((count for _, count in needed), default=0), spec.max)
+            if most > known.wanted < self._wanted.get(name, 0):
+                found.append(
+                    f"{name} is lowered to {known.wanted}, and {most} were needed within the last {now - since}ms"
+                )
+            if peaks and self._looked_at.get(name) != known.at:
+                needed.append((now, peaks[-1].most))
+            self._needed[name], self._wanted[name], self._looked_at[name] = needed, known.wanted, known.at
+        for name in self._wanted.keys() - decided.memory.scaling.keys():
+            del self._needed[name], self._wanted[name], self._looked_at[name]
+        return tuple(found)

@@ -286,15 +286,14 @@ BUGS = (
         caught_by="tests/act/test_executor.py::test_nothing_is_given_up_when_what_the_plan_counts_on_is_not_there",
     ),
     Bug(
-        name="a conflict is not seen: the group may be another by now",
+        name="that a cluster or a gateway falls silent is said by nobody",
         kind=Class.UNOBSERVED,
-        path="scheduler/roadstead/decide/merging.py",
+        path=f"{DECIDE}/merging.py",
         was="    if _answering(before) != _answering(after):\n        return None\n",
         now="",
         stories=("cluster lost and back", "roll"),
         first=(Kind.LOST_BEFORE, Kind.PARTITION),
         at=(What.OBSERVE, What.VIEW),
-        found=False,
     ),
     # ---- intermediate, once more ----
     Bug(
@@ -368,7 +367,6 @@ BUGS = (
         now="if known is None or elapsed < 0:",
         stories=("scale by load",),
         first=(Kind.CLOCK_FORTH,),
-        found=False,
     ),
     # ---- time ----
     Bug(
@@ -437,21 +435,21 @@ BUGS = (
     Bug(
         name="what changed is planned for, though the owner changed the file",
         kind=Class.UNOBSERVED,
-        path=f"{ACT}/reconciler.py",
-        was="last is not None and last.fleet is fleet and last.plan",
-        now="last is not None and last.plan",
+        path=f"{DECIDE}/merging.py",
+        was="if last is None or last.fleet is not fleet or last.plan",
+        now="if last is None or last.plan",
         stories=("scale two, one after the other",),
         first=(Kind.DUPLICATED, Kind.REORDERED),
     ),
     Bug(
         name="what changed is planned for, though the last plan was not remembered",
         kind=Class.INTERMEDIATE,
-        path=f"{ACT}/reconciler.py",
-        was="last.fleet is fleet and last.plan.memory is self._memory:",
-        now="last.fleet is fleet:",
+        path=f"{DECIDE}/merging.py",
+        was="last.fleet is not fleet or last.plan.memory is not memory:",
+        now="last.fleet is not fleet:",
+        stories=("taken out of the file while it drains and another one grows",),
         first=(Kind.DISK_FULL,),
         at=(What.MEMORY,),
-        found=False,
     ),
     Bug(
         name="that something else stands for a deployment touches nothing",
@@ -459,11 +457,8 @@ BUGS = (
         path=f"{DECIDE}/merging.py",
         was=" | _changed_settled(before, after)\n",
         now="\n",
-        stories=("create", "drain"),
-        first=(Kind.LOST_AFTER, Kind.LOST_BEFORE),
-        at=(What.SETTLE, What.OBSERVE),
+        stories=("anybody may disturb it, says somebody",),
         temper="like Kubernetes",
-        found=False,
     ),
     Bug(
         name="only the first of those that are counted on must still serve",

@@ -32,7 +32,7 @@ from roadstead.testing.faults.wires import (
     WiredMemory,
     WiredRuntime,
 )
-from roadstead.testing.promises import Graces
+from roadstead.testing.promises import Graces, Lulls
 from roadstead.world import Outcome, World
 
 __all__ = ["Daemon", "Judge", "Outside", "Stores"]
@@ -107,7 +107,8 @@ class _DoubtfulReconciler(Reconciler):
 class Daemon:
     """The parts of a daemon over ``outside``, on its ``stores`` as they are.
 
-    ``graces`` is what this daemon, and those before it on the same stores, saw of who gets requests. ``woken`` says
+    ``graces`` and ``lulls`` are what this daemon, and those before it on the same stores, saw of who gets requests, and
+    of how many there were. ``woken`` says
     that something changed that the next turn should see, ``remembered`` is what it found when it began.
     """
 
@@ -115,6 +116,7 @@ class Daemon:
         self, outside: Outside, fleet: Fleet, stores: Stores, graces: Graces, injector: Injector, judge: Judge
     ) -> None:
         self.graces = graces
+        self.lulls = Lulls()
         self.decided: Plan | None = None
         self.woken = False
         self.clock = WiredClock(outside.time, outside.wait)

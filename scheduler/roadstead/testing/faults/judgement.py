@@ -69,8 +69,12 @@ class Judgement:
 
     def planned(self, daemon: Daemon, world: World, plan: Plan, whole: Plan | None) -> None:
         """Judge a plan by what it was made for, and by the one for everything where it is for what changed only."""
-        if whole is not None and (set(plan.steps), plan.table) != (set(whole.steps), whole.table):
-            self.wrong.append(f"for what changed {plan.steps} is planned, for everything {whole.steps}")
+        if whole is not None and plan != whole:
+            names = (
+                field.name for field in attrs.fields(Plan) if getattr(plan, field.name) != getattr(whole, field.name)
+            )
+            found = (f"{name} is {getattr(plan, name)}, for everything {getattr(whole, name)}" for name in names)
+            self.wrong.append(f"for what changed {'; '.join(found)}")
         anew = assemble(None, world.clusters, world.models, data_path=world.data_path, usage=world.usage)
         if anew.shards != world.shards:
             self.wrong.append(f"what is known of deployments is {world.shards}, and made anew {anew.shards}")
@@ -81,7 +85,9 @@ class Judgement:
             *misplaced(world, plan),
             *unlisted(world, plan),
         )
-        daemon.graces.see(world, plan, self._props.time.now())
+        now = self._props.time.now()
+        self.wrong += daemon.lulls.broken(plan, self._fleet().daemon.turn.ms, now)
+        daemon.graces.see(world, plan, now)
 
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None], *, surprised: bool) -> None:
         """Judge a call by what it did; ``surprised``: replicas were lost after the last look before it."""

@@ -23,7 +23,7 @@ from roadstead.testing.faults.judgement import Judgement, only_aged
 from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.strikes import AGES, JOURNAL_FAULTS, JUMPS_MS, STORE_FAULTS, WITH_A_CRASH, copied
 from roadstead.testing.gateway import SimulatedGateway
-from roadstead.testing.promises import Graces
+from roadstead.testing.promises import Graces, Lulls
 from roadstead.testing.proxy import Proxy
 from roadstead.world import Group, World
 
@@ -36,6 +36,10 @@ SOON_MS = 100
 _AWAY_MS = 6_000
 _SECOND_TURNS = 10
 _SECOND_EVERY = 5
+
+
+Look = tuple[tuple[Group, ...], tuple[tuple[str, int], ...]]
+"""What changes on a cluster by itself or by somebody's hand: its groups, and what stands for deployments as a whole."""
 
 
 class Stage:
@@ -59,7 +63,8 @@ class Stage:
         self._stores = Stores(folder / "first")
         self._pending: list[tuple[int, Callable[[], None]]] = []
         self._graces: dict[str, Graces] = {"first": Graces(), "second": Graces()}
-        self._looks: dict[str, tuple[Group, ...]] = {}
+        self._lulls: dict[str, Lulls] = {"first": Lulls(), "second": Lulls()}
+        self._looks: dict[str, Look] = {}
         self._late: set[str] = set()
         self._damage: Kind | None = None
         self._second: Daemon | None = None
@@ -131,6 +136,7 @@ class Stage:
         stores.folder.mkdir(parents=True, exist_ok=True)
         injector = self.injector if who == "first" else Injector()
         daemon = Daemon(self._outside, self.fleet, stores, self._graces[who], injector, self)
+        daemon.lulls = self._lulls[who]
         for name, wire in daemon.wires.items():
             wire.away = lambda name=name: name in self.away  # type: ignore[misc]  # bound now
             wire.leap = self.judgement.leap
@@ -252,9 +258,10 @@ class Stage:
             look = cluster.truth()
             self.daemon.wires[name].note(look)
             self.started |= {(name, one.incarnation) for group in look.groups for one in group.replicas}
-            if self._looks.get(name) == look.groups:
+            seen = look.groups, tuple(sorted(look.settled.items()))
+            if self._looks.get(name) == seen:
                 continue
-            self._looks[name] = look.groups
+            self._looks[name] = seen
             match self.injector.event(name):
                 case Kind.DROPPED:
                     pass
@@ -350,7 +357,7 @@ class Stage:
         return lost is not None and all((one.what, one.where) != (What.OBSERVE, lost.where) for one in later)
 
     @property
-    def looks(self) -> Mapping[str, tuple[Group, ...]]:
+    def looks(self) -> Mapping[str, Look]:
         """What every cluster looked like when that was last told."""
         return dict(self._looks)
 
