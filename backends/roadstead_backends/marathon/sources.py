@@ -13,7 +13,7 @@ from roadstead.model import Template
 from roadstead_backends.marathon.app_options import AppOptions
 from roadstead_backends.marathon.options import Containers
 
-__all__ = ["SCHEMES", "UNDIGESTED", "Source", "model_source"]
+__all__ = ["ARCHIVES", "SCHEMES", "UNDIGESTED", "Source", "model_source"]
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ SCHEMES: Final = frozenset({"file", "http", "https", "s3", "gs"})
 UNDIGESTED: Final = frozenset({"s3", "gs"})
 
 _MODEL_DIR: Final = "/srv/roadstead/model"
-_ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 
 
 @attrs.frozen(kw_only=True)
@@ -54,9 +54,9 @@ def model_source(template: Template, containers: Containers, options: AppOptions
 def _fetched(url: str, options: AppOptions) -> Source:
     """Have the agent fetch and unpack: it goes by the name's ending, and puts all into the folder of the task."""
     name = posixpath.basename(urlsplit(url).path)
-    if not name.lower().endswith(_ARCHIVES):
+    if not name.lower().endswith(ARCHIVES):
         raise ValueError(
-            f"{url!r} is no archive that Mesos unpacks; its name must end in one of {', '.join(_ARCHIVES)}"
+            f"{url!r} is no archive that Mesos unpacks; its name must end in one of {', '.join(ARCHIVES)}"
         )
     fetch = {"uri": url, "extract": True, "executable": False, "cache": options.cache_model}
     return Source(folder='"$MESOS_SANDBOX"', fetch=fetch)

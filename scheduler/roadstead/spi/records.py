@@ -78,7 +78,8 @@ class BackendPlugin(PluginRecord):
     lease, where such a cluster can keep one: one daemon then acts for the fleet, on whatever machine. ``lacking``
     returns what such a cluster would refuse us, for ``roadstead check``; it changes nothing there. ``imports`` reads
     what others declared for such a cluster, for ``roadstead import``; ``adopts`` says that what runs there can be taken
-    over, as :attr:`roadstead.spi.backend.GroupOrder.adopts` asks for it.
+    over, as :attr:`roadstead.spi.backend.GroupOrder.adopts` asks for it. ``address`` names the option that says where
+    such a cluster is, where an address alone is enough to read it.
     """
 
     kind: ClassVar[str] = "backend"
@@ -93,6 +94,7 @@ class BackendPlugin(PluginRecord):
     lacking: Callable[[BackendContext], tuple[Lack, ...]] | str | None = None
     adopts: bool = False
     imports: Callable[[ImportSource], tuple[Imported, ...]] | str | None = None
+    address: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -12,6 +12,7 @@ import attrs
 import click
 
 from roadstead.cli.errors import NotUnderstood
+from roadstead.cli.said import options_said
 from roadstead.cli.screen import Screen
 from roadstead.cli.settings import Command, common
 from roadstead.cli.text.words import plural
@@ -45,9 +46,9 @@ def command(  # one for each option
 ) -> None:
     """Write a fleet file for what others declared, with a report of every field.
 
-    SOURCE is a file of manifests, or `live` for what the cluster itself has. Nothing is changed there. The report says
-    of every field whether it was kept, changed or lost, and why; what was changed or lost stands in the file as
-    comments, too.
+    SOURCE is a file of manifests or apps, or `live` for what the cluster itself has; for a Marathon, its address is as
+    good. Nothing is changed there. The report says of every field whether it was kept, changed or lost, and why; what
+    was changed or lost stands in the file as comments, too.
     """
     screen = Screen()
     path = screen.settings.file
@@ -58,7 +59,9 @@ def command(  # one for each option
         raise NotUnderstood(f"backend {backend} imports nothing", hint="write the fleet file by hand: `roadstead init`")
     if adopt and not plugin.adopts:
         raise NotUnderstood(f"backend {backend} takes nothing over", hint="leave --adopt out")
-    options = _options(plugin, said)
+    if plugin.address and "://" in source:
+        said, source = (f"{plugin.address}={source}", *said), _LIVE
+    options = options_said(plugin, said)
     found = _found(plugin, source, options)
     written = tuple(_written(found, adopt=adopt))
     entry = WrittenCluster(name=cluster, backend=backend, options=options, deployment_options=plugin.deployment_options)
@@ -76,17 +79,6 @@ def command(  # one for each option
     screen.say(f"wrote {path} with {plural(len(written), 'deployment')}; next: read it, then `roadstead validate`")
 
 
-def _options(plugin: BackendPlugin, said: tuple[str, ...]) -> Any:
-    known = {field.alias for field in attrs.fields(plugin.options)}
-    given = {}
-    for one in said:
-        key, is_pair, value = one.partition("=")
-        if not is_pair or key not in known:
-            raise NotUnderstood(f"{one!r} is no option of {plugin.name}", hint=f"known: {', '.join(sorted(known))}")
-        given[key] = Path(value).absolute() if key == "kubeconfig" else value
-    return plugin.options(**given)
-
-
 def _found(plugin: BackendPlugin, source: str, options: Any) -> tuple[Imported, ...]:
     assert plugin.imports is not None
     read = resolve(plugin.imports, f"the import of {plugin.name}")
@@ -95,7 +87,7 @@ def _found(plugin: BackendPlugin, source: str, options: Any) -> tuple[Imported, 
         found: tuple[Imported, ...] = read(ImportSource(text=text, options=options))
     except (OSError, ValueError) as error:
         raise NotUnderstood(
-            f"{source} cannot be imported: {error}", hint="name a file of manifests, or live"
+            f"{source} cannot be imported: {error}", hint="name a file of what was declared, or live"
         ) from error
     return found
 
