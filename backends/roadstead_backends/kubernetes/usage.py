@@ -29,7 +29,9 @@ __all__ = ["Sample", "UsageReader", "between", "measured", "sampled"]
 
 _READ_EVERY: Final = Duration(10_000)
 _ASKED_AGAIN_AFTER: Final = Duration(60_000)
-_TURN: Final = Duration(2_000)
+_TURN: Final = Duration(1_000)
+"""How long kubelets are read at a time: whatever else is to be done in the cluster waits for that."""
+
 _OLD: Final = Duration(60_000)
 _TIMEOUT: Final = Duration(3_000)
 _LEAST_APART_MS: Final = 500
@@ -130,11 +132,12 @@ _SOURCES: Final[Mapping[str, tuple[type[BackendError], ...]]] = MappingProxyType
 
 @attrs.define
 class _Node:
-    """What was read of a node: its samples, what they make, and when."""
+    """What was read of a node: its samples, what they make, and when; and when it did not answer."""
 
     samples: Mapping[str, Sample] = attrs.field(factory=dict)
     usage: Mapping[str, Usage] = attrs.field(factory=dict)
     read_at: float = -1e9
+    failed_at: float = -1e9
 
     def learn(self, samples: Mapping[str, Sample]) -> None:
         """Take over newer samples; a kubelet counts more seldom than it is read, and may show one twice."""
@@ -153,7 +156,8 @@ class _Node:
 class UsageReader:
     """Reads what the replicas of one namespace use; for one thread.
 
-    ``selector`` says which pods are ours. A source that is not there, or forbidden, is asked again after a minute.
+    ``selector`` says which pods are ours. A source that is not there, or forbidden, is asked again after a minute; so
+    is a kubelet that does not answer, or a thousand of them would be asked in vain all the time.
     """
 
     def __init__(
@@ -206,6 +210,8 @@ class UsageReader:
         self._nodes = {name: self._nodes.get(name, _Node()) for name in nodes}
         until = self._now() + _TURN.seconds
         for name, node in sorted(self._nodes.items(), key=lambda one: one[1].read_at):
+            if self._now() - node.failed_at < _ASKED_AGAIN_AFTER.seconds:
+                continue
             if self._now() > until or not self._read_node(name, node):
                 break
         fresh = (node for node in self._nodes.values() if self._now() - node.read_at < _OLD.seconds)
@@ -217,6 +223,7 @@ class UsageReader:
         try:
             body = self._ask(_KUBELETS, path, {})
         except BackendError:
+            node.failed_at = self._now()
             return True
         if body is None:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,6 +223,19 @@ def test_what_was_read_long_ago_is_unknown(scene: Scene) -> None:
     assert {"minilm-abc-1"} == scene.read_after(0).keys()
     assert {"minilm-abc-1"} == scene.read_after(30).keys()
     assert {} == scene.read_after(31)
+
+
+def test_a_kubelet_that_does_not_answer_is_left_alone_for_a_minute(scene: Scene) -> None:
+    """The others are read meanwhile; then it is asked again, and counts."""
+    scene.server.answer(_API, (404, b"{}"))
+    scene.server.answer(_kubelet("node-1"), (502, b"no route"), (200, _printed(1.0, 61_000)))
+    scene.server.answer(_kubelet("node-2"), (200, b""))
+    asked = []
+    for _ in range(7):
+        known = scene.read_after(10)
+        asked += [path for path in scene.asked if path != _API]
+    assert {"minilm-abc-1"} == known.keys()
+    assert {_kubelet("node-1"): 2, _kubelet("node-2"): 7} == Counter(asked)
 
 
 def test_a_cluster_that_is_away_is_an_error(scene: Scene) -> None:
