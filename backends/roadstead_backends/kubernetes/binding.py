@@ -16,7 +16,7 @@ __all__ = ["lacks"]
 
 def lacks(view: View, pod: Pod, name: str, devices: tuple[str, ...]) -> str | None:
     """Return what a node lacks for one more pod with these devices; ``None`` where it fits."""
-    node = next((one for one in view.ground.nodes() if one.name == name), None)
+    node = view.ground.node(name)
     template = view.template_of(pod)
     if node is None:
         return f"there is no node {name!r}"

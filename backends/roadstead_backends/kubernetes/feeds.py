@@ -8,6 +8,7 @@ be seen, too.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -99,6 +100,7 @@ class Feeds:
         self._reflectors: dict[str, Reflector[Any]] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._complained: dict[str, str] = {}
+        self._complaints = Counter[str]()
         self._all = {feed.name: feed for feed in self._feeds()}
         self.notes: tuple[str, ...] = ()
 
@@ -243,10 +245,15 @@ class Feeds:
     def _take_complaint(self, name: str, complaint: Complaint | None) -> None:
         """Hand over the last warning about a pod, of those that the cluster still has."""
         about = self._complained.pop(name, None)
+        if about is not None:
+            self._complaints[about] -= 1
         if complaint is not None:
-            self._complained[name] = complaint.involved_object.uid
-            self._view.put_complaint(complaint.involved_object.uid, complaint)
-        elif about is not None and about not in self._complained.values():
+            uid = complaint.involved_object.uid
+            self._complained[name] = uid
+            self._complaints[uid] += 1
+            self._view.put_complaint(uid, complaint)
+        if about is not None and not self._complaints[about]:
+            del self._complaints[about]
             self._view.put_complaint(about, None)
 
     # ---- how they are followed ----

@@ -61,6 +61,11 @@ class Ground:
         moved, self._moved = frozenset(self._moved), set()
         return moved
 
+    def node(self, name: str) -> Node | None:
+        """Return one node as it is now; ``None`` where there is none of that name."""
+        self.nodes()
+        return self._views.get(name)
+
     def nodes(self) -> tuple[Node, ...]:
         """Return the nodes by name; the same object while none of them changed."""
         changed = False

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from roadstead.model import GpuPart, GpuPartition, Quota, Resources, WholeGpus
 from roadstead.units import Cpus, Memory
-from roadstead.world import Group, Phase
+from roadstead.world import Group
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.meta import Meta
 from roadstead_backends.kubernetes.objects import Autoscaler, Budget, ResourceQuota, Service
@@ -35,10 +35,11 @@ class Standing:
         self._scaled: dict[str, str] = {}
         self._settled: Mapping[str, int] = MappingProxyType({})
         self._is_stale = False
+        self._owners: frozenset[str] | None = frozenset()
 
     def put_service(self, name: str, service: Service | None) -> None:
         """Note a Service as it is now."""
-        self._is_stale = True
+        self._is_stale, self._owners = True, None
         if service is None:
             self._services.pop(name, None)
         else:
@@ -46,7 +47,7 @@ class Standing:
 
     def put_budget(self, name: str, budget: Budget | None) -> None:
         """Note a disruption budget as it is now."""
-        self._is_stale = True
+        self._is_stale, self._owners = True, None
         if budget is None:
             self._budgets.pop(name, None)
         else:
@@ -97,8 +98,10 @@ class Standing:
     @property
     def foreign_owners(self) -> frozenset[str]:
         """Whose objects have our names besides ours."""
-        metas = [one.metadata for one in self._services.values()] + [one.metadata for one in self._budgets.values()]
-        return frozenset(meta.labels.get(names.OWNER_ID, "") for meta in metas if not self.is_ours(meta))
+        if self._owners is None:
+            metas = [one.metadata for one in (*self._services.values(), *self._budgets.values())]
+            self._owners = frozenset(meta.labels.get(names.OWNER_ID, "") for meta in metas if not self.is_ours(meta))
+        return self._owners
 
     def settled(self) -> Mapping[str, int]:
         """Return the floor of each deployment whose objects stand as they should; the same object while they do."""
@@ -172,7 +175,7 @@ def _used(what: str, text: str) -> int:
 def _held(groups: Iterable[Group]) -> Mapping[str, int]:
     total = {"cpu": 0, "memory": 0, "gpu": 0}
     for group in groups:
-        count = sum(replica.phase is not Phase.LOST for replica in group.replicas)
+        count = len(group.living)
         resources = group.template.resources
         total["cpu"] += count * resources.cpu.milli
         total["memory"] += count * resources.memory.bytes
