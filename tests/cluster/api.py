@@ -84,6 +84,15 @@ class Api:
             raise ApiError(answer.status, answer.data, f"{method} {path}")
         return answer.data
 
+    def stream(self, path: str, **query: object) -> urllib3.BaseHTTPResponse:
+        """Begin to GET an answer that goes on, such as a watch; its body is read by the caller, who closes it."""
+        asked = urlencode({key: str(value) for key, value in query.items()})
+        headers = {**self._headers, "Accept": "application/json"}
+        answer = self._pool.request("GET", f"{self.server}{path}?{asked}", headers=headers, preload_content=False)
+        if answer.status >= 400:
+            raise ApiError(answer.status, answer.read(), f"GET {path}")
+        return answer
+
     def get(self, path: str, **query: object) -> Json:
         """Return an object or a list."""
         return self._json(self.call("GET", path, query=query))

@@ -16,7 +16,7 @@ from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.stage import Stage
 from roadstead.world import Group, Shard
 
-__all__ = ["Act", "Ending", "Guide", "Rest", "Scenario", "Telling", "tell", "tell_guided"]
+__all__ = ["Act", "Ending", "Guide", "Remains", "Rest", "Scenario", "Telling", "tell", "tell_guided"]
 
 QUIET = 2
 REST = 4

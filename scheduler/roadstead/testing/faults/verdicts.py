@@ -7,7 +7,7 @@ import attrs
 from roadstead.testing.faults.calls import Fault, Kind
 from roadstead.testing.faults.telling import Ending, Telling
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["Difference", "Verdict", "compared", "verdict"]
 
 
 _ENDS_NO_SERVER = frozenset({Kind.CLOCK_FORTH, Kind.CLOCK_BACK})
@@ -43,15 +43,36 @@ def verdict(told: Telling, reference: Telling) -> Verdict:
         return attrs.evolve(made, violations=tuple(violations))
     if all(one.kind in _ENDS_NO_SERVER for one in told.applied) and told.started != reference.started:
         violations.append(f"{told.started} server processes begin, and {reference.started} without faults")
+    difference = compared(ending, right)
     if ending != right:
-        violations.append(f"it ends otherwise: {_difference(ending, right)}")
+        violations.append(f"it ends otherwise: {difference.words}")
+    return attrs.evolve(
+        made,
+        violations=tuple(violations),
+        lost=difference.lost,
+        duplicated=difference.duplicated,
+        orphaned=difference.orphaned,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """What one ending has that another has not; replicas are counted as in :class:`Verdict`."""
+
+    words: str
+    lost: int
+    duplicated: int
+    orphaned: int
+
+
+def compared(ending: Ending, right: Ending) -> Difference:
+    """Return how ``ending`` differs from how it should be."""
     should, living = right.living(), ending.living()
     wanted, ready = right.ready(), ending.ready()
     over = living - should
     strange = sum(count for key, count in over.items() if not should[key])
-    return attrs.evolve(
-        made,
-        violations=tuple(violations),
+    return Difference(
+        words=_difference(ending, right),
         lost=(wanted - ready).total(),
         duplicated=over.total() - strange,
         orphaned=strange,
