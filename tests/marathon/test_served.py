@@ -189,6 +189,22 @@ def test_a_lost_agent_is_noticed_and_its_tasks_are_replaced(marathon: Emulated) 
     assert _states(marathon).count("TASK_RUNNING") == 2
 
 
+def test_tasks_of_an_app_can_be_made_to_stay_in_staging_or_to_end_with_words(marathon: Emulated) -> None:
+    """What befalls an image that cannot be had: Marathon gives up after five minutes, or is told by the agent."""
+    marathon.control("set-course", app="/web", starting=None, running=None)
+    marathon.ask("POST", "/v2/apps", {**APP, "instances": 1})
+    marathon.advance(290)
+    assert ["TASK_STAGING"] == _states(marathon)
+    words = "Failed to launch container: Failed to fetch all URIs for container 'c': exited with status 1"
+    marathon.control("set-course", app="/web", starting=None, running=None, end=500, final="TASK_FAILED", message=words)
+    marathon.advance(60)
+    app = marathon.ask("GET", "/v2/apps/web?embed=app.lastTaskFailure")[1]["app"]
+    assert words == app["lastTaskFailure"]["message"]
+    marathon.control("set-course", app="/web")
+    marathon.advance(60)
+    assert ["TASK_RUNNING"] == _states(marathon)
+
+
 def _states(marathon: Emulated) -> list[str]:
     tasks: list[dict[str, Any]] = marathon.ask("GET", "/v2/apps/web/tasks")[1]["tasks"]
     return [task["state"] for task in tasks]

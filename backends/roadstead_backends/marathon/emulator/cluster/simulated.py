@@ -12,6 +12,7 @@ import attrs
 from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
 from roadstead_backends.marathon.emulator.cluster.tasks import (
     TERMINAL,
+    Course,
     Executor,
     Measured,
     Measures,
@@ -233,6 +234,14 @@ class SimCluster:
         task = self.tasks.get(task_id)
         if task is not None:
             self._report(task, state, message, None)
+
+    def set_course(self, app: str, course: Course | None) -> None:
+        """Have tasks of an app that start from now on go this course; None for the usual one."""
+        if not isinstance(self._executor, Pretended):
+            raise TypeError("tasks are real processes here; have the command do it")
+        self._executor.courses.pop(app, None)
+        if course is not None:
+            self._executor.courses[app] = course
 
     def measured(self, task: Task) -> Measured | None:
         """Return what a task uses, if whoever runs it can tell."""

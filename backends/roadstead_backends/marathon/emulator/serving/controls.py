@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from roadstead_backends.marathon.emulator.cluster.tasks import Course
 from roadstead_backends.marathon.emulator.http.ensemble import Ensemble
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, json_answer
 from roadstead_backends.marathon.emulator.scheduling.probing import HttpAnswer, Outcome
@@ -35,6 +36,7 @@ class Controls(Handler):
             "lose-leader": lambda _call: ensemble.lose_leader(),
             "return-instance": lambda call: ensemble.down.discard(call["address"]),
             "set-health": self._set_health,
+            "set-course": self._set_course,
             "advance": self._advance,
         }
 
@@ -64,6 +66,11 @@ class Controls(Handler):
         for port in task.ports:
             answer = HttpAnswer(status=call.get("status", 500), reason=call.get("reason", ""))
             self._prober.outcomes[task.agent.hostname, port] = Outcome(connected=True, answer=answer)
+
+    def _set_course(self, call: dict[str, Any]) -> None:
+        """Have tasks of an app that start from now on go this course, in milliseconds; without any, the usual one."""
+        app = call.pop("app")
+        self._cluster.set_course(app, Course(**call) if call else None)
 
     def _advance(self, call: dict[str, Any]) -> None:
         if not isinstance(self._clock, ByHand):
