@@ -58,7 +58,8 @@ class Capabilities:
     ``reports_ready``: it can say by itself which replicas are ready. ``schemes``: the model sources it can read,
     ``file`` for a path, which must then lie under one of ``roots`` where there are any; ``undigested`` are those whose
     files nobody can check. ``caps_at_one``: its own scheduler can keep a hard cap of spread only where that is 1.
-    ``secrets``: the kinds of secret references it can resolve. ``notes`` are sentences for a person.
+    ``secrets``: the kinds of secret references it can resolve. ``emulated``: it stands in for what it answers as, so
+    that no time that is taken there is one of the real thing. ``notes`` are sentences for a person.
     """
 
     scheduling: frozenset[Scheduling]
@@ -84,6 +85,7 @@ class Capabilities:
     caps_at_one: bool = False
     secrets: frozenset[str] = frozenset()
     version: str = ""
+    emulated: bool = False
     notes: tuple[str, ...] = ()
 
     @cached_property

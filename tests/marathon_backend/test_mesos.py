@@ -249,12 +249,14 @@ def answering(status: int, headers: dict[str, str]) -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value.replace("SELF", self.headers["Host"]))
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        do_GET = do_POST  # noqa: N815  # as the server calls it
 
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
@@ -289,6 +291,16 @@ def test_a_master_that_does_not_lead_sends_us_on(running: Emulated) -> None:
     with answering(307, {"Location": f"{leader}/api/v1"}) as standby, asking(None, mesos=standby) as master:
         master.call("GET_HEALTH")
         assert f"{leader}" == master._leader.removeprefix("http:")  # which saves a request each time
+
+
+def test_an_emulator_is_told_from_a_master(running: Emulated) -> None:
+    """It alone has faults to ask for; whoever does not know that page is taken for what it says it is."""
+    with asking(running.mesos_url) as master:
+        assert master.is_emulated()
+    with answering(404, {}) as url, asking(url) as master:
+        assert not master.is_emulated()
+    with answering(200, {}) as url, asking(url) as master:
+        assert not master.is_emulated()
 
 
 def test_a_leader_that_is_gone_is_found_anew(running: Emulated) -> None:

@@ -22,6 +22,7 @@ __all__ = ["Master", "agent_url"]
 
 _LIMITS: Final = Limits(connect=Duration(2_000), read=Duration(5_000), whole=Duration(15_000), body=64 << 20)
 _MOST_HOPS: Final = 3
+_FAULTS: Final = "/emulator"
 
 
 class Master:
@@ -67,6 +68,15 @@ class Master:
                 return self._ask("GET", url, None).body
             except Refused as error:
                 raise self._refusal(url, error.answer) from error
+
+    def is_emulated(self) -> bool:
+        """Return whether this is what `roadstead emulate marathon` pretends: it alone can be asked for faults."""
+        with self._lock:
+            try:
+                answer = self._ask("GET", f"{self._leader or self._start()}{_FAULTS}", None)
+                return "controls" in json.loads(answer.body)
+            except (Refused, ValueError, TypeError):
+                return False
 
     def close(self) -> None:
         """Let go of every connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -61,19 +61,27 @@ def entered(
     """Yield everybody who takes part, each with a state of its own, until the block ends."""
     with ExitStack() as stack:
         contestants = []
+        emulated = set()
         for name in clusters:
             fleet = alone(venue.fleet, deployment, name)
             ours = Ours(fleet, venue.file, venue.host, venue.folder / f"ours-{name}", venue.clock)
             stack.callback(ours.close)
-            contestants.append(Contestant(name=f"roadstead on {name}", rival=ours))
+            if ours.is_emulated():
+                emulated.add(name)
+            contestants.append(Contestant(name=_called("roadstead", name, emulated), rival=ours))
         for spec in _with_rivals(venue, clusters) if rivals else ():
             state = StateDirectory.open(venue.folder / f"rival-{spec.name}")
             identity = Identity(fleet=f"rival{secrets.token_hex(3)}", owner_id=new_owner_id())
             rival = open_rival(spec, venue.host, identity, state)
             stack.callback(rival.close)
             name = venue.host.get(BackendPlugin, spec.backend).rival_name
-            contestants.append(Contestant(name=f"{name} on {spec.name}", rival=rival))
+            contestants.append(Contestant(name=_called(name, spec.name, emulated), rival=rival))
         yield tuple(contestants)
+
+
+def _called(who: str, cluster: str, emulated: Collection[str]) -> str:
+    """Return what a contestant is called in every table: one on no real cluster is never taken for another."""
+    return f"{who} on {cluster}{' (emulated)' if cluster in emulated else ''}"
 
 
 def _with_rivals(venue: Venue, clusters: Sequence[str]) -> Iterator[ClusterSpec]:

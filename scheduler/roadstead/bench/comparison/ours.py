@@ -19,11 +19,12 @@ from roadstead.model import Deployment, Fleet, Intents, Quota
 from roadstead.spi.comparison import Loses, Standing, Work
 from roadstead.spi.host import PluginHost
 from roadstead.template import target
-from roadstead.world import Member, Shard
+from roadstead.world import Member, Shard, Snapshot
 
 __all__ = ["Ours", "alone"]
 
 _JOIN_WITHIN = 60.0
+_LOOK_EVERY = 0.05
 
 
 def alone(fleet: Fleet, deployment: Deployment, cluster: str) -> Fleet:
@@ -54,11 +55,21 @@ class Ours:
         (self._deployment,) = fleet.deployments.values()
         (self._cluster,) = fleet.clusters
         self._revision = ""
+        self._clock = clock
         bell = Bell()
         self._session = Session.open(self._fleet, host, state, "a comparison", wake=bell.ring, clock=clock)
         self._service = Service(self._session, file, lambda _: self._fleet, bell, clock)
         self._thread = threading.Thread(target=self._service.run, name=f"turns of {self._cluster}", daemon=True)
         self._thread.start()
+
+    def is_emulated(self) -> bool:
+        """Return whether the cluster only stands in for one; raises :class:`NotDone` where it never answers."""
+        began = self._clock.monotonic()
+        while (snapshot := self._snapshot()) is None:
+            if self._clock.monotonic() - began >= _JOIN_WITHIN:
+                raise NotDone(f"cluster {self._cluster} does not answer", hint="see `roadstead check`")
+            self._clock.sleep(_LOOK_EVERY)
+        return snapshot.capabilities.emulated
 
     def ask(self, work: Work) -> None:
         """Have that work done: begun if there was none, else rolled from what was asked for before."""
@@ -112,6 +123,11 @@ class Ours:
     def _shard(self) -> Shard | None:
         turn = self._service.view.turn
         return turn.world.shards.get(self._deployment.name) if turn is not None else None
+
+    def _snapshot(self) -> Snapshot | None:
+        turn = self._service.view.turn
+        found = turn.world.clusters.get(self._cluster) if turn is not None else None
+        return found.snapshot if found is not None else None
 
     def _is_current(self, member: Member) -> bool:
         return member.group.key.revision == self._revision
