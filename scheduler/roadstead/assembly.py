@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import attrs
 
-from roadstead.holdings import Holdings, Limited, limit_of
+from roadstead.holdings import Holdings, Limited, is_nearly_all, limit_of
 from roadstead.model import Resources
 from roadstead.traffic import NO_DATA_PATH, DataPath, Seen
 from roadstead.world import (
@@ -202,7 +202,7 @@ def _holdings(before: World, changes: Iterable[_Change], views: Mapping[str, Clu
 
 
 def _over(before: World, shards: Mapping[str, Shard], usage: Mapping[str, Usage], touched: set[str]) -> frozenset[str]:
-    """Return the deployments of which a replica uses more than it may; only where something is new is it looked at."""
+    """Return the deployments of which a replica is at or over a limit; only where something is new is it looked at."""
     if usage is before.usage:
         if before.over.isdisjoint(touched) and not any(name in shards for name in touched):
             return before.over
@@ -213,7 +213,7 @@ def _over(before: World, shards: Mapping[str, Shard], usage: Mapping[str, Usage]
 
 
 def _is_over(shard: Shard, usage: Mapping[str, Usage]) -> bool:
-    """Return whether any replica was measured to use more than it may; limits are looked up once for each group."""
+    """Return whether any was measured to use more than it may, or all of its CPU; limits are looked up by group."""
     group, limits = None, _NO_LIMITS
     for member in shard.members:
         measured = usage.get(member.replica.id)
@@ -223,7 +223,9 @@ def _is_over(shard: Shard, usage: Mapping[str, Usage]) -> bool:
             group = member.group
             limits = _limits_of(group.template.resources)
         cpu, memory, gpu_memory = measured.cpu, measured.memory, measured.gpu_memory
-        if (cpu is not None and cpu.milli > limits[0]) or (memory is not None and memory.bytes > limits[1]):
+        if cpu is not None and is_nearly_all(cpu.milli, limits[0]):
+            return True
+        if memory is not None and memory.bytes > limits[1]:
             return True
         if gpu_memory is not None and limits[2] is not None and gpu_memory.bytes > limits[2]:
             return True

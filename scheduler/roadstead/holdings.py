@@ -13,7 +13,19 @@ import attrs
 
 from roadstead.model import GpuPart, GpuPartition, Resources, WholeGpus
 
-__all__ = ["DeviceUse", "Holdings", "Limited", "Placed", "Use", "device_use", "limit_of", "more", "sum_of", "use_of"]
+__all__ = [
+    "DeviceUse",
+    "Holdings",
+    "Limited",
+    "Placed",
+    "Use",
+    "device_use",
+    "is_nearly_all",
+    "limit_of",
+    "more",
+    "sum_of",
+    "use_of",
+]
 
 MILLI = 1000
 
@@ -123,6 +135,15 @@ def limit_of(resources: Resources, what: Limited) -> int | None:
     if resources.gpu is None:
         return 0
     return resources.gpu.memory.bytes or None if isinstance(resources.gpu, GpuPart) else None
+
+
+def is_nearly_all(milli: int, limit: int) -> bool:
+    """Return whether so much CPU is all that a limit lets through, or more: measuring is a few per cent wrong.
+
+    >>> is_nearly_all(379, 400), is_nearly_all(380, 400)
+    (False, True)
+    """
+    return milli > 0 and milli * 20 >= limit * 19
 
 
 @attrs.frozen

@@ -173,11 +173,15 @@ class SlotMemory:
 
 @attrs.frozen(kw_only=True)
 class ExcessMemory:
-    """For how many milliseconds a server process was seen to use more than it may; ``None`` while it does not."""
+    """For how many milliseconds a server process was seen to use more than it may; ``None`` while it does not.
+
+    ``full_ms``: to use all the CPU that its limit lets through.
+    """
 
     cpu_ms: int | None = None
     memory_ms: int | None = None
     gpu_memory_ms: int | None = None
+    full_ms: int | None = None
 
 
 @attrs.frozen

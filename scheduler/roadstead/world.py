@@ -192,7 +192,8 @@ class Group:
     the group or of the set of its replicas. ``target`` is how many replicas it was last asked for. Where the group is
     ``reloading``, the template's model version is one too: what its replicas are to load. ``drift`` is what others
     changed of it, by field. ``scaled_by`` names whoever else decides how many replicas it has, such as an autoscaler of
-    the cluster's own; empty where nobody does.
+    the cluster's own; empty where nobody does. ``serves_on``: whoever of it is told to stop goes on serving for the
+    template's ``drain_within``, so that nobody else needs to wait for that before.
     """
 
     key: GroupKey
@@ -207,6 +208,7 @@ class Group:
     reason: Reason | None = None
     drift: tuple[Drift, ...] = ()
     scaled_by: str = ""
+    serves_on: bool = False
 
     @cached_property
     def has_drifted(self) -> bool:
@@ -582,7 +584,7 @@ class World:
 
     Built by :func:`roadstead.assembly.assemble`, which keeps the identity of shards that did not change. ``models`` and
     ``usage`` are keyed by replica id, ``holdings`` by cluster. ``over`` are the deployments of which a replica uses
-    more than it may. ``outcomes`` are those not yet counted.
+    more than it may, or nearly all of its CPU. ``outcomes`` are those not yet counted.
 
     There are two words about load. ``data_path`` has the gateways', which is the better one. ``server_loads``, by
     replica id, has what servers count of their own requests; each is as fresh as its ``at`` says, some seconds old, and

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.assembly import assemble
-from roadstead.capabilities import Capabilities
+from roadstead.capabilities import Capabilities, Limit
 from roadstead.decide.excess import used_of
-from roadstead.holdings import Limited, limit_of
+from roadstead.holdings import Limited, is_nearly_all, limit_of
 from roadstead.model import ExcessAction, ExcessSpec, GpuPart, Quota, Resources, RolloutSpec, Strategy, WholeGpus
 from roadstead.plans import Grow, Held, Plan, Restart, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
@@ -327,7 +327,7 @@ parts = st.one_of(
 
 
 @given(cpu=st.none() | st.integers(0, 2_000).map(Cpus), memory=amounts, gpu_memory=amounts, gpu=parts)
-def test_over_is_who_was_measured_to_use_more_of_something_than_its_limit(
+def test_over_is_who_was_measured_to_use_more_of_something_than_its_limit_or_all_of_its_cpu(
     cpu: Cpus | None, memory: Memory | None, gpu_memory: Memory | None, gpu: WholeGpus | GpuPart | None
 ) -> None:
     """What is unknown is never over, and what has no limit neither."""
@@ -338,7 +338,7 @@ def test_over_is_who_was_measured_to_use_more_of_something_than_its_limit(
         for what in Limited
         if (used := used_of(usage, what)) is not None
         and (limit := limit_of(resources, what)) is not None
-        and used > limit
+        and (used > limit or (what is Limited.CPU and is_nearly_all(used, limit)))
     ]
     first = assemble(None, one_replica(resources), {})
     measured = {"r": usage}
@@ -369,3 +369,33 @@ def test_who_asked_for_no_gpu_may_use_no_gpu_memory() -> None:
     assert limit_of(Resources(gpu=WholeGpus(count=1)), Limited.GPU_MEMORY) is None
     part = GpuPart(share=GpuShare(500), memory=Memory(_MIB))
     assert _MIB == limit_of(Resources(gpu=part), Limited.GPU_MEMORY)
+
+
+# ---- where the kernel holds the limit ----
+
+
+def test_who_uses_all_the_cpu_that_the_kernel_lets_through_is_told_and_left_alone() -> None:
+    """Nobody can be over a limit that is held; at it for long is worth saying, and no reason to stop anybody."""
+    able = attrs.evolve(NATIVE, cpu_limit=Limit.CFS)
+    declared = deployment(replicas=2, on_excess=ExcessSpec(cpu=ExcessAction.EVICT, after=Duration(AFTER)))
+    scene = Scene(fleet(declared), {"here": nodes(1, 4_000)}, {"here": able}, thorough=True)
+    scene.settle()
+    limit = scene.members()[0].group.template.resources.cpu
+    process = swell(scene, usage=Usage(cpu=Cpus(limit.milli * 96 // 100)))
+    before = processes(scene)
+    assert [] == told(scene.turns(5))
+    (held,) = told(scene.turn())
+    assert held.reason.detail.endswith(f"of {limit} cpu, for {Duration(AFTER)} or longer: the kernel holds it back")
+    assert (before, Counter()) == (processes(scene), steps(scene, 10))
+    scene.excess[process] = Usage(cpu=Cpus(limit.milli * 90 // 100))
+    assert [] == told(scene.turn())
+    assert [] == scene.wrong
+
+
+def test_who_uses_all_of_a_cpu_that_nobody_holds_is_within_the_limit() -> None:
+    """Without a kernel that holds anybody back, all of it is not too much."""
+    scene = settled(ExcessAction.RESTART)
+    limit = scene.members()[0].group.template.resources.cpu
+    swell(scene, usage=Usage(cpu=limit))
+    assert [] == told(scene.turns(10))
+    assert [] == scene.wrong

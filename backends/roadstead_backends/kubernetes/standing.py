@@ -99,7 +99,8 @@ class Standing:
     def foreign_owners(self) -> frozenset[str]:
         """Whose objects have our names besides ours."""
         if self._owners is None:
-            metas = [one.metadata for one in (*self._services.values(), *self._budgets.values())]
+            metas = [one.metadata for one in self._services.values()]
+            metas += [one.metadata for one in self._budgets.values()]
             self._owners = frozenset(meta.labels.get(names.OWNER_ID, "") for meta in metas if not self.is_ours(meta))
         return self._owners
 

@@ -2,6 +2,9 @@
 
 Requested, allocated and observed are three numbers. What nobody measures is unknown, which is never 0: it neither adds
 to how long a replica was over a limit nor ends that.
+
+Where the kernel holds a CPU limit, nobody is ever over it. Who is at it for as long as that is said to want more, and
+nothing is done about it: it harms nobody but itself.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from roadstead.capabilities import Limit
 from roadstead.decide.case import Case
 from roadstead.decide.offenders import Offender
-from roadstead.holdings import Limited, limit_of
+from roadstead.holdings import Limited, is_nearly_all, limit_of
 from roadstead.memory import DeploymentMemory, ExcessMemory, process_place
 from roadstead.model import ExcessAction, ExcessSpec
 from roadstead.reasons import Change, ChangeKind, ReasonCode
@@ -65,7 +69,7 @@ def is_counting(case: Case, times: Mapping[str, ExcessMemory]) -> bool:
     return any(
         ms is not None and ms < longest
         for one in times.values()
-        for ms in (one.cpu_ms, one.memory_ms, one.gpu_memory_ms)
+        for ms in (one.cpu_ms, one.memory_ms, one.gpu_memory_ms, one.full_ms)
     )
 
 
@@ -80,13 +84,28 @@ def _learnt(case: Case, member: Member, known: ExcessMemory, elapsed: int, *, ke
             return known_ms
         if limit is None or used <= limit:
             return known_ms if kept else None
-        return 0 if known_ms is None else min(longest, known_ms + elapsed)
+        return _longer(known_ms, elapsed, longest)
 
-    return ExcessMemory(
-        cpu_ms=counted(Limited.CPU, known.cpu_ms),
-        memory_ms=counted(Limited.MEMORY, known.memory_ms),
-        gpu_memory_ms=counted(Limited.GPU_MEMORY, known.gpu_memory_ms),
-    )
+    memory_ms = counted(Limited.MEMORY, known.memory_ms)
+    gpu_memory_ms = counted(Limited.GPU_MEMORY, known.gpu_memory_ms)
+    if not _is_held(case, member.cluster):
+        cpu_ms = counted(Limited.CPU, known.cpu_ms)
+        return ExcessMemory(cpu_ms=cpu_ms, memory_ms=memory_ms, gpu_memory_ms=gpu_memory_ms)
+    used, full_ms = used_of(usage, Limited.CPU), known.full_ms
+    if used is not None:
+        is_full = is_nearly_all(used, resources.cpu.milli)
+        full_ms = _longer(full_ms, elapsed, longest) if is_full else None
+    return ExcessMemory(memory_ms=memory_ms, gpu_memory_ms=gpu_memory_ms, full_ms=full_ms)
+
+
+def _longer(known_ms: int | None, elapsed: int, longest: int) -> int:
+    return 0 if known_ms is None else min(longest, known_ms + elapsed)
+
+
+def _is_held(case: Case, cluster: str) -> bool:
+    """Return whether the kernel holds CPU limits there."""
+    snapshot = case.world.clusters[cluster].snapshot
+    return snapshot is not None and snapshot.capabilities.cpu_limit is Limit.CFS
 
 
 # ---- who was for too long ----
@@ -124,6 +143,22 @@ def _of_member(case: Case, member: Member, times: ExcessMemory, spec: ExcessSpec
                 because="it uses more than it may",
                 remedy=_raised(what, used, limit),
             )
+    if times.full_ms is not None and times.full_ms >= spec.after.ms:
+        yield _full(member, used_of(usage, Limited.CPU), spec)
+
+
+def _full(member: Member, used: int | None, spec: ExcessSpec) -> Offender:
+    """Return who has used all the CPU that its limit lets through for so long: that is said, and no more."""
+    limit = _amount(Limited.CPU, member.group.template.resources.cpu.milli)
+    now = f"uses {_amount(Limited.CPU, used)}" if used is not None else "used all"
+    return Offender(
+        member=member,
+        action=ExcessAction.WARN,
+        code=ReasonCode.OVER_LIMIT,
+        detail=f"{member.replica.id} {now} of {limit} cpu, for {spec.after} or longer: the kernel holds it back",
+        because="it uses all the CPU that it may",
+        remedy=Change(ChangeKind.FIX_INPUT, f"raise resources.cpu over {limit}, or replicas"),
+    )
 
 
 _STERNEST: Mapping[ExcessAction, int] = MappingProxyType(
