@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 
+from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
 from roadstead.testing.faults.calls import Call, Fault, Kind
 from roadstead.testing.faults.injector import Chooser, Injector, planned
 from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.stage import Stage
+from roadstead.testing.oracles import unsettled
 from roadstead.world import Group, Shard
 
 __all__ = ["Act", "Ending", "Guide", "Remains", "Rest", "Scenario", "Telling", "tell", "tell_guided"]
@@ -65,11 +67,15 @@ class Remains:
 
 @attrs.frozen(kw_only=True)
 class Ending:
-    """How a story ends: groups that are more than history, to how many each route leads, and what is held, by code."""
+    """How a story ends: groups that are more than history, to how many each route leads, and what is held, by code.
+
+    ``open`` is what the daemon remembers as begun and not over.
+    """
 
     groups: tuple[Remains, ...]
     routes: tuple[tuple[str, str, int], ...]
     held: frozenset[tuple[str, str]]
+    open: frozenset[str] = frozenset()
 
     def living(self) -> Counter[tuple[str, str, str]]:
         """Return how many replicas exist, by cluster, deployment and revision."""
@@ -257,11 +263,27 @@ def _ended(stage: Stage) -> Ending:
         )
     )
     held = stage.last.plan.held if stage.last is not None else ()
+    if stage.last is not None:
+        stage.wrong.extend(unsettled(stage.fleet, truth, stage.last.plan))
     return Ending(
         groups=tuple(sorted(one for one in groups if not (one.is_empty and one.deployment in staying))),
         routes=routes,
         held=frozenset((one.deployment, one.reason.code.value) for one in held),
+        open=frozenset(_open(stage.daemon.reconciler.memory)),
     )
+
+
+def _open(memory: PlanMemory) -> Iterator[str]:
+    """Yield what is begun and not over: steps that wait, room that is kept, replicas on their way out."""
+    yield from (f"a wait for {subject}" for subject in memory.back_off)
+    yield from (f"room for {name}" for name in memory.claims)
+    for name, known in memory.deployments.items():
+        yield from (f"{replica} leaves" for replica in known.leaving)
+        yield from (f"{process} is not ready" for process in known.unready)
+        yield from (f"{group} was asked for" for group in known.asked)
+        yield from (f"a place on {cluster} for {name}" for cluster in known.clusters)
+        if known.ousted is not None:
+            yield f"{known.ousted.process} gives way"
 
 
 def _remains(cluster: str, shard: Shard, group: Group) -> Remains:

@@ -84,5 +84,6 @@ def _difference(ending: Ending, right: Ending) -> str:
         (set(ending.groups) ^ set(right.groups), "groups"),
         (set(ending.routes) ^ set(right.routes), "routes"),
         (ending.held ^ right.held, "held"),
+        (ending.open ^ right.open, "not over"),
     )
     return "; ".join(f"{name} {sorted(map(str, found))}" for found, name in parts if found)
