@@ -201,6 +201,7 @@ def test_tasks_of_an_app_can_be_made_to_stay_in_staging_or_to_end_with_words(mar
     app = marathon.ask("GET", "/v2/apps/web?embed=app.lastTaskFailure")[1]["app"]
     assert words == app["lastTaskFailure"]["message"]
     marathon.control("set-course", app="/web")
+    marathon.control("set-course", app="/elsewhere", end=1)
     marathon.advance(60)
     assert ["TASK_RUNNING"] == _states(marathon)
 

@@ -117,7 +117,8 @@ def steady(task: Task) -> Course:
 class Pretended:
     """An executor that only keeps up appearances, each task on its course.
 
-    ``courses`` are those of the tasks of some apps, by the app's id; a task that runs already stays on its own.
+    ``courses`` are those of the tasks of some apps, by the id of the app or of a group that it is in; a task that runs
+    already stays on its own.
     """
 
     def __init__(self, timeline: Timeline, course: Callable[[Task], Course] = steady) -> None:
@@ -126,7 +127,10 @@ class Pretended:
         self._usual = course
 
     def _course(self, task: Task) -> Course:
-        return self.courses.get(task.environment.get("MARATHON_APP_ID", "")) or self._usual(task)
+        place = task.environment.get("MARATHON_APP_ID", "")
+        while place and place not in self.courses:
+            place = place.rpartition("/")[0]
+        return self.courses[place] if place else self._usual(task)
 
     def start(self, task: Task, report: Report) -> None:
         """Let the task go its course."""
