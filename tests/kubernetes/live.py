@@ -123,6 +123,7 @@ class Ground:
     namespace: str
     pool: str
     sources: tuple[str, str] = ("/models/1", "/models/2")
+    node_lost_after: Duration = Duration(30_000)
     scheduling: Scheduling = Scheduling.NATIVE
     reach: Reach = Reach.DIRECT
     is_real: bool = False
@@ -144,9 +145,14 @@ class Ground:
         self.clear()
 
     def objects(self, kind: str) -> list[Json]:
-        """Return all objects of a kind in the namespace."""
-        found: list[Json] = self.api.get(self.path(kind))["items"]
+        """Return all objects of a kind in the namespace, as soon as the API server answers."""
+        found: list[Json] = until(lambda: self._listed(kind), within=60, every=0.1, what=f"a list of {kind}")["items"]
         return found
+
+    def _listed(self, kind: str) -> Json | None:
+        with contextlib.suppress(urllib3.exceptions.HTTPError, ApiError):
+            return self.api.get(self.path(kind))
+        return None
 
     def path(self, kind: str, name: str = "") -> str:
         """Return where a kind of objects is, or one of them."""
@@ -183,8 +189,10 @@ class KubernetesLive:
             launch=launch,
             placement=PlacementSpec(constraints=(here,)),
             resources=Resources(cpu=Cpus(100), memory=Memory(64 << 20)),
+            node_lost_after=ground.node_lost_after,
         )
         self._pods: dict[str, Json] = {}
+        self._served: set[tuple[str, int]] = set()
         self._closing = threading.Event()
         self._watch: urllib3.BaseHTTPResponse | None = None
         self._thread = threading.Thread(target=self._follow, name="tally", daemon=True)
@@ -233,8 +241,13 @@ class KubernetesLive:
                     self._see()
 
     def _see(self) -> None:
-        alive = {uid: pod for uid, pod in self._pods.items() if _is_alive(pod)}
-        self.tally.see(ready=(uid for uid, pod in alive.items() if _is_ready(pod)), alive=alive)
+        """Count; a real server that was ready serves until it is told to stop, whatever is said of its node."""
+        alive = {(uid, _restarts(pod)): pod for uid, pod in self._pods.items() if _is_alive(pod)}
+        ready = {key for key, pod in alive.items() if _is_ready(pod)}
+        if self._ground.is_real:
+            self._served |= ready
+            ready = alive.keys() & self._served
+        self.tally.see(ready=(uid for uid, _ in ready), alive=(uid for uid, _ in alive))
 
     # ---- what is there ----
 
@@ -348,6 +361,10 @@ def _is_alive(pod: Json) -> bool:
 def _is_ready(pod: Json) -> bool:
     conditions = pod["status"].get("conditions", ())
     return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
+
+
+def _restarts(pod: Json) -> int:
+    return sum(one["restartCount"] for one in pod["status"].get("containerStatuses", ()))
 
 
 def _revision(one: Json) -> str:

@@ -47,7 +47,9 @@ def deployment(cluster: LiveCluster, replicas: int, *, model: int = 0) -> Deploy
         runtime=RuntimeSpec(name=RUNTIME, engine=RUNTIME, image=terms.launch.image),
         resources=terms.resources,
         placement=terms.placement,
-        health=HealthSpec(every=Duration(200), failures=2, start_within=terms.start_within),
+        health=HealthSpec(
+            every=Duration(200), failures=2, start_within=Duration(60_000), node_lost_after=terms.node_lost_after
+        ),
         stop=StopSpec(drain_within=Duration(300), kill_after=Duration(1_000)),
     )
     return Deployment(

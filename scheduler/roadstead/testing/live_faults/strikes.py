@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol, Self
 
@@ -15,7 +15,7 @@ from roadstead.testing.http_faults import Cut, Delay, Fault, FaultProxy, LoseRep
 from roadstead.testing.live_faults.calls import Call, Dialect, Kind, Plan, Point, Sort
 from roadstead.units import Duration
 
-__all__ = ["AFTER_S", "Mark", "Nothing", "ProxyStrike", "Strike"]
+__all__ = ["AFTER_S", "LastingStrike", "Mark", "Nothing", "ProxyStrike", "Strike"]
 
 AFTER_S: Final = 1
 """What ``Retry-After`` says, in seconds."""
@@ -54,6 +54,9 @@ class Strike(Protocol):
     def happened(self) -> bool:
         """Whether it went wrong, and all that belongs to it is over."""
 
+    def finish(self) -> None:
+        """Wait until what lasts is over."""
+
     def disarm(self) -> None:
         """Have nothing go wrong any more."""
 
@@ -65,6 +68,9 @@ class Nothing:
 
     def arm(self) -> None:
         """Wait for nothing."""
+
+    def finish(self) -> None:
+        """Return at once."""
 
     def disarm(self) -> None:
         """End nothing."""
@@ -138,6 +144,9 @@ class ProxyStrike:
         applied = {id(one.rule) for one in self._proxy.applied[self._before :]}
         return self._cut and all(id(rule) in applied for rule in self._rules)
 
+    def finish(self) -> None:
+        """Return at once: a fault of one call lasts no longer than that."""
+
     def disarm(self) -> None:
         """Take the rules away."""
         self._over.set()
@@ -185,6 +194,61 @@ class ProxyStrike:
     def _add(self, name: str, kind: Kind, *, skip: int) -> None:
         rule = _Named(_fault(kind, self._dialect), dialect=self._dialect, name=name, skip=skip)
         self._rules.append(self._proxy.add(rule))
+
+
+class LastingStrike:
+    """Something that begins once so many ``writes`` of the story were answered, and ends by itself after a while.
+
+    ``begins`` does it, and returns what undoes it.
+    """
+
+    def __init__(
+        self,
+        writes: int,
+        begins: Callable[[], Callable[[], None]],
+        lasts: Duration,
+        proxy: FaultProxy,
+        dialect: Dialect,
+    ) -> None:
+        self._writes = writes
+        self._begins = begins
+        self._lasts = lasts
+        self._proxy = proxy
+        self._dialect = dialect
+        self._given_up = threading.Event()
+        self._error: BaseException | None = None
+        self.happened = False
+        self._thread = threading.Thread(target=self._run, name="strike", daemon=True)
+
+    def arm(self) -> None:
+        """Begin to count writes."""
+        self._mark = Mark.of(self._proxy)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until it is over; raises what kept it from being undone."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def disarm(self) -> None:
+        """Have it be over soon."""
+        self._given_up.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._proxy.wait_for(lambda _: self._given_up.is_set() or self._has_come(), _PATIENCE)
+            if self._has_come():
+                undo = self._begins()
+                self._given_up.wait(self._lasts.seconds)
+                undo()
+                self.happened = True
+        except BaseException as error:  # noqa: BLE001  # whoever waits for the end gets it
+            self._error = error
+
+    def _has_come(self) -> bool:
+        return self._mark.writes(self._proxy, self._dialect) >= self._writes
 
 
 def _fault(kind: Kind, dialect: Dialect) -> Fault:

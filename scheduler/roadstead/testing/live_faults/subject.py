@@ -27,7 +27,7 @@ class Terms:
     launch: Launch
     placement: PlacementSpec
     resources: Resources
-    start_within: Duration = Duration(60_000)
+    node_lost_after: Duration = Duration(30_000)
 
 
 @attrs.frozen(kw_only=True)

@@ -21,10 +21,16 @@ from roadstead.testing.live_faults.subject import LiveCluster
 from roadstead.testing.live_faults.told import ToldRuntime, host_with
 from roadstead.units import Duration
 
-__all__ = ["Count", "Telling", "Trial", "Verdict", "counted", "judged"]
+__all__ = ["Count", "Furnish", "Strikes", "Telling", "Trial", "Verdict", "counted", "judged"]
 
 WITHIN: Final = Duration(60_000)
 """How long a story may take to come to rest, with a fault."""
+
+Furnish = Callable[[], AbstractContextManager[LiveCluster]]
+"""Gives a cluster with nothing of ours on it, for one telling."""
+
+Strikes = Callable[[LiveCluster], Strike]
+"""Gives what goes wrong on a cluster in one telling."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,12 +71,10 @@ class Trial:
     """``story`` on the cluster that ``furnish`` gives, new for each telling."""
 
     story: Story
-    furnish: Callable[[], AbstractContextManager[LiveCluster]]
+    furnish: Furnish
     within: Duration = WITHIN
 
-    def told(
-        self, strike: Callable[[LiveCluster], Strike] = lambda _: Nothing(), right: Telling | None = None
-    ) -> Telling:
+    def told(self, strike: Strikes = lambda _: Nothing(), right: Telling | None = None) -> Telling:
         """Tell the story with one thing going wrong, and judge it by ``right``, which is without."""
         folder = Path(tempfile.mkdtemp(prefix="roadstead-story-"))
         try:
@@ -92,7 +96,7 @@ class Trial:
             strangers = cluster.standing().strangers
             mark = Mark.of(cluster.proxy)
             strike.arm()
-            rests, took = self._enacted(stage, right)
+            rests, took = self._enacted(stage, right, strike)
             calls = mark.calls(cluster.proxy, cluster.dialect)
             happened = strike.happened
             strike.disarm()
@@ -112,13 +116,16 @@ class Trial:
             recovery=took,
         )
 
-    def _enacted(self, stage: Stage, right: Telling | None) -> tuple[tuple[Left, ...], float]:
+    def _enacted(self, stage: Stage, right: Telling | None, strike: Strike) -> tuple[tuple[Left, ...], float]:
+        """Let everything happen, each thing once all is at rest; the last rest is one after all that goes wrong."""
         rests: list[Left] = []
         began = time.monotonic()
         for number, act in enumerate(self.story.acts):
             stage.cluster.tally.begin()
             began = time.monotonic()
             act.do(stage)
+            if act is self.story.acts[-1]:
+                strike.finish()
             rests.append(stage.rest(self.within, right.rests[number] if right is not None else None))
             stage.wrong += _outside(act, stage.cluster)
         return tuple(rests), time.monotonic() - began
