@@ -247,7 +247,7 @@ def running(text: str, **values: object) -> Iterator[Stage]:
     """
     folder = Path(tempfile.mkdtemp(prefix="roadstead-"))
     stage = Stage(folder)
-    stage.file.write_text(textwrap.dedent(text).format(**values, http=_free_address(), state=stage.state.path))
+    stage.file.write_text(textwrap.dedent(text).format(**values, http=free_address(), state=stage.state.path))
     stage.must("daemon", "start", "--background")
     try:
         stage.must("apply", "--yes")
@@ -257,7 +257,7 @@ def running(text: str, **values: object) -> Iterator[Stage]:
     shutil.rmtree(folder)
 
 
-def _free_address() -> str:
+def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host, port = probe.getsockname()

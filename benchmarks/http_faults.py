@@ -230,11 +230,11 @@ _HEAD: Final = (
 _LEGEND: Final = (
     "A point is a call that every telling without faults makes, or an open watch before the first write of the story"
     " and after each; a plan is one fault at one point. A plan is wrong where a turn's plan broke a promise, where"
-    " fewer replicas served at any moment than the floor or more were there than surge allows, where all did not come to rest"
-    " within a minute as it does without faults (groups, replicas, Services, budgets, what is held), where anything was"
-    " written at rest, where an object of somebody else's changed, or where the fault was not really applied in three"
-    " tellings. Extra are replicas that were started and are not without the fault. Seconds are those from the last act"
-    " to rest, about 0.6 of which are for seeing that it is one."
+    " fewer replicas served at any moment than the floor or more were there than surge allows, where all did not come"
+    " to rest within a minute as it does without faults (groups, replicas, Services, budgets, what is held), where"
+    " anything was written at rest, where an object of somebody else's changed, or where the fault was not really"
+    " applied in three tellings. Extra are replicas that were started and are not without the fault. Seconds are those"
+    " from the last act to rest, about 0.6 of which are for seeing that it is one."
 )
 NOT_COVERED: Final = (
     "a watch that falls silent and stays open, which takes 90 s to be found out: tests/kubernetes/client tries it",

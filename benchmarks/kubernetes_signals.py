@@ -89,11 +89,12 @@ _HEAD: Final = (
     "|---|---|---:|---:|---:|---:|---:|---:|",
 )
 _LEGEND: Final = (
-    "A signal is sent when the first write of the story was answered, and what it stops is back after the time that is"
-    " named. A telling is wrong where one of the promises of [kubernetes_faults.md](kubernetes_faults.md) is broken,"
-    " the floor among them: a server that was ready counts until it is told to stop or ends. Where a node is given up, the"
-    " servers on it count as lost, so that the floor is lower by them. Extra are replicas that were started and are not"
-    " without the signal. Seconds are those from the last act until all is at rest, the signal's own time included."
+    "A signal is sent when the first write of the story was answered, and what it stops is back after the time that"
+    " is named. A telling is wrong where one of the promises of [kubernetes_faults.md](kubernetes_faults.md) is"
+    " broken, the floor among them: a server that was ready counts until it is told to stop or ends. Where a node is"
+    " given up, the servers on it count as lost, so that the floor is lower by them. Extra are replicas that were"
+    " started and are not without the signal. Seconds are those from the last act until all is at rest, the signal's"
+    " own time included."
 )
 
 
