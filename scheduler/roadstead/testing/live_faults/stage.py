@@ -66,6 +66,7 @@ class Stage:
         self._turns = 0
         self._last: Turn | None = None
         self._quiet = 0
+        self._revisions: dict[str, str] = {}
         self._fleet = Fleet(
             name=FLEET,
             clusters={cluster.spec.name: cluster.spec},
@@ -74,6 +75,7 @@ class Stage:
             daemon=DaemonSpec(turn=TURN),
             owner_id="",
         )
+        self._note_revisions()
         self._open()
 
     # ---- what the owner does ----
@@ -82,6 +84,7 @@ class Stage:
         """Write a deployment to the file, in the place of one of that name."""
         changed = {**self._fleet.deployments, deployment.name: deployment}
         self._fleet = attrs.evolve(self._fleet, deployments=changed)
+        self._note_revisions()
         self._service.apply(confirm_removals=False).result(_JOIN_S)
 
     def scale(self, name: str, replicas: int) -> None:
@@ -96,6 +99,11 @@ class Stage:
         """End the daemon, and start the next one on the same state."""
         self.close()
         self._open()
+
+    def _note_revisions(self) -> None:
+        for deployment in self._fleet.deployments.values():
+            for one in deployment.targets:
+                self._revisions.setdefault(one.revision, f"revision-of-{one.template.model.name}")
 
     # ---- the daemon ----
 
@@ -196,14 +204,21 @@ class Stage:
 
     def _left(self, standing: Standing) -> Left:
         held = self._last.plan.held if self._last is not None else ()
+        groups = (attrs.evolve(one, revision=self._called(one.revision)) for one in standing.groups)
         return Left(
             ending=Ending(
-                groups=tuple(sorted(one for one in standing.groups if not one.is_empty)),
+                groups=tuple(sorted(one for one in groups if not one.is_empty)),
                 routes=(),
                 held=frozenset((one.deployment, one.reason.code.value) for one in held),
             ),
-            beside=standing.beside,
+            beside=frozenset(map(self._called, standing.beside)),
         )
+
+    def _called(self, text: str) -> str:
+        """Return a text with the names that revisions have in every telling: where nodes differ, so do theirs."""
+        for revision, name in self._revisions.items():
+            text = text.replace(revision, name)
+        return text
 
     def _why(self, left: Left, right: Left | None, standing: Standing) -> str:
         if right is not None and left != right:

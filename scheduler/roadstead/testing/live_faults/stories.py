@@ -43,7 +43,7 @@ def deployment(cluster: LiveCluster, replicas: int, *, model: int = 0) -> Deploy
     """Return the deployment of every story, of one of the two models."""
     terms = cluster.terms
     template = Template(
-        model=ModelSpec(name="m", source=terms.sources[model]),
+        model=ModelSpec(name=f"model-{model}", source=terms.sources[model]),
         runtime=RuntimeSpec(name=RUNTIME, engine=RUNTIME, image=terms.launch.image),
         resources=terms.resources,
         placement=terms.placement,
