@@ -33,13 +33,15 @@ _GIVEN_UP_AFTER: Final = Duration(10_000)
 class Signal:
     """What is done to a process: ``begins`` does it, and returns what undoes it after ``lasts``.
 
-    With ``gives_up`` the node is away for so long that others take the place of its replicas.
+    With ``gives_up`` the node is away for so long that others take the place of its replicas. Those that are
+    ``is_long`` are told by night.
     """
 
     name: str
     begins: Callable[[Cluster], Callable[[], None]]
     lasts: Duration
     gives_up: bool = False
+    is_long: bool = False
 
     def eased(self, story: Story) -> Story:
         """Return the story with what may be while a node is given up: nobody may serve, and all are there twice."""
@@ -95,11 +97,23 @@ SIGNALS: Final = (
         name="kube-controller-manager killed, back after 5 s",
         begins=_kill("kube-controller-manager"),
         lasts=Duration(5_000),
+        is_long=True,
     ),
-    Signal(name="kube-scheduler killed, back after 5 s", begins=_kill("kube-scheduler"), lasts=Duration(5_000)),
+    Signal(
+        name="kube-scheduler killed, back after 5 s",
+        begins=_kill("kube-scheduler"),
+        lasts=Duration(5_000),
+        is_long=True,
+    ),
     Signal(name="kubelet killed, back after 5 s", begins=_kill_kubelet, lasts=Duration(5_000)),
     Signal(name="node silent for 12 s", begins=_silence, lasts=Duration(12_000)),
-    Signal(name="node silent for 35 s, given up and back", begins=_silence, lasts=Duration(35_000), gives_up=True),
+    Signal(
+        name="node silent for 35 s, given up and back",
+        begins=_silence,
+        lasts=Duration(35_000),
+        gives_up=True,
+        is_long=True,
+    ),
 )
 
 
