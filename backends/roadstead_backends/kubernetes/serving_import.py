@@ -22,7 +22,7 @@ _ENTRYPOINT_BASE: Final = "/models"
 """Where the stock image looks, followed by its variable ``MODEL_NAME``, which is ``model`` by default."""
 
 _REMOTE: Final = ("s3://", "gs://")
-_FLAG: Final = re.compile(r"--?([a-z_]+)(?:=(.*))?", re.DOTALL)
+_FLAG: Final = re.compile(r"--?([a-z_]{3,})(?:=(.*))?", re.DOTALL)
 _OURS: Final = frozenset(
     {
         *("enable_batching", "batching_parameters_file", "monitoring_config_file", "grpc_channel_arguments"),
@@ -110,7 +110,7 @@ _VERSION: Final = "the newest version was served; here it is one exact version, 
 def _passed_on(fields: Fields, at: Place) -> tuple[str, ...]:
     known = {"model_name", "model_base_path", "port", "rest_api_port"} | _OURS
     found = []
-    for word in fields.get(*at, "args") or ():
+    for word in (*(fields.get(*at, "command") or ()), *(fields.get(*at, "args") or ())):
         flag = _FLAG.fullmatch(str(word))
         if flag is not None and flag[1] not in known:
             found.append(str(word))
