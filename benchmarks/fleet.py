@@ -258,6 +258,7 @@ def running(text: str, **values: object) -> Iterator[Stage]:
 
 
 def free_address() -> str:
+    """Return HOST:PORT on the loopback that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host, port = probe.getsockname()

@@ -60,7 +60,8 @@ def deployed(scene: Scene, pods: int) -> Cost:
     scene.stage.must("apply", "--yes", "--detach")
     ended = scene.wait_settled()
     spent = scene.spent()
-    return Cost(wall=ended - began, cpu=spent.cpu, rss=spent.rss)
+    writes = sum(one.is_write for one in scene.audit.asked())
+    return Cost(wall=ended - began, cpu=spent.cpu, rss=spent.rss, writes=writes)
 
 
 def synced(scene: Scene) -> Cost:

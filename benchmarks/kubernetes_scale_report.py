@@ -10,11 +10,12 @@ __all__ = ["Asking", "Bound", "Cost", "Found", "Looked", "Rest", "Size", "Vanish
 
 @attrs.frozen(kw_only=True)
 class Cost:
-    """What something took on the wall, of the daemon's CPU, and its resident memory (MB) at the end of it."""
+    """What something took on the wall, of CPU, resident memory (MB) at the end of it, and writes to the API server."""
 
     wall: float
     cpu: float
     rss: float
+    writes: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -150,7 +151,7 @@ def _rows(sizes: tuple[Size, ...]) -> Iterator[tuple[str, list[str]]]:
 
     yield row("deployments", *(str(one.deployments) for one in sizes))
     yield row("all from nothing: until settled (s)", *(f"{one.deployed.wall:.0f}" for one in sizes))
-    yield row("... CPU of the daemon (s)", *(f"{one.deployed.cpu:.1f}" for one in sizes))
+    yield row("... writes of ours, CPU of the daemon (s)", *(_effort(one.deployed) for one in sizes))
     yield row("a daemon starts: until all is known (s)", *(f"{one.synced.wall:.1f}" for one in sizes))
     yield row("... its CPU (s)", *(f"{one.synced.cpu:.1f}" for one in sizes))
     yield row("... its memory (MB)", *(f"{one.synced.rss:.0f}" for one in sizes))
@@ -170,7 +171,7 @@ def _rows(sizes: tuple[Size, ...]) -> Iterator[tuple[str, list[str]]]:
     yield row("... writes of ours, CPU of the daemon (s)", *(_effort(one.vanished) for one in sizes))
 
 
-def _effort(one: Vanished) -> str:
+def _effort(one: Cost | Vanished) -> str:
     return f"{one.writes}, {one.cpu:.1f}"
 
 
