@@ -69,6 +69,7 @@ from roadstead.testing.proxy import Answer, Proxy, Traffic
 from roadstead.traffic import DataPath, Endpoint, GatewayState, Seen
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import ClusterView, Member, ModelState, ModelStatus, Node, Reachable, Replica, Usage, World
+from roadstead_backends.simulated import tempers
 from roadstead_backends.simulated.clock import VirtualClock
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
 from roadstead_backends.simulated.network import Network, SimulatedRuntime
@@ -202,7 +203,8 @@ class Scene:
 
     ``wrong`` collects every violation of what must always hold; a test is to end with it empty. A ``thorough`` scene
     also plans every turn again, in another order, and for each deployment alone. ``hung`` are the server processes that
-    hang, ``excess`` is what some use that use something else than what ``use`` says of their replica.
+    hang, ``excess`` is what some use that use something else than what ``use`` says of their replica. ``serves_on``:
+    its groups' replicas drain by themselves once they are told to stop, and say so.
     """
 
     def __init__(
@@ -215,6 +217,7 @@ class Scene:
         thorough: bool = False,
         traffic: Traffic | None = None,
         checked_for: int = 0,
+        serves_on: bool = False,
     ) -> None:
         self.clock = VirtualClock()
         self.wrong: list[str] = []
@@ -235,7 +238,7 @@ class Scene:
                 nodes=given,
                 clock=self.clock,
                 network=network,
-                able=(able or {}).get(name, DIRECTED),
+                temper=_temper((able or {}).get(name, DIRECTED), serves_on=serves_on),
                 timings=TIMINGS,
                 seed=seed,
                 reach=first.clusters[name].reach,
@@ -611,6 +614,12 @@ class Scene:
             self.wrong.extend(last_proven_deleted(decided, step, before))
             inside = frozenset(name for name, spec in self.fleet.clusters.items() if spec.reach is Reach.NONE)
             self.wrong.extend(cut_off(step, before, after, self._graces, self.clock.now(), inside=inside))
+
+
+def _temper(able: Capabilities, *, serves_on: bool) -> tempers.Temper:
+    """Return how a cluster behaves that can do this."""
+    plain = tempers.DIRECTED if able.is_directed else tempers.NATIVE
+    return attrs.evolve(plain, able=able, serves_on=serves_on)
 
 
 def _is_trying(known: DeploymentMemory, before: DeploymentMemory | None) -> bool:

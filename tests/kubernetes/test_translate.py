@@ -10,6 +10,7 @@ import attrs
 import msgspec
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from roadstead.decide.eligibility import shortfalls
 from roadstead.model import (
@@ -37,7 +38,8 @@ from roadstead_backends.kubernetes.abilities import capabilities
 from roadstead_backends.kubernetes.drift import differences
 from roadstead_backends.kubernetes.feeds import Place
 from roadstead_backends.kubernetes.objects import ReplicaSet
-from roadstead_backends.kubernetes.pod_options import HostMount, PodOptions, PullPolicy, Toleration
+from roadstead_backends.kubernetes.pod_options import HostMount, PodOptions, PullPolicy, Toleration, pod_options
+from roadstead_backends.kubernetes.probes import grace_s, is_hurried
 from roadstead_backends.kubernetes.services import budget, group_service, service
 from roadstead_backends.kubernetes.translate import counts, pod_template, replica_set
 from tests.kubernetes.orders import LAUNCH, order_of, template_with, templates
@@ -324,7 +326,8 @@ def test_the_three_probes_ask_three_things() -> None:
     server = server_of(
         template_with(health=HealthSpec(start_within=Duration(61_000), every=Duration(5_000), failures=3))
     )
-    assert (5, 13) == (server["startupProbe"]["periodSeconds"], server["startupProbe"]["failureThreshold"])
+    assert (1, 61) == (server["startupProbe"]["periodSeconds"], server["startupProbe"]["failureThreshold"])
+    assert 5 == server["readinessProbe"]["periodSeconds"]
     assert {"port": 8500} == server["startupProbe"]["tcpSocket"]
     assert server["livenessProbe"]["timeoutSeconds"] >= 3
     assert server["livenessProbe"]["failureThreshold"] * 5 >= 30
@@ -333,15 +336,36 @@ def test_the_three_probes_ask_three_things() -> None:
 
 
 @settings(max_examples=40)
-@given(templates())
-def test_a_pod_may_take_as_long_to_end_as_it_goes_on_serving_and_more(template: Template) -> None:
-    """Whoever is picked without having been drained has the time to notice and to drain, and then to end."""
-    pod = pod_of(template)
-    grace = pod["terminationGracePeriodSeconds"]
-    sleep = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+@given(templates(), st.booleans())
+def test_a_pod_may_take_as_long_to_end_as_it_goes_on_serving_and_more(template: Template, finishes: bool) -> None:
+    """Whoever is picked without having been drained has the time to be noticed and to drain, and then to end."""
+    pod = pod_of(template, launch=attrs.evolve(LAUNCH, finishes=finishes))
+    grace, sleep = pod["terminationGracePeriodSeconds"], _sleep_of(pod)
     drain, kill = template.stop.drain_within.seconds, template.stop.kill_after.seconds
-    assert (sleep > drain) == (drain > 0)
-    assert grace >= sleep + kill
+    drains = finishes and not pod_options(template).command
+    assert (0 if not drain else 5 if drains else 5 + drain) == sleep
+    assert grace >= (5 + drain if drain else 0) + kill
+
+
+def test_what_another_command_starts_is_not_taken_to_finish_what_it_has() -> None:
+    """Only of the runtime's own program is known what it does at SIGTERM."""
+    stop, launch = StopSpec(drain_within=Duration(30_000)), attrs.evolve(LAUNCH, finishes=True)
+    own = pod_of(template_with(stop=stop), launch=launch)
+    other = pod_of(template_with(PodOptions(command=("serve",)), stop=stop), launch=launch)
+    assert (5, 35) == (_sleep_of(own), _sleep_of(other))
+
+
+def _sleep_of(pod: Json) -> int:
+    seconds: int = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    return seconds
+
+
+@given(drain=st.integers(0, 60_000), kill=st.integers(0, 60_000))
+def test_only_a_grace_without_the_time_to_drain_is_an_order_to_hurry(drain: int, kill: int) -> None:
+    """Whoever was drained has only its time to end; whoever was not is left to the time of its pod."""
+    whole = grace_s(StopSpec(drain_within=Duration(drain), kill_after=Duration(kill)))
+    assert not is_hurried(Duration(drain + kill), whole)
+    assert is_hurried(Duration(kill), whole) or drain <= 3_000
 
 
 def test_who_has_nothing_to_drain_ends_at_once() -> None:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
-
-import attrs
 
 from roadstead.capabilities import Capabilities
 from roadstead.errors import BackendError, Conflict, Forbidden, OutOfCapacity, Rejected
@@ -30,6 +27,7 @@ from roadstead_backends.kubernetes.judging import Judge
 from roadstead_backends.kubernetes.logs import Log
 from roadstead_backends.kubernetes.meta import Meta
 from roadstead_backends.kubernetes.objects import Pod, ReplicaSet
+from roadstead_backends.kubernetes.probes import is_hurried
 from roadstead_backends.kubernetes.reading import has_ended
 from roadstead_backends.kubernetes.server import must_not_wait_for_a_node, server_minor
 from roadstead_backends.kubernetes.settling import Settler
@@ -47,19 +45,7 @@ T = TypeVar("T")
 
 _TRIES: Final = 4
 _UNKNOWN: Final = Usage()
-_SOON: Final = Duration(10_000)
 _ALIVE: Final = Duration(10_000)
-
-
-@attrs.frozen
-class _Drained:
-    """A pod that was drained, and may end within ``grace`` if it is told to go before ``until``.
-
-    One that the cluster did not pick is sent requests again sooner or later.
-    """
-
-    grace: Duration
-    until: float
 
 
 class KubernetesBackend:
@@ -78,7 +64,6 @@ class KubernetesBackend:
         self._settler = Settler(self._writer, self._view.standing, place, cluster, self._told_gone)
         self._judge = Judge(self._writer, self._view, cluster)
         self._usage = UsageReader(transport, place.namespace, names.selector_of(place.fleet))
-        self._hastened: dict[str, _Drained] = {}
 
     # ---- the contract ----
 
@@ -92,7 +77,6 @@ class KubernetesBackend:
     def observe(self) -> Snapshot:
         """Return what the cluster looks like; raises where it does not answer now."""
         self._catch_up()
-        self._hasten()
         self._judge.look()
         return self._view.snapshot()
 
@@ -114,9 +98,6 @@ class KubernetesBackend:
             with contextlib.suppress(Forbidden):  # who goes first is then the cluster's choice alone
                 self._point_at(pods, retire, subject)
         self._write_counts(order, target, stored, expect)
-        if target < stored.spec.replicas and self._place.reaches:
-            drained = _Drained(order.template.stop.kill_after, time.monotonic() + _SOON.seconds)
-            self._hastened.update({pod.metadata.uid: drained for pod in pods if pod.metadata.name in retire})
 
     def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:
         """Remove the group and stop what is left of it."""
@@ -134,7 +115,7 @@ class KubernetesBackend:
             self._told_gone("replicasets", stored.metadata)
             self._view.put_group(name, None)
         for pod in pods:
-            if grace.ms < pod.spec.termination_grace_period_seconds * 1000:
+            if is_hurried(grace, pod.spec.termination_grace_period_seconds):
                 self._end(pod, grace)
         self._settler.remove_group_service(name, subject)
 
@@ -164,7 +145,7 @@ class KubernetesBackend:
     def evict(self, replica: str, *, grace: Duration, reason: str) -> None:  # noqa: ARG002  # shown nowhere here
         """Stop one replica, if the disruption budget allows it; its ReplicaSet makes another.
 
-        It has been drained where we can reach it; else it goes on serving for a while, as its own grace says.
+        Where it has been drained, ``grace`` is short; else it goes on serving for a while, as its own grace says.
         """
         self._begin()
         pod = self._known(replica)
@@ -174,7 +155,8 @@ class KubernetesBackend:
         if pod.metadata.deletion is not None:
             return
         try:
-            self._writer.evict_pod(pod, grace if self._place.reaches else None, replica)
+            hurried = is_hurried(grace, pod.spec.termination_grace_period_seconds)
+            self._writer.evict_pod(pod, grace if hurried else None, replica)
         except NotFound as gone:
             raise self._conflict(replica, "there is no such replica") from gone
 
@@ -339,17 +321,6 @@ class KubernetesBackend:
         for pod in pods:
             if pod.metadata.deletion is None and not has_ended(pod):
                 self._writer.prefer_to_go(pod, first=pod.metadata.name in retire, subject=subject)
-
-    def _hasten(self) -> None:
-        """Let pods that were drained and are now ending do so at once: they need not go on serving for anybody."""
-        for uid, drained in tuple(self._hastened.items()):
-            pod = self._view.pod_by_uid(uid)
-            if pod is None or time.monotonic() > drained.until:
-                del self._hastened[uid]
-            elif pod.metadata.deletion is not None:
-                del self._hastened[uid]
-                if (pod.metadata.grace_s or 0) * 1000 > drained.grace.ms:
-                    self._end(pod, drained.grace)
 
     def _end(self, pod: Pod, grace: Duration) -> None:
         """End a pod sooner than it would by itself; where that cannot be asked, it ends in its own time."""

@@ -29,6 +29,7 @@ __all__ = [
     "REVISION",
     "SCHEDULER",
     "SERVER",
+    "SERVES_ON",
     "TEMPLATE",
     "US",
     "WRITTEN",
@@ -52,6 +53,9 @@ OWNER: Final = "roadstead.dev/owner"
 GENERATION: Final = "roadstead.dev/generation"
 TEMPLATE: Final = "roadstead.dev/template"
 RENDERING: Final = "roadstead.dev/rendering"
+SERVES_ON: Final = "roadstead.dev/serves-on"
+"""On a group whose pods go on serving for their `drain_within` once they are told to end."""
+
 WRITTEN: Final = "roadstead.dev/written-generation"
 """The object's own generation after our last write: at any other one, somebody else has changed the object."""
 

@@ -1,9 +1,10 @@
 """How the kubelet asks a server, and how it ends one. Pure.
 
 Three probes with three meanings. The *startup* probe waits until the server listens, which servers do once their model
-is loaded, for as long as ``health.start_within``. The *liveness* probe restarts a server that hangs, and is slow to
-judge, for a busy server answers late. The *readiness* probe decides whether the cluster's own Service sends requests;
-it knows that the version is known, and not that the model is well: that is the runtime's word, which we ask for.
+is loaded, for as long as ``health.start_within``; it asks every second, for the next replica may wait for this one. The
+*liveness* probe restarts a server that hangs, and is slow to judge, for a busy server answers late. The *readiness*
+probe decides whether the cluster's own Service sends requests; it knows that the version is known, and not that the
+model is well: that is the runtime's word, which we ask for.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any, Final
 
 from roadstead.model import HealthSpec, StopSpec
 from roadstead.spi.runtime import Launch
+from roadstead.units import Duration
 
-__all__ = ["DETECTION_S", "ENDING_S", "grace_s", "probes", "sleep_s"]
+__all__ = ["DETECTION_S", "ENDING_S", "grace_s", "is_hurried", "probes", "sleep_s"]
 
 Json = dict[str, Any]
 
@@ -34,12 +36,11 @@ def probes(launch: Launch, health: HealthSpec) -> Json:
     port = launch.grpc_port if launch.grpc_port is not None else launch.rest_port
     if port is None:
         return {}
-    every = max(1, -(-health.every.ms // 1000))
-    tries = max(1, -(-health.start_within.ms // (every * 1000)))
+    every, tries = max(1, _seconds(health.every)), max(1, _seconds(health.start_within))
     listens = {"tcpSocket": {"port": port}}
     hangs = max(health.failures, -(-_LEAST_HANGING_S // every))
     found = {
-        "startupProbe": {**listens, "periodSeconds": every, "timeoutSeconds": _ANSWER_S, "failureThreshold": tries},
+        "startupProbe": {**listens, "periodSeconds": 1, "timeoutSeconds": _ANSWER_S, "failureThreshold": tries},
         "livenessProbe": {**listens, "periodSeconds": every, "timeoutSeconds": _ANSWER_S, "failureThreshold": hangs},
     }
     knows: Json = listens
@@ -54,15 +55,35 @@ def probes(launch: Launch, health: HealthSpec) -> Json:
     return found
 
 
-def sleep_s(stop: StopSpec) -> int:
-    """Return for how long a pod goes on serving after it was told to end.
+def sleep_s(stop: StopSpec, *, finishes: bool) -> int:
+    """Return for how long a pod goes on taking requests after it was told to end.
 
-    Kubernetes picks who goes, and may pick one that nobody drained: there must be time to notice, and to drain. Nothing
-    where there is nothing to drain.
+    Kubernetes picks who goes, and may pick one that nobody drained: there must be time to notice, and to drain. A
+    server that ``finishes`` what it has at SIGTERM drains by then, and no longer than it must. Nothing where there is
+    nothing to drain.
     """
-    return DETECTION_S + -(-stop.drain_within.ms // 1000) if stop.drain_within.ms else 0
+    if not stop.drain_within.ms:
+        return 0
+    return DETECTION_S if finishes else DETECTION_S + _seconds(stop.drain_within)
 
 
 def grace_s(stop: StopSpec) -> int:
-    """Return how long a pod may take to end, with its sleep; a server that ignores SIGTERM is killed then."""
-    return sleep_s(stop) + -(-stop.kill_after.ms // 1000) + ENDING_S
+    """Return how long a pod may take to end: to be noticed, to drain, to end; then it is killed.
+
+    The same for every server: one that ignores SIGTERM serves for all of it.
+    """
+    noticed = DETECTION_S + _seconds(stop.drain_within) if stop.drain_within.ms else 0
+    return noticed + _seconds(stop.kill_after) + ENDING_S
+
+
+def is_hurried(grace: Duration, whole_s: int) -> bool:
+    """Return whether ``grace`` is for a pod that was drained, out of ``whole_s``, what its pod may take by itself.
+
+    What is no shorter than to drain and to end is no order to hurry: by itself, a pod has the time to be noticed, too.
+    Both were rounded up to whole seconds there, so that two of them are left out.
+    """
+    return grace.ms < (whole_s - DETECTION_S - ENDING_S - 2) * 1000
+
+
+def _seconds(time: Duration) -> int:
+    return -(-time.ms // 1000)

@@ -67,6 +67,7 @@ def group_of(shard: Shard, owner_id: str, scaled_by: Callable[[str], str]) -> Gr
         reason=group_reason(stored) if meta.deletion is None else None,
         drift=shard.drift if meta.deletion is None else (),
         scaled_by=scaled_by(meta.name),
+        serves_on=names.SERVES_ON in meta.annotations,
     )
     return shard.shown if shard.shown == made else made
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from roadstead.model import Template
 from roadstead.spi.backend import GroupOrder
-from roadstead.spi.expansion import expand
+from roadstead.spi.expansion import expand, own_ports
 from roadstead.spi.runtime import Launch
 from roadstead.template import canonical
 from roadstead_backends.kubernetes import names
@@ -50,6 +50,7 @@ def replica_set(order: GroupOrder, target: int, *, directed: bool) -> Json:
                 **_around(order),
                 names.TEMPLATE: canonical(order.template),
                 names.RENDERING: canonical_json(template),
+                names.SERVES_ON: "true",
                 names.WRITTEN: "1",
             },
         },
@@ -89,7 +90,12 @@ def pod_template(order: GroupOrder, *, directed: bool) -> Json:
     source = model_source(template, options)
     if launch.image is None:
         raise ValueError("it runs containers, and runtime.image is not set")
-    meanings = {"HOST": _LISTEN_ON, "MODEL_DIR": model_dir(template), "CONFIG_DIR": CONFIG_DIR}
+    meanings = {
+        **own_ports(launch),
+        "HOST": _LISTEN_ON,
+        "MODEL_DIR": model_dir(template),
+        "CONFIG_DIR": CONFIG_DIR,
+    }
     files = _config_annotations(launch, meanings)
     siblings = names.deployment_labels(order.fleet, order.owner_id, order.key.deployment)
     spec: Json = {
@@ -192,8 +198,10 @@ def _server(
     env = _environment(template, launch, meanings)
     if env:
         container["env"] = env
-    if sleep_s(template.stop):
-        container["lifecycle"] = {"preStop": {"sleep": {"seconds": sleep_s(template.stop)}}}
+    # What another command starts may end otherwise than the runtime's own.
+    sleep = sleep_s(template.stop, finishes=launch.finishes and not options.command)
+    if sleep:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": sleep}}}
     return {key: value for key, value in container.items() if value != []}
 
 

@@ -54,7 +54,6 @@ class View:
         self._pods: dict[str, Pod] = {}
         self._complaints: dict[str, Complaint] = {}
         self._assumed: dict[str, tuple[str, str]] = {}
-        self._by_uid: dict[str, str] = {}
         self._seated: dict[str, str] = {}
         self._guests: dict[str, dict[str, Pod]] = {}
         self._stale: dict[str, None] = {}
@@ -104,7 +103,6 @@ class View:
         if pod is None or pod.metadata.labels.get(names.OWNER_ID) != self._owner_id:
             return
         self._pods[name] = pod
-        self._by_uid[pod.metadata.uid] = name
         if pod.spec.node_name:
             self._assumed.pop(pod.metadata.uid, None)
         self._read(pod)
@@ -190,11 +188,6 @@ class View:
         """Return the pod of a name, if it is ours."""
         return self._pods.get(name)
 
-    def pod_by_uid(self, uid: str) -> Pod | None:
-        """Return the pod with this uid, if it is ours."""
-        name = self._by_uid.get(uid)
-        return self._pods.get(name) if name is not None else None
-
     def seat_of(self, pod: str) -> str | None:
         """Return the node that a pod is on, or was bound to by us; ``None`` where it has none."""
         return self._seated.get(pod)
@@ -260,7 +253,6 @@ class View:
     def _drop(self, pod: Pod) -> None:
         self._complaints.pop(pod.metadata.uid, None)
         self._assumed.pop(pod.metadata.uid, None)
-        self._by_uid.pop(pod.metadata.uid, None)
         self._seat(pod, None)
         owner = pod.metadata.controller
         shard = self._shards.get(owner.uid) if owner is not None else None

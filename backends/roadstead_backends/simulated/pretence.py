@@ -92,7 +92,7 @@ class Pretence:
             listen=self._listen,
             launch=self._controller.launch,
             chance=chance,
-            drains_inside=reach is Reach.NONE,
+            drains_inside=reach is Reach.NONE or self._temper.serves_on,
         )
         self._seen: dict[GroupKey, Group] = {}
         self._states: Mapping[str, ModelState] = MappingProxyType({})
@@ -367,6 +367,7 @@ class Pretence:
             reason=group.reason,
             drift=group.drift,
             scaled_by=group.scaled_by,
+            serves_on=self._temper.serves_on,
         )
 
     def _tell_states(self, key: GroupKey, states: dict[str, ModelState]) -> None:

@@ -105,6 +105,7 @@ class Temper:
     of its group, and may come back elsewhere; else it is restarted where it was. ``refuses_early``: over its own quota
     it makes no replica at all and says so of the group; else the replica waits. ``ends_returned``: one whose node was
     given up and is back is ended, as another one is there by now; else it counts again, and anybody may be too many.
+    ``serves_on``: whoever is told to stop serves for its time to drain first, and its group says so.
     """
 
     able: Capabilities
@@ -116,6 +117,7 @@ class Temper:
     relaunches: bool = False
     refuses_early: bool = False
     ends_returned: bool = False
+    serves_on: bool = False
 
 
 def capabilities(

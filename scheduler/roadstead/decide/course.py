@@ -89,7 +89,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
     moves = with_claim(moves, relieved.given_up, claimed)
     going = _going(moves, relieved)
     leaving = _leaving(going, known.leaving, elapsed)
-    inside = frozenset(row.key.cluster for row in rows if row.drains_inside)
+    inside = frozenset(row.key for row in rows if row.drains_inside)
     drained = _drained(moves.victims, leaving, inside)
     victims = frozenset(place(member.cluster, member.replica.id) for chosen in going.values() for member in chosen)
     unready = _unready(case.shard, known, elapsed, victims)
@@ -214,7 +214,7 @@ def _going(moves: Moves, relieved: Relief) -> Drained:
 
 
 def _drained_out(
-    member: Member | None, moves: Moves, leaving: Mapping[str, int | None], inside: frozenset[str]
+    member: Member | None, moves: Moves, leaving: Mapping[str, int | None], inside: frozenset[RowKey]
 ) -> Member | None:
     """Return who may be restarted or evicted now: one that is drained, and is not given up anyway."""
     if member is None or member in moves.every_victim:
@@ -252,20 +252,20 @@ def _leaving(going: Drained, before: Mapping[str, int | None], elapsed: int) -> 
     return MappingProxyType(times)
 
 
-def _drained(going: Drained, leaving: Mapping[str, int | None], inside: frozenset[str]) -> Drained:
+def _drained(going: Drained, leaving: Mapping[str, int | None], inside: frozenset[RowKey]) -> Drained:
     """Return those that may be taken down now: nothing in flight, or all of ``drain_within`` waited.
 
-    On the clusters ``inside`` they drain after they were told to stop.
+    Those of the rows ``inside`` drain after they were told to stop.
     """
     return {
         key: tuple(member for member in chosen if _is_drained(member, leaving, inside)) for key, chosen in going.items()
     }
 
 
-def _is_drained(member: Member, leaving: Mapping[str, int | None], inside: frozenset[str]) -> bool:
+def _is_drained(member: Member, leaving: Mapping[str, int | None], inside: frozenset[RowKey]) -> bool:
     if not member.is_out:
         return False
-    if member.cluster in inside:
+    if RowKey(member.cluster, member.group.key.revision) in inside:
         return True
     out = leaving[place(member.cluster, member.replica.id)] or 0
     return may_stop_at_once(member) or member.is_idle or out >= member.group.template.stop.drain_within.ms

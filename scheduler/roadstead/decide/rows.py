@@ -36,9 +36,9 @@ class Row:
     up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``: one can be taken away, so
     that another comes, where naming it is no more than a preference. ``reloading`` is what is to be stored of that; the
     version to load is then that of ``template``. ``paused``: what serves one version is not told to load another one.
-    ``drains_inside``: replicas drain once they were told to stop. ``relabels``: a group that exists can be given
-    another owner and generation. ``out`` are replicas that are out of the table to be restarted or evicted, ``yields``
-    is the one that is to go first, and ``because`` says why.
+    ``drains_inside``: replicas drain once they were told to stop, and nobody waits before. ``relabels``: a group that
+    exists can be given another owner and generation. ``out`` are replicas that are out of the table to be restarted or
+    evicted, ``yields`` is the one that is to go first, and ``because`` says why.
     """
 
     key: RowKey

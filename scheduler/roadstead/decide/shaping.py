@@ -308,7 +308,7 @@ def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and
         lost=min(place.lost, len(crew.members)) if place is not None and aim is not None else 0,
         paused=case.paused,
         open=case.fleet.clusters[cluster].state is ClusterState.ACTIVE,
-        drains_inside=case.fleet.clusters[cluster].reach is Reach.NONE,
+        drains_inside=_drains_inside(case, cluster, group),
         promised=max(0, group.target - len(crew.standing)) if heals and writable else 0,
         proven=known.proven,
         failed=known.failed,
@@ -318,6 +318,17 @@ def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and
         exact=snapshot is None or snapshot.capabilities.exact_retire,
         relabels=snapshot is None or not snapshot.capabilities.metadata_restarts,
     )
+
+
+def _drains_inside(case: Case, cluster: str, group: Group) -> bool:
+    """Return whether replicas drain once they were told to stop.
+
+    They do where nobody of ours can reach them; and where no gateway sends them requests, if they then serve for as
+    long as we would wait. Behind a gateway we see when nothing is in flight any more, which is sooner.
+    """
+    if case.fleet.clusters[cluster].reach is Reach.NONE:
+        return True
+    return group.serves_on and case.name not in case.world.data_path.via
 
 
 def _missing(case: Case, aim: _Aim, generation: int, count: int, groups: Mapping[str, GroupMemory]) -> Row:

@@ -83,7 +83,8 @@ class BackendContext:
     ``NONE``, nobody of ours connects to replicas: what the cluster says of their readiness is all that is known, and is
     to be told as :attr:`~roadstead.world.Replica.ready`; and whoever is told to stop goes on serving for its
     ``drain_within`` first, within a grace of ``drain_within + kill_after``. Elsewhere the runtime's word counts where
-    ``ready`` is ``None``, and a replica has been drained when it is told to stop.
+    ``ready`` is ``None``, and a replica has been drained when it is told to stop, but where it is of a group that
+    :attr:`~roadstead.world.Group.serves_on` and no gateway sends it requests: it is then asked to as above.
     """
 
     cluster: str

@@ -65,7 +65,8 @@ class Launch:
     """How to start a server, whatever starts it.
 
     ``image`` is for clusters that run containers. ``rest_ready_path`` answers 200 over REST when the model's version is
-    known. ``check`` is what a gateway asks by itself, and is the same for all versions of one model.
+    known. ``check`` is what a gateway asks by itself, and is the same for all versions of one model. ``finishes``: told
+    to end (SIGTERM), it takes no more requests, answers those that it has, however long they take, and ends.
     """
 
     program: Program
@@ -77,6 +78,7 @@ class Launch:
     image: str | None = None
     rest_ready_path: str = ""
     check: Check | None = None
+    finishes: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -101,13 +101,15 @@ def cut_off(
     """Return which servers one call ended although they might get requests, or had some and time left for them.
 
     ``before`` and ``after`` are what really is, gateways included. On the clusters ``inside``, whoever is told to stop
-    goes on serving for its grace.
+    goes on serving for its grace; and so it is with groups that say so, where no gateway sends them requests.
     """
     found = []
     for member in ended(step, before, after):
         if member.cluster in inside:
             continue
         name = member.group.key.deployment
+        if member.group.serves_on and name not in before.data_path.via:
+            continue
         who = f"{type(step).__name__} ended {member.replica.id}"
         passages = [_passage(before, gateway, name, member) for gateway in before.data_path.gateways]
         in_time = not graces.over(member, now)

@@ -95,6 +95,8 @@ def launch(template: Template) -> Launch:
         # A version that is loading or has ended is answered with 200, too: only the body tells. No version stands here,
         # so that a replica passes all through a reload.
         check=Check(path=f"/v1/models/{template.model.name}", expects='"AVAILABLE"'),
+        # TensorFlow Serving has no handler for SIGTERM: it is ended at once, or, as a container's first process, never.
+        finishes=embedded,
     )
 
 

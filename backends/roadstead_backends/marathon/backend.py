@@ -1,0 +1,317 @@
+"""The ``marathon`` backend: each group an app under one path, each replica an instance of it.
+
+What is decided on is what :meth:`MarathonBackend.observe` returned last. Marathon has no compare-and-set: each change
+reads its app just before, and is made only if nothing has moved that a decision could rest on; what somebody else does
+between the two cannot be prevented, only found out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from roadstead.capabilities import Capabilities
+from roadstead.errors import BackendError, Conflict, Rejected
+from roadstead.spi.backend import BackendContext, Expect, GroupOrder
+from roadstead.units import Duration
+from roadstead.world import GroupKey, Phase, Snapshot
+from roadstead_backends.marathon import names, translate
+from roadstead_backends.marathon.abilities import capabilities
+from roadstead_backends.marathon.client import Client
+from roadstead_backends.marathon.drift import drift_of
+from roadstead_backends.marathon.faults import AlreadyExists
+from roadstead_backends.marathon.follower import Follower, News
+from roadstead_backends.marathon.messages import App
+from roadstead_backends.marathon.options import MarathonOptions
+from roadstead_backends.marathon.reading import instance_of, is_active
+from roadstead_backends.marathon.view import View
+from roadstead_backends.marathon.writing import Writer, about
+
+__all__ = ["MarathonBackend"]
+
+_LOG = logging.getLogger(__name__)
+
+_ALL_AGAIN: Final = Duration(60_000)
+"""How often everything is read although no event says so: what the stream never tells, somebody may have changed."""
+
+_HEARD_WITHIN: Final = Duration(10_000)
+"""How long a task that we told to end counts as ending although Marathon does not show it: it may have gone wrong."""
+
+_ONE_BY_ONE: Final = 20
+"""How many changed apps are read each by itself; more of them are read by reading all."""
+
+
+class MarathonBackend:
+    """Drives the apps of one fleet on a Marathon. Made by :func:`roadstead_backends.marathon.connect.connect`."""
+
+    def __init__(
+        self, context: BackendContext, options: MarathonOptions, client: Client, follower: Follower, *, reaches: bool
+    ) -> None:
+        self._cluster = context.cluster
+        self._fleet = context.fleet
+        self._owner_id = context.owner_id
+        self._options = options
+        self._client = client
+        self._follower = follower
+        self._reaches = reaches
+        self._begun = False
+        self._all_due = 0.0
+        self._changed: set[str] = set()
+        self._ending: set[str] = set()
+        self._going: dict[str, float] = {}
+        self._view = View(context.owner_id, capabilities(options, None), translate.stored, reports_ready=not reaches)
+        self._writer = Writer(client, context.cluster, is_ours=self._view.is_ours, changed=self._changed.add)
+
+    # ---- the contract ----
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this cluster can do; less than it can, as long as it has not answered."""
+        with contextlib.suppress(BackendError):
+            self._begin()
+        return self._view.capabilities
+
+    def observe(self) -> Snapshot:
+        """Return what the cluster looks like; raises where it does not answer now."""
+        self._catch_up()
+        self._end()
+        return self._view.snapshot()
+
+    def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
+        """Create the group, or converge an existing one to ``target`` replicas."""
+        with about(str(order.key)):
+            self._begin()
+            app = self._expected(order.key, expect)
+            if app is None:
+                self._create(order, target)
+            elif app.id in self._ending:
+                raise self._conflict("it is being deleted")
+            elif target > app.instances:
+                self._writer.scale(app, target)
+            elif target < app.instances:
+                self._shrink(app, target, retire)
+
+    def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:  # noqa: ARG002  # it is the app's own
+        """Remove the group and stop what is left of it.
+
+        An app that is gone shows nothing of its tasks that still stop. So it goes once it has none: it is asked for no
+        instances now, and removed when they have ended, by whoever observes then.
+        """
+        with about(str(key)):
+            self._begin()
+            app_id = self._app_id(key)
+            if self._view.known(app_id) is None and self._view.owner_of(app_id) is None:
+                return
+            app = self._expected(key, expect)
+            if app is None or app.id in self._ending:
+                return
+            if not any(map(is_active, app.tasks or ())):
+                self._remove(app.id)
+                return
+            if app.instances > 0:
+                self._writer.scale(app, 0)
+            self._ending.add(app.id)
+
+    def evict(self, replica: str, *, grace: Duration, reason: str) -> None:  # noqa: ARG002  # grace is the app's own
+        """Stop one replica, and have another instance take its place."""
+        with about(replica):
+            self._begin()
+            found = self._view.replica(replica)
+            if found is None:
+                raise self._conflict("there is no such replica")
+            app_id, shown = found
+            if shown.phase is Phase.STOPPING:
+                return
+            app = self._read(app_id)
+            tasks = _tasks_of(app, (replica,)) if app is not None else ()
+            if app is None or not tasks:
+                raise self._conflict("there is no such replica any more, or it waits to be launched")
+            self._writer.replace(app, tasks[0])
+            self._note_going(tasks)
+
+    def revert(self, key: GroupKey, *, expect: Expect) -> None:
+        """Put back what the group was made with; its servers are replaced, one more first, and the count stays."""
+        with about(str(key)):
+            self._begin()
+            app = self._expected(key, expect)
+            known = self._view.known(app.id) if app is not None else None
+            if app is None or known is None:
+                raise self._conflict("there is no such group")
+            if known.drift:
+                self._writer.put_back(app, translate.restored(known.stored, app))
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` as soon as Marathon tells of a change of ours, until `close`."""
+        self._follower.watch(wake)
+
+    def close(self) -> None:
+        """Hang up; everything goes on in the cluster."""
+        self._follower.watch(lambda: None)
+        self._follower.close()
+        self._client.close()
+
+    # ---- looking ----
+
+    def _begin(self) -> None:
+        """See that the cluster was looked at before anything is changed in it."""
+        if not self._begun:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Bring the view up to date; what Marathon carries out is asked each time, and tells that it is there."""
+        news = self._follower.take()
+        try:
+            if not self._begun:
+                self._view.capabilities = capabilities(self._options, self._client.info())
+            deployments = self._client.deployments()
+            self._read_changed(News(news.everything, news.apps | self._changed))
+        except BackendError:
+            self._follower.put_back(news)
+            raise
+        self._view.put_deployments(deployments)
+        self._note_going()
+        self._writer.in_flight = frozenset(
+            app_id for one in deployments for app_id in one.affected_apps if self._view.is_ours(app_id)
+        )
+        self._begun = True
+
+    def _read_changed(self, news: News) -> None:
+        now = time.monotonic()
+        if news.everything or not self._begun or now >= self._all_due or len(news.apps) > _ONE_BY_ONE:
+            found = self._client.definitions(label=names.selector(self._fleet))
+            self._put_all(found)
+            self._all_due = now + _ALL_AGAIN.seconds
+        else:
+            for app_id in news.apps:
+                self._read(app_id)
+        self._changed.clear()
+
+    def _put_all(self, definitions: list[msgspec.Raw]) -> None:
+        apps = [(msgspec.json.decode(one, type=App), one) for one in definitions]
+        self._view.put_all(app for app, _ in apps)
+        for app, definition in apps:
+            self._judge(app, definition)
+
+    def _read(self, app_id: str) -> App | None:
+        """Read one app, note it, and return it; ``None`` where there is none."""
+        definition = self._client.definition(app_id)
+        app = msgspec.json.decode(definition, type=App) if definition is not None else None
+        self._view.put(app_id, app)
+        if app is not None and definition is not None:
+            self._judge(app, definition)
+        return app
+
+    def _judge(self, app: App, definition: msgspec.Raw) -> None:
+        """Look for what others have changed, once for each change of anything but the count."""
+        known, changed = self._view.known(app.id), app.version_info.last_config_change_at
+        if known is None or (known.judged and known.judged == changed):
+            return
+        ours = {name: value for name, value in app.labels.items() if name.startswith(names.PREFIX)}
+        found: Mapping[str, Any] = msgspec.json.decode(definition)
+        try:
+            drift = drift_of(known.stored.rendering, ours, found)
+        except ValueError as error:
+            _LOG.warning("app %s carries a rendering that cannot be read: %s", app.id, error)
+            drift = ()
+        self._view.judge(app.id, changed, drift)
+
+    # ---- changing ----
+
+    def _app_id(self, key: GroupKey) -> str:
+        known = self._view.id_of(key)
+        return known if known is not None else names.app_id(self._options.path, self._fleet, key)
+
+    def _create(self, order: GroupOrder, target: int) -> None:
+        try:
+            document = translate.app(order, target, self._options, reaches=self._reaches)
+        except ValueError as error:
+            raise Rejected(str(error), cluster=self._cluster, hint="see the fleet file") from error
+        try:
+            self._writer.create(document)
+        except AlreadyExists as taken:
+            raise self._conflict(self._whose(document["id"])) from taken
+
+    def _whose(self, app_id: str) -> str:
+        """Return what is in the way of a new app; one of ours is known from then on."""
+        found = self._read(app_id)
+        if found is None:
+            return "it was there, and is gone"
+        if self._view.is_ours(app_id):
+            return "it is there already"
+        owner_id = self._view.owner_of(app_id)
+        return f"it belongs to {owner_id!r}" if owner_id is not None else f"there is an app {app_id} that is not ours"
+
+    def _expected(self, key: GroupKey, expect: Expect) -> App | None:
+        """Return the app as it must be for a change to go on: ours, and as it was decided on; or absent."""
+        app_id = self._app_id(key)
+        owner_id = self._view.owner_of(app_id)
+        if owner_id is not None:
+            raise self._conflict(f"it belongs to {owner_id!r}")
+        known, version = self._view.known(app_id), self._view.version(app_id)
+        if version != expect.version:
+            raise self._conflict(f"its version is {version!r}, not {expect.version!r}")
+        if known is None:
+            return None
+        before = known.app
+        app = self._read(app_id)
+        if app is None:
+            raise self._conflict("it is gone")
+        if app.version != before.version:
+            raise self._conflict("somebody changed it meanwhile")
+        missing = _active(before) - _active(app)
+        if missing:
+            raise self._conflict(f"{min(missing)} is gone since it was looked at")
+        return app
+
+    def _shrink(self, app: App, target: int, retire: tuple[str, ...]) -> None:
+        """Give up so many: those that are named, and then as Marathon chooses, who waits before who runs."""
+        surplus = app.instances - target
+        tasks = _tasks_of(app, retire)[:surplus]
+        if tasks:
+            self._writer.retire(app, tasks)
+            self._note_going(tasks)
+        if len(tasks) < surplus:
+            self._writer.scale(app, target)
+
+    def _note_going(self, tasks: tuple[str, ...] = ()) -> None:
+        """Note tasks that were told to end just now, and forget those that were told long ago."""
+        now = time.monotonic()
+        self._going = {task: until for task, until in self._going.items() if until > now}
+        self._going.update(dict.fromkeys(tasks, now + _HEARD_WITHIN.seconds))
+        self._view.put_going(frozenset(self._going))
+
+    def _end(self) -> None:
+        """Remove the apps that were to go and have no task any more."""
+        for app_id in tuple(self._ending):
+            known = self._view.known(app_id)
+            if known is None or known.app.instances > 0:
+                self._ending.discard(app_id)
+            elif not any(map(is_active, known.app.tasks or ())):
+                try:
+                    self._remove(app_id)
+                except BackendError as error:
+                    _LOG.info("app %s is to go, and is not removed yet: %s", app_id, error)
+
+    def _remove(self, app_id: str) -> None:
+        self._writer.delete(app_id)
+        self._ending.discard(app_id)
+        self._view.put(app_id, None)
+
+    def _conflict(self, why: str) -> Conflict:
+        return Conflict(why, cluster=self._cluster, hint="observe again")
+
+
+def _active(app: App) -> frozenset[str]:
+    """Return the tasks of which something may be running."""
+    return frozenset(task.id for task in app.tasks or () if is_active(task))
+
+
+def _tasks_of(app: App, replicas: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tasks that these replicas are now, in this order; who is on its way out is none."""
+    now = {instance_of(task.id)[0]: task.id for task in app.tasks or () if task.state != "TASK_KILLING"}
+    return tuple(now[replica] for replica in replicas if replica in now)
