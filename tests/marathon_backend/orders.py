@@ -34,7 +34,13 @@ __all__ = ["LAUNCH", "order_of", "template_with", "templates"]
 
 LAUNCH = Launch(
     program=Program(executable="tensorflow_model_server"),
-    args=("--port=8500", "--rest_api_port=8501", "--config=$(CONFIG_DIR)/m", "--host=$(HOST)", "--odd=$(NOBODY)'$$"),
+    args=(
+        "--port=$(GRPC_PORT)",
+        "--rest_api_port=$(REST_PORT)",
+        "--config=$(CONFIG_DIR)/m",
+        "--host=$(HOST)",
+        "--odd=$(NOBODY)'$$",
+    ),
     env=(("CUDA_VISIBLE_DEVICES", "-1"), ("WHERE", "at $(MODEL_DIR)"), ("PLAIN", "$(no variable)")),
     files=(ConfigFile("models.config", "base_path: \"$(MODEL_DIR)\" 'it''s'\n"),),
     grpc_port=8500,

@@ -11,7 +11,7 @@ from roadstead.model import GpuPart, Template
 from roadstead.shim.backoff import Backoff
 from roadstead.shim.cgroup import ReplicaCgroup
 from roadstead.shim.spec import Address, Limits, ShimSpec
-from roadstead.spi.expansion import expand
+from roadstead.spi.expansion import expand, own_ports
 from roadstead.spi.runtime import ConfigFile, Launch
 from roadstead_backends.local.devices import GpuDevice
 
@@ -56,7 +56,7 @@ class Place:
 
 def shim_spec(template: Template, launch: Launch, place: Place, programs: Programs) -> ShimSpec:
     """Return what the shim of a replica is told."""
-    meanings = _meanings(place)
+    meanings = _meanings(launch, place)
     return ShimSpec(
         replica=place.replica,
         argv=(*_program(launch, programs), *(expand(word, meanings) for word in launch.args)),
@@ -83,12 +83,13 @@ def config_files(launch: Launch, place: Place) -> tuple[ConfigFile, ...]:
             raise ValueError(
                 f"configuration file {file.name!r} is not a plain file name; this is an error of the runtime"
             )
-    meanings = _meanings(place)
+    meanings = _meanings(launch, place)
     return tuple(ConfigFile(file.name, expand(file.content, meanings)) for file in launch.files)
 
 
-def _meanings(place: Place) -> Mapping[str, str]:
+def _meanings(launch: Launch, place: Place) -> Mapping[str, str]:
     return {
+        **own_ports(launch),
         "HOST": place.host,
         "MODEL_DIR": str(place.model_folder),
         "CONFIG_DIR": str(place.folder / CONFIG_FOLDER),

@@ -7,7 +7,7 @@ is passed over for the next. A write goes on to the next only if it certainly re
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -20,11 +20,13 @@ from roadstead_backends.marathon.faults import NotFound, Request, failure, refus
 from roadstead_backends.marathon.options import MarathonOptions, is_private
 from roadstead_backends.marathon.transport import Answer, Instance, Limits, Missed, Refused, Token, basic
 
-__all__ = ["Client", "sign_in"]
+__all__ = ["Client", "elsewhere", "sign_in"]
 
 T = TypeVar("T")
+Query = Mapping[str, str | Sequence[str]]
 _MOST_HOPS: Final = 3
 _REDIRECTS: Final = frozenset({302, 307, 308})
+_WITH: Final = ("apps.tasks", "apps.lastTaskFailure", "apps.deployments")
 
 
 def sign_in(options: MarathonOptions) -> AuthBase | None:
@@ -68,6 +70,21 @@ class Client:
         """Return all apps that a label selector finds."""
         return self._read("/v2/apps", say.AppList, query={"label": label}).apps
 
+    def definitions(self, *, label: str) -> list[msgspec.Raw]:
+        """Return all apps that a label selector finds, in full and with their tasks, as they were answered."""
+        return self._read("/v2/apps", say.Definitions, query={"label": label, "embed": _WITH}).apps
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Return all apps of everybody, in full, as they were answered."""
+        return [msgspec.json.decode(one) for one in self._read("/v2/apps", say.Definitions).apps]
+
+    def definition(self, app_id: str) -> msgspec.Raw | None:
+        """Return an app in full, with its tasks, as it was answered; ``None`` where there is none."""
+        try:
+            return self._read(f"/v2/apps{quote(app_id)}", say.Definition, subject=app_id).app
+        except NotFound:
+            return None
+
     def app(self, app_id: str) -> say.App | None:
         """Return an app with its tasks; ``None`` where there is none."""
         try:
@@ -87,9 +104,10 @@ class Client:
         """Return what waits to be started, and why."""
         return self._read("/v2/queue", say.Queue).queue
 
-    def create(self, app: Mapping[str, Any]) -> say.Created:
+    def create(self, app: Mapping[str, Any], *, force: bool = False) -> say.Created:
         """Make an app; one of that name is :class:`~roadstead_backends.marathon.faults.AlreadyExists`."""
-        return self._write("POST", "/v2/apps", say.Created, body=app, subject=str(app["id"]))
+        query = {"force": _flag(force)}
+        return self._write("POST", "/v2/apps", say.Created, body=app, query=query, subject=str(app["id"]))
 
     def scale(self, app_id: str, instances: int, *, force: bool = False) -> say.Deployed:
         """Ask for another number of tasks: the one change that restarts none."""
@@ -102,6 +120,12 @@ class Client:
             subject=app_id,
         )
 
+    def replace(self, app: Mapping[str, Any], *, force: bool = False) -> say.Deployed:
+        """Have an app be what this says and nothing else; all its tasks are replaced, as it says itself."""
+        app_id = str(app["id"])
+        query = {"force": _flag(force), "partialUpdate": "false"}
+        return self._write("PUT", f"/v2/apps{quote(app_id)}", say.Deployed, body=app, query=query, subject=app_id)
+
     def delete(self, app_id: str, *, force: bool = False) -> say.Deployed | None:
         """Remove an app and stop its tasks; ``None`` where there is none. Marathon's own default would be force."""
         try:
@@ -111,9 +135,9 @@ class Client:
         except NotFound:
             return None
 
-    def kill(self, tasks: tuple[str, ...], *, scale: bool) -> None:
+    def kill(self, tasks: tuple[str, ...], *, scale: bool, force: bool = False) -> None:
         """Stop tasks; with ``scale`` they are not replaced. Those that are gone already are fine."""
-        query = {"scale": _flag(scale)}
+        query = {"scale": _flag(scale), "force": _flag(force)}
         self._write("POST", "/v2/tasks/delete", msgspec.Raw, body={"ids": list(tasks)}, query=query)
 
     def close(self) -> None:
@@ -125,7 +149,7 @@ class Client:
 
     # ---- how it is asked ----
 
-    def _read(self, path: str, kind: type[T], *, query: Mapping[str, str] | None = None, subject: str = "") -> T:
+    def _read(self, path: str, kind: type[T], *, query: Query | None = None, subject: str = "") -> T:
         request = Request(cluster=self._cluster, method="GET", path=path, subject=subject)
         return _understood(request, self._ask(request, query, None), kind)
 
@@ -136,14 +160,14 @@ class Client:
         kind: type[T],
         *,
         body: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         subject: str = "",
     ) -> T:
         request = Request(cluster=self._cluster, method=method, path=path, subject=subject)
         data = msgspec.json.encode(body) if body is not None else None
         return _understood(request, self._ask(request, query, data), kind)
 
-    def _ask(self, request: Request, query: Mapping[str, str] | None, body: bytes | None) -> Answer:
+    def _ask(self, request: Request, query: Query | None, body: bytes | None) -> Answer:
         with self._lock:
             urls = [self._first, *(url for url in self._options.urls if url != self._first)]
             last: BackendError | None = None
@@ -158,7 +182,7 @@ class Client:
             assert last is not None
             raise last
 
-    def _answer(self, url: str, request: Request, query: Mapping[str, str] | None, body: bytes | None) -> Answer:
+    def _answer(self, url: str, request: Request, query: Query | None, body: bytes | None) -> Answer:
         """Ask one instance, or whom it names instead; once more where it refuses credentials that are new by now."""
         renewed = False
         for _ in range(_MOST_HOPS):
@@ -172,10 +196,10 @@ class Client:
                 renewed = True
                 self._instances.clear()
                 continue
-            elsewhere = _elsewhere(refused, request, from_=url)
-            if elsewhere is None or (self._options.signs_in and not is_private(elsewhere)):
+            target = elsewhere(refused, reads=request.reads, from_=url)
+            if target is None or (self._options.signs_in and not is_private(target)):
                 raise refusal(request, refused.status, refused.headers, refused.body)
-            url = elsewhere
+            url = target
         raise Retryable(
             "Marathon's instances send us around in circles", cluster=request.cluster, subject=request.subject
         )
@@ -206,9 +230,9 @@ class Client:
         return made
 
 
-def _elsewhere(refused: Answer, request: Request, *, from_: str) -> str | None:
+def elsewhere(refused: Answer, *, reads: bool, from_: str) -> str | None:
     """Return the address of the instance that an answer sends us to; never from TLS to none."""
-    if refused.status not in _REDIRECTS or (refused.status == 302 and not request.reads):
+    if refused.status not in _REDIRECTS or (refused.status == 302 and not reads):
         return None
     target = urlsplit(refused.headers.get("Location", ""))
     if target.scheme not in ("http", "https") or not target.hostname:

@@ -16,12 +16,14 @@ from roadstead.spi.runtime import Launch
 from roadstead_backends.marathon.app_options import AppOptions, Network
 from roadstead_backends.marathon.sources import Source
 
-__all__ = ["depends_on_place", "script"]
+__all__ = ["UNUSABLE", "depends_on_place", "script"]
 
 _VARIABLE: Final = re.compile(r"(\$\([A-Z_]+\))")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _FILES: Final = "$MESOS_SANDBOX/config"
-_UNUSABLE: Final = 65
+UNUSABLE: Final = 65
+"""What the command ends with where the model is not what was declared."""
+
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # the address is the task's own, or its agent's network stands before it
 
 
@@ -31,10 +33,9 @@ def script(template: Template, launch: Launch, options: AppOptions, source: Sour
         "$(HOST)": '"$HOST"' if options.network is Network.HOST else shlex.quote(_EVERYWHERE),
         "$(MODEL_DIR)": source.folder,
         "$(CONFIG_DIR)": f'"{_FILES}"',
-        **{_port(index): f'"$PORT{index}"' for index in (0, 1)},
+        **_ports(launch, options),
     }
-    arguments = _with_ports(launch, options)
-    server = [*map(shlex.quote, options.command or _program(launch)), *(_quoted(one, meanings) for one in arguments)]
+    server = [*map(shlex.quote, options.command or _program(launch)), *(_quoted(one, meanings) for one in launch.args)]
     lines = ["set -eu", *_files(launch, meanings), *_check(template, source), *_variables(template, launch, meanings)]
     return "\n".join([*lines, f"exec {' '.join(server)}"])
 
@@ -76,7 +77,7 @@ def _check(template: Template, source: Source) -> list[str]:
         f"found=$(cd {folder} && {digest})",
         f'if [ "$found" != {template.model.digest} ]; then',
         '  echo "the model\'s files cannot be used: their digest is $found" >&2',
-        f"  exit {_UNUSABLE}",
+        f"  exit {UNUSABLE}",
         "fi",
     ]
 
@@ -91,29 +92,23 @@ def _variables(template: Template, launch: Launch, meanings: Mapping[str, str]) 
     ]
 
 
-def _with_ports(launch: Launch, options: AppOptions) -> tuple[str, ...]:
-    """Return the arguments; on the agent's own network, with the ports that Marathon gave instead of the launch's.
+def _ports(launch: Launch, options: AppOptions) -> dict[str, str]:
+    """Return what ports mean: on the agent's own network those that Marathon gave, elsewhere the launch's own.
 
-    There a port is an argument that ends in ``=PORT``; where that is not exactly one, nobody knows what to replace.
+    A launch that fixes its ports cannot be used on the agent's network, where it may find them taken.
     """
-    found = list(launch.args)
+    asked = {"$(GRPC_PORT)": launch.grpc_port, "$(REST_PORT)": launch.rest_port}
+    ports = {name: port for name, port in asked.items() if port is not None}
     if options.network is not Network.HOST:
-        return tuple(found)
-    for index, port in enumerate(one for one in (launch.grpc_port, launch.rest_port) if one is not None):
-        places = [place for place, word in enumerate(launch.args) if word.endswith(f"={port}")]
-        if len(places) != 1:
+        return {name: str(port) for name, port in ports.items()}
+    said = " ".join((*launch.args, *(value for _, value in launch.env), *(file.content for file in launch.files)))
+    for name, port in ports.items():
+        if name not in said:
             raise ValueError(
-                f"{len(places)} arguments set port {port}, and on the agent's network Marathon chooses it; "
-                "set network to bridge or container"
+                f"the runtime sets port {port} and does not ask for {name}, and on the agent's network Marathon "
+                "chooses ports; set network to bridge or container"
             )
-        flag = launch.args[places[0]].removesuffix(str(port))
-        found[places[0]] = f"{flag}{_port(index)}"
-    return tuple(found)
-
-
-def _port(index: int) -> str:
-    """Return what stands for a port until it is known; the launch has no such variable, so it is nobody else's."""
-    return f"$(PORT_{'GRPC' if index == 0 else 'REST'})"
+    return {name: f'"$PORT{index}"' for index, name in enumerate(ports)}
 
 
 def _program(launch: Launch) -> tuple[str, ...]:

@@ -16,15 +16,21 @@ __all__ = [
     "App",
     "AppId",
     "AppList",
+    "Container",
     "Created",
     "CurrentAction",
+    "Definition",
+    "Definitions",
     "Delay",
     "Deployed",
     "Deployment",
     "Health",
+    "HealthCheck",
     "Info",
     "LastFailure",
+    "Network",
     "OfferSummary",
+    "Port",
     "Queue",
     "QueueItem",
     "Readiness",
@@ -34,6 +40,7 @@ __all__ = [
     "Task",
     "TaskAddress",
     "TaskList",
+    "VersionInfo",
     "Wrapped",
     "millis",
 ]
@@ -71,6 +78,38 @@ class Readiness(_Said, frozen=True, kw_only=True):
     ready: bool = False
 
 
+class VersionInfo(_Said, frozen=True, kw_only=True):
+    """When an app was last scaled, and when anything else of it was last changed."""
+
+    last_scaling_at: str = ""
+    last_config_change_at: str = ""
+
+
+class Port(_Said, frozen=True, kw_only=True):
+    """One port of a server; ``container_port`` is its own where it has a network of its own."""
+
+    name: str | None = None
+    container_port: int = 0
+
+
+class Container(_Said, frozen=True, kw_only=True):
+    """The container of an app."""
+
+    port_mappings: tuple[Port, ...] | None = None
+
+
+class Network(_Said, frozen=True, kw_only=True):
+    """A network that the tasks of an app are on."""
+
+    mode: str = "host"
+
+
+class HealthCheck(_Said, frozen=True, kw_only=True):
+    """A check of an app's tasks."""
+
+    protocol: str = ""
+
+
 class App(_Said, frozen=True, kw_only=True):
     """An app with what Marathon knows of its tasks; ``version`` changes with every change of the app."""
 
@@ -88,7 +127,11 @@ class App(_Said, frozen=True, kw_only=True):
     tasks_unhealthy: int = 0
     deployments: tuple[AppId, ...] = ()
     last_task_failure: LastFailure | None = None
-    readiness_check_results: tuple[Readiness, ...] = ()
+    version_info: VersionInfo = VersionInfo()
+    port_definitions: tuple[Port, ...] = ()
+    container: Container | None = None
+    networks: tuple[Network, ...] = ()
+    health_checks: tuple[HealthCheck, ...] = ()
     tasks: tuple[Task, ...] | None = None
 
 
@@ -102,6 +145,18 @@ class Wrapped(_Said, frozen=True, kw_only=True):
     """The answer to ``GET /v2/apps/ID``."""
 
     app: App
+
+
+class Definitions(_Said, frozen=True, kw_only=True):
+    """The answer to ``GET /v2/apps``, with each app as it was written."""
+
+    apps: list[msgspec.Raw]
+
+
+class Definition(_Said, frozen=True, kw_only=True):
+    """The answer to ``GET /v2/apps/ID``, with the app as it was written."""
+
+    app: msgspec.Raw
 
 
 class Created(_Said, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ __all__ = [
     "GENERATION",
     "OWNER",
     "OWNER_ID",
+    "PREFIX",
     "RENDERING",
     "REVISION",
     "TEMPLATE",
@@ -26,8 +27,10 @@ __all__ = [
     "group_labels",
     "is_path",
     "key_of",
+    "selector",
 ]
 
+PREFIX: Final = "roadstead.dev/"
 FLEET: Final = "roadstead.dev/fleet"
 OWNER_ID: Final = "roadstead.dev/owner-id"
 DEPLOYMENT: Final = "roadstead.dev/deployment"
@@ -39,6 +42,7 @@ RENDERING: Final = "roadstead.dev/rendering"
 
 _SEGMENT: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _PATH: Final = re.compile(rf"/|(/{_SEGMENT})+")
+_NOT_PLAIN: Final = re.compile(r"([^-A-Za-z0-9_])")
 
 
 def is_path(text: str) -> bool:
@@ -84,3 +88,13 @@ def key_of(labels: Mapping[str, str]) -> GroupKey | None:
     """Return the group that an app with these labels is; ``None`` for one that is no group."""
     deployment, revision = labels.get(DEPLOYMENT), labels.get(REVISION)
     return GroupKey(deployment, revision) if deployment and revision else None
+
+
+def selector(fleet: str) -> str:
+    r"""Return the label selector that finds the apps of a fleet, whoever's they are.
+
+    >>> print(selector("shop"))
+    roadstead\.dev\/fleet==shop
+    """
+    name, value = (_NOT_PLAIN.sub(r"\\\1", word) for word in (FLEET, fleet))
+    return f"{name}=={value}"

@@ -1,7 +1,4 @@
-"""Describes the ``marathon`` backend to the fleet file and to the daemon.
-
-It is no entry point of the distribution while :mod:`roadstead_backends.marathon` has no backend to open.
-"""
+"""Registers the ``marathon`` backend."""
 
 from __future__ import annotations
 
@@ -23,5 +20,7 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         factory="roadstead_backends.marathon.connect:connect",
         options=MarathonOptions,
         deployment_options=AppOptions,
+        imports="roadstead_backends.marathon.foreign:imports",
+        address="urls",
         summary="an app per group under one path of a Marathon",
     )

@@ -26,7 +26,7 @@ from roadstead_backends.marathon.options import Containers, MarathonOptions
 from roadstead_backends.marathon.placing import amounts, constraints
 from roadstead_backends.marathon.sources import Source, model_source
 
-__all__ = ["Stored", "app", "rendering", "stored"]
+__all__ = ["Stored", "app", "rendering", "restored", "stored"]
 
 Json = dict[str, Any]
 
@@ -79,6 +79,13 @@ def stored(found: App) -> Stored | None:
         template=from_canonical(labels.get(names.TEMPLATE, "")),
         rendering=labels.get(names.RENDERING, ""),
     )
+
+
+def restored(said: Stored, found: App) -> Json:
+    """Return an app as it was made, with as many instances as it has now."""
+    rendered: Json = json.loads(said.rendering)
+    ours = {name: value for name, value in found.labels.items() if name.startswith(names.PREFIX)}
+    return {**rendered, "labels": {**rendered.get("labels", {}), **ours}, "instances": found.instances}
 
 
 def rendering(order: GroupOrder, options: MarathonOptions, *, reaches: bool) -> Json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -103,7 +103,12 @@ class Instance:
         self._client = MarathonClient(url, timeout=timeout, session=self._session, verify=verify)
 
     def ask(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        body: bytes | None = None,
     ) -> Answer:
         """Ask once; raises :class:`Refused` or :class:`Missed` for anything but success."""
         self._client._do_request(method, path, params=query, data=body)  # noqa: SLF001  # nothing else of it can be used

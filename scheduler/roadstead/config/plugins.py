@@ -27,11 +27,8 @@ __all__ = [
 D = TypeVar("D")
 P = TypeVar("P", bound=PluginRecord)
 
-PLANNED_BACKENDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "marathon": "the Marathon backend is planned and not in this version",
-    }
-)
+PLANNED_BACKENDS: Final[Mapping[str, str]] = MappingProxyType({})
+"""Names that a fleet file may use some day, and what is said to whoever does now."""
 
 
 @attrs.frozen(kw_only=True)

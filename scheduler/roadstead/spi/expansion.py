@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-__all__ = ["expand"]
+from roadstead.spi.runtime import Launch
+
+__all__ = ["expand", "own_ports"]
 
 _VARIABLE = re.compile(r"\$\(([A-Z_]+)\)")
 
@@ -17,3 +19,9 @@ def expand(text: str, meanings: Mapping[str, str]) -> str:
     '--host=127.16.0.1 $(OTHER)'
     """
     return _VARIABLE.sub(lambda match: meanings.get(match[1], match[0]), text)
+
+
+def own_ports(launch: Launch) -> dict[str, str]:
+    """Return what the ports of a launch mean where a server can have the very ones that it asks for."""
+    ports = {"GRPC_PORT": launch.grpc_port, "REST_PORT": launch.rest_port}
+    return {name: str(port) for name, port in ports.items() if port is not None}

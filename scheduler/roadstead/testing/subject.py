@@ -37,7 +37,7 @@ __all__ = [
 
 OWNER_ID = "owner-of-the-tests"
 STRANGER = "owner-of-others"
-SERVER = Launch(program=Program(module="roadstead.testing.server"), args=("$(HOST)", "8501"), rest_port=8501)
+SERVER = Launch(program=Program(module="roadstead.testing.server"), args=("$(HOST)", "$(REST_PORT)"), rest_port=8501)
 """How to start a server that does nothing but answer, and takes a moment to stop."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from roadstead.spi.expansion import expand
+from roadstead.spi.expansion import expand, own_ports
 from roadstead.spi.processes import identity_of
 from roadstead.spi.runtime import Program
 from roadstead.spi.values import Duration
@@ -32,7 +32,8 @@ def start(record: Record, folder: Path) -> Berth:
     home = folder / name
     home.mkdir()
     host = "127." + ".".join(str(part % 253 + 1) for part in secrets.token_bytes(3))
-    meanings = {"HOST": host, "MODEL_DIR": record.template.model.source, "CONFIG_DIR": str(home)}
+    folders = {"MODEL_DIR": record.template.model.source, "CONFIG_DIR": str(home)}
+    meanings = {"HOST": host, **folders, **own_ports(record.launch)}
     for file in record.launch.files:
         (home / file.name).write_text(expand(file.content, meanings))
     argv = [*_program(record.launch.program), *(expand(word, meanings) for word in record.launch.args)]
