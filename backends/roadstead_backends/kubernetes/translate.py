@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from roadstead.model import Template
 from roadstead.spi.backend import GroupOrder
-from roadstead.spi.expansion import expand
+from roadstead.spi.expansion import expand, own_ports
 from roadstead.spi.runtime import Launch
 from roadstead.template import canonical
 from roadstead_backends.kubernetes import names
@@ -90,7 +90,12 @@ def pod_template(order: GroupOrder, *, directed: bool) -> Json:
     source = model_source(template, options)
     if launch.image is None:
         raise ValueError("it runs containers, and runtime.image is not set")
-    meanings = {"HOST": _LISTEN_ON, "MODEL_DIR": model_dir(template), "CONFIG_DIR": CONFIG_DIR}
+    meanings = {
+        **own_ports(launch),
+        "HOST": _LISTEN_ON,
+        "MODEL_DIR": model_dir(template),
+        "CONFIG_DIR": CONFIG_DIR,
+    }
     files = _config_annotations(launch, meanings)
     siblings = names.deployment_labels(order.fleet, order.owner_id, order.key.deployment)
     spec: Json = {
