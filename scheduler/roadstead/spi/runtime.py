@@ -9,6 +9,8 @@ place stands in it as a variable that the backend expands, written ``$(NAME)`` a
     the folder that holds the model's version folders, as the server sees it
 ``$(CONFIG_DIR)``
     the folder where the launch's ``files`` are
+``$(GRPC_PORT)``, ``$(REST_PORT)``
+    the ports that the server must listen on: the launch's own, or others where the place has them to give
 
 They stand in arguments, in the values of ``env`` and in the contents of ``files``; a name that is not one of these is
 left as it is.
@@ -64,6 +66,8 @@ class Check:
 class Launch:
     """How to start a server, whatever starts it.
 
+    ``grpc_port`` and ``rest_port`` are what it listens on where each server has an address of its own, and ``None`` for
+    what it does not offer; where servers share one, others stand for them, so they are said as variables.
     ``image`` is for clusters that run containers. ``rest_ready_path`` answers 200 over REST when the model's version is
     known. ``check`` is what a gateway asks by itself, and is the same for all versions of one model. ``finishes``: told
     to end (SIGTERM), it takes no more requests, answers those that it has, however long they take, and ends.

@@ -113,8 +113,8 @@ def _arguments(template: Template) -> tuple[str, ...]:
     fraction = (f"--per_process_gpu_memory_fraction={gpu.share.milli / 1000:g}",) if isinstance(gpu, GpuPart) else ()
     return (
         *ours,
-        f"--port={GRPC_PORT}",
-        f"--rest_api_port={REST_PORT}",
+        "--port=$(GRPC_PORT)",
+        "--rest_api_port=$(REST_PORT)",
         # Two servers that share a port take turns in answering, whatever each of them serves.
         "--grpc_channel_arguments=grpc.so_reuseport=0",
         f"--model_config_file=$(CONFIG_DIR)/{_MODELS}",
