@@ -21,7 +21,7 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.pool import Pool
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +38,9 @@ from tests.kubernetes.live import KubernetesDialect
 
 REFERENCES: Final = 2
 """So often is each story told without faults: points are the calls that all of these tellings make."""
+
+FIRST: Final = 20
+"""So many plans of each line are told before any line is told whole."""
 
 TRIES: Final = 3
 """So often is a plan told whose call was not made, before it counts as not applied."""
@@ -139,6 +142,11 @@ class Line:
     plans: Sequence[Plan]
     verdicts: list[Verdict] = attrs.field(factory=list)
 
+    def jobs(self, start: int, end: int) -> Iterator[Job]:
+        """Yield the tellings of some of its plans."""
+        for plan in self.plans[start:end]:
+            yield Job(place=self.place, plan=plan, right=self.right)
+
     @property
     def count(self) -> Count:
         """What its verdicts add up to."""
@@ -150,8 +158,13 @@ class Line:
         return "exhaustive" if len(self.verdicts) == self.possible else "sampled"
 
 
-def _lines(pool: Pool, places: Sequence[Place], dialect: Dialect, most: int, seed: int) -> list[Line]:
-    """Tell every story without faults, and return what is to be tried; raises where one does not end well."""
+def _lines(
+    pool: Pool, places: Sequence[Place], dialect: Dialect, most: Callable[[Place], int], seed: int
+) -> list[Line]:
+    """Tell every story without faults, and return what is to be tried; raises where one does not end well.
+
+    ``most`` says how many plans of a line are told at most, 0 for all.
+    """
     jobs = [Job(place=place) for place in places for _ in range(REFERENCES)]
     told: dict[Place, list[Telling]] = {place: [] for place in places}
     for job, came in pool.imap_unordered(_done, jobs):
@@ -165,22 +178,18 @@ def _lines(pool: Pool, places: Sequence[Place], dialect: Dialect, most: int, see
         every = tuple(plans(found))
         right = max(tellings, key=lambda one: one.started)
         # In no order, so that whoever stops early has some of everything.
-        mixed = random.Random(seed).sample(every, min(most or len(every), len(every)))  # noqa: S311  # repeatable
+        mixed = random.Random(seed).sample(every, min(most(place) or len(every), len(every)))  # noqa: S311  # repeatable
         lines.append(Line(place=place, right=right, points=len(found), possible=len(every), plans=mixed))
     return lines
 
 
-def _in_turn(lines: Iterable[Line]) -> Iterator[Job]:
-    """Yield one plan of each line after the other, so that the short ones are done first."""
-    left = [(line, iter(line.plans)) for line in lines]
-    while left:
-        for pair in tuple(left):
-            line, rest = pair
-            plan = next(rest, None)
-            if plan is None:
-                left.remove(pair)
-            else:
-                yield Job(place=line.place, plan=plan, right=line.right)
+def _in_turn(lines: Sequence[Line]) -> Iterator[Job]:
+    """Yield some plans of each line, one after the other, and then the rest, of those lines first that have fewest."""
+    for number in range(FIRST):
+        for line in lines:
+            yield from line.jobs(number, number + 1)
+    for line in sorted(lines, key=lambda one: len(one.plans)):
+        yield from line.jobs(FIRST, len(line.plans))
 
 
 class Tally:
@@ -296,6 +305,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="*", help="only these of its variants")
     parser.add_argument("--only", default="", help="stories with this in their name")
     parser.add_argument("--most", type=int, default=0, help="plans of each story and variant; 0: all")
+    parser.add_argument("--others", type=int, default=0, help="plans of each story of all variants but the first")
     parser.add_argument("--until", type=float, default=0, help="for how many minutes; 0: until all is told")
     parser.add_argument("--seed", type=int, default=0, help="what the order of plans, and their choice, follows from")
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="how many processes; most wait")
@@ -329,7 +339,12 @@ def main() -> None:
             asked.jobs, initializer=_begin, initargs=(asked.cluster, str(at))
         ) as pool,
     ):
-        tally = Tally(pool, _lines(pool, places, sort.dialect, asked.most, asked.seed), keep)
+
+        def most(place: Place) -> int:
+            is_first = place.variant == sort.variants[0]
+            return int(asked.most if is_first or not asked.others else asked.others)
+
+        tally = Tally(pool, _lines(pool, places, sort.dialect, most, asked.seed), keep)
         tally.run(asked.until * 60)
     print(f"\n\n{_page(sort, tally.lines, tally.seconds, command)}")
     if any(line.count.violations for line in tally.lines):

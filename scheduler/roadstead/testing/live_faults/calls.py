@@ -48,14 +48,15 @@ class Kind(enum.Enum):
     TRUNCATED = "truncated"
     CUT = "cut in the middle"
     STALE = "older list"
+    SILENT = "silent, and done"
 
 
 _ANY = (Kind.DELAYED, Kind.LOST_BEFORE, Kind.FAILS, Kind.THROTTLED, Kind.TRUNCATED)
 EFFECTS: Mapping[Sort, tuple[Kind, ...]] = MappingProxyType(
     {
         Sort.READ: (*_ANY, Kind.CUT),
-        Sort.LIST: (*_ANY, Kind.CUT, Kind.EXPIRED),
-        Sort.WRITE: (*_ANY, Kind.LOST_AFTER, Kind.FAILS_AFTER, Kind.CONFLICT),
+        Sort.LIST: (*_ANY, Kind.CUT, Kind.EXPIRED, Kind.SILENT),
+        Sort.WRITE: (*_ANY, Kind.LOST_AFTER, Kind.FAILS_AFTER, Kind.CONFLICT, Kind.SILENT),
         Sort.WATCH: (Kind.DELAYED, Kind.LOST_BEFORE, Kind.FAILS, Kind.THROTTLED, Kind.EXPIRED),
         Sort.WATCHED: (Kind.CUT, Kind.DELAYED, Kind.THROTTLED, Kind.EXPIRED, Kind.STALE),
     }

@@ -33,6 +33,8 @@ TURN: Final = Duration(200)
 QUIET: Final = 3
 """So many turns in which nothing is done and nothing moves are a rest; they last longer than it takes to be proven."""
 
+LONG_QUIET: Final = 12
+
 _JOIN_S: Final = 60.0
 
 
@@ -44,11 +46,10 @@ class Left:
     beside: frozenset[str]
 
     def is_whole(self, wanted: int) -> bool:
-        """Return whether every group has what it was asked for, and that is ``wanted`` in all."""
+        """Return whether one group at most is left, with what it was asked for, and that is ``wanted``."""
         groups = self.ending.groups
-        return all(one.target == one.ready and not one.unready for one in groups) and wanted == sum(
-            one.ready for one in groups
-        )
+        served = all(one.target == one.ready and not one.unready for one in groups)
+        return served and len(groups) <= 1 and wanted == sum(one.ready for one in groups)
 
 
 class Stage:
@@ -67,6 +68,7 @@ class Stage:
         self._last: Turn | None = None
         self._quiet = 0
         self._revisions: dict[str, str] = {}
+        self._going: set[str] = set()
         self._fleet = Fleet(
             name=FLEET,
             clusters={cluster.spec.name: cluster.spec},
@@ -93,6 +95,7 @@ class Stage:
 
     def delete(self, name: str) -> None:
         """Order by command that a deployment goes."""
+        self._going.add(name)
         self._service.delete(name).result(_JOIN_S)
 
     def replace_daemon(self) -> None:
@@ -174,12 +177,14 @@ class Stage:
         """
         clock = SystemClock()
         until = clock.monotonic() + within.seconds
+        # What is not known to be the end may be a pause on the way to it, such as one for draining.
+        least = QUIET if right is not None else LONG_QUIET
         with self._moved:
             self._quiet = 0
         while True:
             with self._moved:
-                self._moved.wait_for(lambda: self._quiet >= QUIET, max(0.0, until - clock.monotonic()))
-                is_quiet, self._quiet = self._quiet >= QUIET, 0
+                self._moved.wait_for(lambda: self._quiet >= least, max(0.0, until - clock.monotonic()))
+                is_quiet, self._quiet = self._quiet >= least, 0
             standing = self.cluster.standing()
             left = self._left(standing)
             is_right = left.is_whole(self._wanted()) if right is None else left == right
@@ -200,14 +205,15 @@ class Stage:
             self._moved.wait_for(lambda: self._turns >= until, _JOIN_S)
         writes = mark.writes(self.cluster.proxy, self.cluster.dialect)
         if writes:
-            self.wrong.append(f"{writes} writes at rest")
+            self.wrong.append(f"written at rest: {writes}")
 
     def _left(self, standing: Standing) -> Left:
         held = self._last.plan.held if self._last is not None else ()
+        staying = self._fleet.deployments.keys() - self._going
         groups = (attrs.evolve(one, revision=self._called(one.revision)) for one in standing.groups)
         return Left(
             ending=Ending(
-                groups=tuple(sorted(one for one in groups if not one.is_empty)),
+                groups=tuple(sorted(one for one in groups if not (one.is_empty and one.deployment in staying))),
                 routes=(),
                 held=frozenset((one.deployment, one.reason.code.value) for one in held),
             ),
@@ -229,6 +235,5 @@ class Stage:
         return f"{self._last.plan.steps if self._last is not None else 'no turn'}"
 
     def _wanted(self) -> int:
-        going = {intent.deployment for intent in self._session.fleet.intents.remove}
         wanted = self._last.plan.wanted if self._last is not None else {}
-        return sum(count for name, count in wanted.items() if name not in going)
+        return sum(count for name, count in wanted.items() if name not in self._going)

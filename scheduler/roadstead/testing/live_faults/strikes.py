@@ -11,7 +11,18 @@ from typing import Final, Protocol, Self
 
 import attrs
 
-from roadstead.testing.http_faults import Cut, Delay, Fault, FaultProxy, LoseReply, LoseRequest, Rule, Stale, Truncate
+from roadstead.testing.http_faults import (
+    Cut,
+    Delay,
+    Fault,
+    FaultProxy,
+    LoseReply,
+    LoseRequest,
+    Rule,
+    Silence,
+    Stale,
+    Truncate,
+)
 from roadstead.testing.live_faults.calls import Call, Dialect, Kind, Plan, Point, Sort
 from roadstead.units import Duration
 
@@ -37,6 +48,7 @@ _SHAPES: Final[Mapping[Kind, Fault]] = MappingProxyType(
         Kind.TRUNCATED: Truncate(_BIT),
         Kind.CUT: Cut(_BIT),
         Kind.STALE: Stale(),
+        Kind.SILENT: Silence(),
     }
 )
 _STATUSES: Final[Mapping[Kind, int]] = MappingProxyType(
@@ -110,10 +122,12 @@ class Mark:
         # What was open then and has ended, or is open still, was not begun since.
         return tuple((made - before).elements())
 
-    def writes(self, proxy: FaultProxy, dialect: Dialect) -> int:
-        """Return how many writes were answered since, or will never be."""
-        ended = (dialect.call(one.method, one.target) for one in proxy.exchanges[self.ended :])
-        return sum(call is not None and call.sort is Sort.WRITE for call in ended)
+    def writes(self, proxy: FaultProxy, dialect: Dialect) -> tuple[str, ...]:
+        """Return the writes that were answered since, or will never be, by method and path."""
+        ended = ((one, dialect.call(one.method, one.target)) for one in proxy.exchanges[self.ended :])
+        return tuple(
+            f"{one.method} {one.target}" for one, call in ended if call is not None and call.sort is Sort.WRITE
+        )
 
 
 class ProxyStrike:
@@ -178,7 +192,7 @@ class ProxyStrike:
             yield name, kind
 
     def _has_come(self, writes: int) -> bool:
-        return self._mark.writes(self._proxy, self._dialect) >= writes
+        return len(self._mark.writes(self._proxy, self._dialect)) >= writes
 
     def _break(self, point: Point) -> int:
         """End the watch of that name that is under way; return how many there were."""
@@ -248,7 +262,7 @@ class LastingStrike:
             self._error = error
 
     def _has_come(self) -> bool:
-        return self._mark.writes(self._proxy, self._dialect) >= self._writes
+        return len(self._mark.writes(self._proxy, self._dialect)) >= self._writes
 
 
 def _fault(kind: Kind, dialect: Dialect) -> Fault:
