@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from roadstead.units import Duration
 from roadstead.world import GroupKey, Phase, Snapshot
 from roadstead_backends.marathon import names, translate
 from roadstead_backends.marathon.abilities import capabilities
+from roadstead_backends.marathon.adoption import Adoptions
 from roadstead_backends.marathon.client import Client
 from roadstead_backends.marathon.drift import drift_of
 from roadstead_backends.marathon.faults import AlreadyExists
@@ -50,7 +51,14 @@ class MarathonBackend:
     """Drives the apps of one fleet on a Marathon. Made by :func:`roadstead_backends.marathon.connect.connect`."""
 
     def __init__(
-        self, context: BackendContext, options: MarathonOptions, client: Client, follower: Follower, *, reaches: bool
+        self,
+        context: BackendContext,
+        options: MarathonOptions,
+        client: Client,
+        follower: Follower,
+        adoptions: Adoptions,
+        *,
+        reaches: bool,
     ) -> None:
         self._cluster = context.cluster
         self._fleet = context.fleet
@@ -62,9 +70,12 @@ class MarathonBackend:
         self._begun = False
         self._all_due = 0.0
         self._changed: set[str] = set()
+        self._adoptions = adoptions
         self._ending: set[str] = set()
         self._going: dict[str, float] = {}
-        self._view = View(context.owner_id, capabilities(options, None), translate.stored, reports_ready=not reaches)
+        self._view = View(
+            context.owner_id, capabilities(options, None), self._adoptions.recognise, reports_ready=not reaches
+        )
         self._writer = Writer(client, context.cluster, is_ours=self._view.is_ours, changed=self._changed.add)
 
     # ---- the contract ----
@@ -142,8 +153,22 @@ class MarathonBackend:
             known = self._view.known(app.id) if app is not None else None
             if app is None or known is None:
                 raise self._conflict("there is no such group")
+            if known.drift and self._adoptions.has(app.id):
+                why = "it was taken over, and of such an app nothing but the count is changed"
+                raise Rejected(why, cluster=self._cluster, hint="set drift: report, or change the fleet file to be so")
             if known.drift:
                 self._writer.put_back(app, translate.restored(known.stored, app))
+
+    def lose(self, replica: str) -> None:
+        """Have Marathon kill a task, which starts it again: it has no way to end one without asking it first."""
+        with about(replica):
+            self._begin()
+            found = self._view.replica(replica)
+            app = self._read(found[0]) if found is not None else None
+            tasks = _tasks_of(app, (replica,)) if app is not None else ()
+            if not tasks:
+                raise self._conflict("there is no such replica, or it waits to be launched")
+            self._client.kill(tasks, scale=False)
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` as soon as Marathon tells of a change of ours, until `close`."""
@@ -184,7 +209,7 @@ class MarathonBackend:
         now = time.monotonic()
         if news.everything or not self._begun or now >= self._all_due or len(news.apps) > _ONE_BY_ONE:
             found = self._client.definitions(label=names.selector(self._fleet))
-            self._put_all(found)
+            self._put_all([*found, *self._adopted()])
             self._all_due = now + _ALL_AGAIN.seconds
         else:
             for app_id in news.apps:
@@ -192,15 +217,29 @@ class MarathonBackend:
         self._changed.clear()
 
     def _put_all(self, definitions: list[msgspec.Raw]) -> None:
-        apps = [(msgspec.json.decode(one, type=App), one) for one in definitions]
+        apps = [(self._decoded(one), one) for one in definitions]
         self._view.put_all(app for app, _ in apps)
         for app, definition in apps:
             self._judge(app, definition)
 
+    def _adopted(self) -> Iterator[msgspec.Raw]:
+        """Yield the apps that were taken over, which no label tells from others."""
+        for app_id in self._adoptions.ids:
+            definition = self._client.definition(app_id)
+            if definition is None:
+                self._adoptions.forget(app_id)
+            else:
+                yield definition
+
+    def _decoded(self, definition: msgspec.Raw) -> App:
+        return self._adoptions.as_ours(msgspec.json.decode(definition, type=App))
+
     def _read(self, app_id: str) -> App | None:
         """Read one app, note it, and return it; ``None`` where there is none."""
         definition = self._client.definition(app_id)
-        app = msgspec.json.decode(definition, type=App) if definition is not None else None
+        app = self._decoded(definition) if definition is not None else None
+        if app is None:
+            self._adoptions.forget(app_id)
         self._view.put(app_id, app)
         if app is not None and definition is not None:
             self._judge(app, definition)
@@ -227,6 +266,8 @@ class MarathonBackend:
         return known if known is not None else names.app_id(self._options.path, self._fleet, key)
 
     def _create(self, order: GroupOrder, target: int) -> None:
+        if order.adopts and self._take_over(order):
+            return
         try:
             document = translate.app(order, target, self._options, reaches=self._reaches)
         except ValueError as error:
@@ -235,6 +276,14 @@ class MarathonBackend:
             self._writer.create(document)
         except AlreadyExists as taken:
             raise self._conflict(self._whose(document["id"])) from taken
+
+    def _take_over(self, order: GroupOrder) -> bool:
+        """Take over the app that an order names; return whether that is what was done, and nothing is to be made."""
+        definition = self._client.definition(order.adopts)
+        if definition is None or not self._adoptions.take_over(order, bytes(definition), self._options):
+            return False
+        self._read(order.adopts)
+        return True
 
     def _whose(self, app_id: str) -> str:
         """Return what is in the way of a new app; one of ours is known from then on."""
@@ -300,6 +349,7 @@ class MarathonBackend:
     def _remove(self, app_id: str) -> None:
         self._writer.delete(app_id)
         self._ending.discard(app_id)
+        self._adoptions.forget(app_id)
         self._view.put(app_id, None)
 
     def _conflict(self, why: str) -> Conflict:

@@ -6,6 +6,7 @@ from roadstead.errors import StateError
 from roadstead.model import Reach
 from roadstead.spi.backend import BackendContext
 from roadstead_backends.marathon import names
+from roadstead_backends.marathon.adoption import Adoptions
 from roadstead_backends.marathon.backend import MarathonBackend
 from roadstead_backends.marathon.client import Client
 from roadstead_backends.marathon.follower import Follower
@@ -19,9 +20,10 @@ def connect(context: BackendContext) -> MarathonBackend:
     """Return the backend of a cluster; nothing is asked of it yet."""
     options = options_of(context)
     path = f"{names.fleet_path(options.path, context.fleet)}/"
-    follower = Follower(Subscriber(options), lambda app_id: app_id.startswith(path))
+    adoptions = Adoptions(context.root, cluster=context.cluster, fleet=context.fleet, owner_id=context.owner_id)
+    follower = Follower(Subscriber(options), lambda app_id: app_id.startswith(path) or adoptions.has(app_id))
     client = Client(options, cluster=context.cluster)
-    return MarathonBackend(context, options, client, follower, reaches=context.reach is Reach.DIRECT)
+    return MarathonBackend(context, options, client, follower, adoptions, reaches=context.reach is Reach.DIRECT)
 
 
 def options_of(context: BackendContext) -> MarathonOptions:

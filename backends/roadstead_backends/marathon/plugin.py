@@ -22,5 +22,8 @@ def roadstead_backends() -> Iterator[BackendPlugin]:
         deployment_options=AppOptions,
         imports="roadstead_backends.marathon.foreign:imports",
         address="urls",
+        adopts=True,
+        rival="roadstead_backends.marathon.rival:plain_app",
+        rival_name="a plain app",
         summary="an app per group under one path of a Marathon",
     )
