@@ -147,7 +147,7 @@ def test_a_broken_plugin_is_named_with_the_missing_one() -> None:
     (problem,) = problems_of(fleet_text("{}"), host)
     assert ProblemCode.PLUGIN is problem.code
     assert "acme 1.0 (acme.plugin)" in problem.hint
-    assert "installed: kubernetes, local, simulated" in problem.hint
+    assert "installed: kubernetes, local, marathon, simulated" in problem.hint
 
 
 def test_two_plugins_of_one_name_are_both_named() -> None:
@@ -157,14 +157,6 @@ def test_two_plugins_of_one_name_are_both_named() -> None:
     host.register(again, Provenance(distribution="copy", version="2.0", module="copy.plugin"))
     (problem,) = problems_of(fleet_text("{}"), host)
     assert "acme 1.0 (acme.plugin) and copy 2.0 (copy.plugin)" in problem.what
-
-
-def test_a_planned_backend_is_used_once_it_is_installed() -> None:
-    """``marathon`` is refused as planned only where nobody brings it."""
-    marathon = attrs.evolve(nomad(options=NoOptions), name="marathon")
-    text = fleet_text("{}").replace("nomad", "marathon")
-    assert "marathon" == read_fleet(FILE, host_with(marathon), text=text).clusters["there"].backend
-    assert [ProblemCode.NOT_BUILT] == [problem.code for problem in problems_of(text, built_in())]
 
 
 def test_options_for_one_backend_reach_its_targets_as_canonical_json() -> None:

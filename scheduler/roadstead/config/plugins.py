@@ -1,10 +1,9 @@
-"""The plugins that a fleet file can name, as shapes: what is installed, what is broken, and what comes later."""
+"""The plugins that a fleet file can name, as shapes: what is installed, and what is broken."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import attrs
 
@@ -14,7 +13,6 @@ from roadstead.spi.host import PluginError, PluginHost
 from roadstead.spi.records import BackendPlugin, GatewayPlugin, PluginRecord, PolicyKind, PolicyPlugin, RuntimePlugin
 
 __all__ = [
-    "PLANNED_BACKENDS",
     "Backends",
     "Gateways",
     "backends",
@@ -26,9 +24,6 @@ __all__ = [
 
 D = TypeVar("D")
 P = TypeVar("P", bound=PluginRecord)
-
-PLANNED_BACKENDS: Final[Mapping[str, str]] = MappingProxyType({})
-"""Names that a fleet file may use some day, and what is said to whoever does now."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +52,7 @@ def backends(host: PluginHost) -> Backends:
 
     known, find = _described(host, BackendPlugin, tables)
     return Backends(
-        name=PluginName(kind="backend", names=tuple(known), find=find, planned=PLANNED_BACKENDS),
+        name=PluginName(kind="backend", names=tuple(known), find=find),
         options={name: cluster for name, (cluster, _) in known.items()},
         deployment_options={name: deployment for name, (_, deployment) in known.items()},
     )

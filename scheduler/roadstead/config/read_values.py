@@ -168,9 +168,6 @@ def _plugin_name(shape: PluginName, node: Node, place: Place) -> object:
         return INVALID
     if scalar.text in shape.names:
         return scalar.text
-    if scalar.text in shape.planned:
-        hint = f"installed: {', '.join(shape.names) or 'none'}"
-        return place.refuse(ProblemCode.NOT_BUILT, node, shape.planned[scalar.text], hint)
     try:
         shape.find(scalar.text)
     except RoadsteadError as error:

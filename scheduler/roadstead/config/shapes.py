@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -127,14 +126,12 @@ class Choice:
 class PluginName:
     """The name of an installed plugin.
 
-    ``find`` raises :class:`roadstead.errors.RoadsteadError` with what is installed and what is broken; ``planned`` are
-    names that a later version brings, with the sentence to say.
+    ``find`` raises :class:`roadstead.errors.RoadsteadError` with what is installed and what is broken.
     """
 
     kind: str
     names: tuple[str, ...]
     find: Callable[[str], object]
-    planned: Mapping[str, str] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)

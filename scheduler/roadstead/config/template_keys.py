@@ -8,7 +8,7 @@ from typing import Final
 
 from roadstead.config.amounts import CPU, DURATION, GPU_SHARE, MEMORY, duration, memory
 from roadstead.config.entries import ModelEntry, RuntimeEntry, SecretEntry
-from roadstead.config.plugins import PLANNED_BACKENDS, Backends
+from roadstead.config.plugins import Backends
 from roadstead.config.shapes import (
     ByKind,
     Flag,
@@ -16,7 +16,6 @@ from roadstead.config.shapes import (
     Forms,
     Json,
     Key,
-    Later,
     ListOf,
     Maybe,
     Named,
@@ -290,12 +289,7 @@ def _options_by_backend(backends: Backends) -> Table:
         Key(name=name, shape=of, doc=f"what only the backend {name} has", default=None)
         for name, of in backends.deployment_options.items()
     )
-    planned = (
-        Key(name=name, shape=Later(reason), doc="", default=None)
-        for name, reason in PLANNED_BACKENDS.items()
-        if name not in backends.deployment_options
-    )
-    return Table(noun="backend_options", keys=(*installed, *planned), builds=_given)
+    return Table(noun="backend_options", keys=tuple(installed), builds=_given)
 
 
 def _given(**options: object) -> Mapping[str, object]:
