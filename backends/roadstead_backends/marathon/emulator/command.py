@@ -31,6 +31,12 @@ _FEATURES = ("secrets", "external_volumes", "vips", "gpu_resources", "task_killi
 )
 @click.option("--agents", default=3, show_default=True, type=click.IntRange(0, 5000), help="How many agents.")
 @click.option("--zones", default=2, show_default=True, type=click.IntRange(1), help="Over how many zones and racks.")
+@click.option(
+    "--prefix",
+    default="127.0",
+    show_default=True,
+    help="First half of the agents' addresses; another one for each emulator with --processes on a machine.",
+)
 @click.option("--cpus", default=8.0, show_default=True, help="CPUs of each agent.")
 @click.option("--mem", default=16384.0, show_default=True, help="Memory of each agent in MB.")
 @click.option("--gpus", default=0, show_default=True, help="GPUs of each agent.")
@@ -60,7 +66,7 @@ def _command(**given: Any) -> None:
         settings=settings,
         machine=machine,
         processes=given["processes"],
-        **{name: given[name] for name in ("agents", "zones", "host", "port", "mesos_port", "instances")},
+        **{name: given[name] for name in ("agents", "zones", "prefix", "host", "port", "mesos_port", "instances")},
     )
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(plan))

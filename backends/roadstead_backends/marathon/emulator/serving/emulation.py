@@ -46,6 +46,8 @@ class Plan:
     settings: Settings = attrs.field(factory=Settings)
     agents: int = 3
     zones: int = 2
+    prefix: str = "127.0"
+    """The first half of the agents' addresses; two emulations with real processes must not share it."""
     machine: Machine = attrs.field(factory=Machine)
     host: str = "127.0.0.1"
     port: int = 8080
@@ -133,7 +135,7 @@ def agents_of(plan: Plan, master_id: str) -> Iterator[Agent]:
         first = 31_000 + index % 300 * _PORTS_OF_AGENT
         yield Agent(
             id=f"{master_id}-S{index}",
-            hostname=f"127.0.{1 + index // 250}.{1 + index % 250}",
+            hostname=f"{plan.prefix}.{1 + index // 250}.{1 + index % 250}",
             total=Resources(cpus=machine.cpus, mem=machine.mem, disk=machine.disk, gpus=machine.gpus),
             ports=((first, first + _PORTS_OF_AGENT - 1),),
             region="region-a",
