@@ -91,9 +91,7 @@ def health(fields: Fields) -> HealthSpec:
         fields.lose("healthChecks", index, detail="a server has one probe here, the runtime's own")
     fields.change("readinessChecks", key="health", detail="the runtime asks whether the model is available")
     fields.lose("check", detail="a server has one probe here, the runtime's own")
-    lost = _node_lost(fields)
-    if lost is not None:
-        found["node_lost_after"] = lost
+    found["node_lost_after"] = _node_lost(fields)
     return HealthSpec(**found)
 
 
@@ -108,15 +106,18 @@ def _failures(check: Mapping[str, Any]) -> int | None:
     return None if said == 0 or is_least else said
 
 
-def _node_lost(fields: Fields) -> Duration | None:
-    """Return how long a lost agent is waited for: until another task is started instead."""
+def _node_lost(fields: Fields) -> Duration:
+    """Return how long a lost agent is waited for, until another task is started instead: not at all, if nothing says.
+
+    Mesos itself takes its time until it says that an agent is lost.
+    """
     said = fields.get("unreachableStrategy")
     key = "health.node_lost_after"
     if said == "disabled":
         fields.change("unreachableStrategy", key=key, detail=f"never; {_LONGEST} is the longest here")
         return _LONGEST
     if not isinstance(said, Mapping):
-        return None
+        return Duration(0)
     inactive, expunge = said.get("inactiveAfterSeconds", 0), said.get("expungeAfterSeconds", 0)
     if inactive == expunge:
         fields.keep("unreachableStrategy", key=key)
