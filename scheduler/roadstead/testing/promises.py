@@ -147,13 +147,15 @@ def unlisted(world: World, decided: Plan) -> tuple[str, ...]:
     """Return the deployments whose table leaves out so many that fewer than the floor serve.
 
     Whoever serves may be left out as long as ``floor`` others that serve are listed. As many as are ready are listed,
-    up to the floor, unless the gateway was seen to send them nothing.
+    up to the floor, unless the gateway was seen to send them nothing. Whoever has no address that we could list is
+    reached by its cluster's own.
     """
     found = []
     for name, shard in world.shards.items():
         listed = {(entry.cluster, entry.replica) for entry in decided.table.endpoints.get(name, ())}
-        serving = _keys(member for member in shard.members if member.serving)
-        ready = [member for member in shard.members if member.ready or member.is_unheard]
+        members = [member for member in shard.members if member.replica.endpoint is not None]
+        serving = _keys(member for member in members if member.serving)
+        ready = [member for member in members if member.ready or member.is_unheard]
         usable = _keys(member for member in ready if not _is_shunned(world, name, member))
         if name not in decided.floor:
             if _keys(ready) - listed:
