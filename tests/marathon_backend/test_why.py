@@ -92,10 +92,7 @@ def test_what_no_agent_has_room_for_says_how_much_less_would_do() -> None:
     agents = [agent("a", taken=7000), agent("b", taken=6500), agent("c", cpu=1000)]
     reason = waiting_reason(wanting(), offers(InsufficientCpus=3), agents)
     assert ReasonCode.NO_CAPACITY is reason.code
-    assert (
-        "no agent has room for it: of the 3 that last offered something, 3 have too little CPU left; "
-        "by Mesos' numbers, of 3 agents: cpu (at most 1500m free, 2 asked) on 3"
-    ) == reason.detail
+    assert "no agent has room for it: cpu (at most 1500m free, 2 asked) on 3 (of 3 agents)" == reason.detail
     assert (3, 3, "offers declined: InsufficientCpus 3") == (reason.count, reason.total, reason.raw)
     assert reason.change is not None
     assert "lower resources.cpu from 2 to 1500m" == reason.change.text
@@ -159,7 +156,7 @@ def test_agents_with_gpus_are_kept_for_those_who_want_some() -> None:
     reason = waiting_reason(wanting(), offers(DeclinedScarceResources=2), [agent("a", gpus=2), agent("b", gpus=2)])
     assert ReasonCode.NO_CAPACITY is reason.code
     assert "2 have room, and GPUs, which Marathon keeps for apps that ask for some" in reason.detail
-    assert "and it would fit on a" in reason.detail
+    assert "by Mesos' numbers it would fit on a (of 2 agents)" in reason.detail
     assert reason.change is not None
     assert "set GPU_SCHEDULING_BEHAVIOR: unrestricted in backend_options.marathon.labels" in reason.change.text
 
@@ -177,7 +174,7 @@ def test_without_mesos_marathons_word_stands_alone() -> None:
     """Nothing is made up where the master does not answer: no counts of agents, and no change."""
     reason = waiting_reason(wanting(), offers(InsufficientMemory=2, UnfulfilledConstraint=1), [])
     assert (
-        "no agent has room for it: of the 3 that last offered something, "
+        "no agent has room for it: of the 3 agents that offered something last, "
         "1 do not meet the constraints, 2 have too little memory left"
     ) == reason.detail
     assert (0, 0, None) == (reason.count, reason.total, reason.change)

@@ -39,7 +39,7 @@ def test_a_version_that_is_not_ours_is_somebody_elses() -> None:
     assert reason is not None
     assert ReasonCode.CONTESTED is reason.code
     assert (
-        "somebody else writes to app /shop/web/r1: its version v2 is none of ours, and wants 5 instances instead of 1"
+        "somebody else writes to app /shop/web/r1: its version v2 is none of ours, and its instances went from 1 to 5"
         == reason.detail
     )
     assert "version v1 -> v2" == reason.raw

@@ -19,7 +19,7 @@ from roadstead.capabilities import Capabilities
 from roadstead.errors import BackendError, Conflict, Rejected
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.units import Duration
-from roadstead.world import GroupKey, Phase, Snapshot
+from roadstead.world import GroupKey, Phase, Snapshot, Usage
 from roadstead_backends.marathon import names, translate
 from roadstead_backends.marathon.abilities import capabilities
 from roadstead_backends.marathon.adoption import Adoptions
@@ -27,7 +27,8 @@ from roadstead_backends.marathon.client import Client
 from roadstead_backends.marathon.drift import drift_of
 from roadstead_backends.marathon.faults import AlreadyExists
 from roadstead_backends.marathon.follower import Follower, News
-from roadstead_backends.marathon.messages import App
+from roadstead_backends.marathon.insight import Insight
+from roadstead_backends.marathon.messages import App, Deployment, Info
 from roadstead_backends.marathon.options import MarathonOptions
 from roadstead_backends.marathon.reading import instance_of, is_active
 from roadstead_backends.marathon.view import View
@@ -76,7 +77,13 @@ class MarathonBackend:
         self._view = View(
             context.owner_id, capabilities(options, None), self._adoptions.recognise, reports_ready=not reaches
         )
-        self._writer = Writer(client, context.cluster, is_ours=self._view.is_ours, changed=self._changed.add)
+        self._insight = Insight(client, options, cluster=context.cluster)
+        self._view.node_of = self._insight.ground.node_of
+        self._notes: tuple[str, ...] = ()
+        self._said: Info | None = None
+        self._writer = Writer(
+            client, context.cluster, self._insight.writers, is_ours=self._view.is_ours, changed=self._changed.add
+        )
 
     # ---- the contract ----
 
@@ -89,7 +96,8 @@ class MarathonBackend:
 
     def observe(self) -> Snapshot:
         """Return what the cluster looks like; raises where it does not answer now."""
-        self._catch_up()
+        deployments = self._catch_up()
+        self._look_around(deployments)
         self._end()
         return self._view.snapshot()
 
@@ -170,6 +178,11 @@ class MarathonBackend:
                 raise self._conflict("there is no such replica, or it waits to be launched")
             self._client.kill(tasks, scale=False)
 
+    def usage(self) -> Mapping[str, Usage]:
+        """Return the use of every replica that runs; what of it nobody measures is unknown."""
+        self._begin()
+        return self._insight.usage(self._view.snapshot())
+
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` as soon as Marathon tells of a change of ours, until `close`."""
         self._follower.watch(wake)
@@ -178,6 +191,7 @@ class MarathonBackend:
         """Hang up; everything goes on in the cluster."""
         self._follower.watch(lambda: None)
         self._follower.close()
+        self._insight.close()
         self._client.close()
 
     # ---- looking ----
@@ -187,12 +201,14 @@ class MarathonBackend:
         if not self._begun:
             self._catch_up()
 
-    def _catch_up(self) -> None:
+    def _catch_up(self) -> list[Deployment]:
         """Bring the view up to date; what Marathon carries out is asked each time, and tells that it is there."""
         news = self._follower.take()
         try:
             if not self._begun:
-                self._view.capabilities = capabilities(self._options, self._client.info())
+                self._said = self._client.info()
+                self._insight.role = self._said.marathon_config.mesos_role or self._insight.role
+                self._view.capabilities = capabilities(self._options, self._said, self._notes)
             deployments = self._client.deployments()
             self._read_changed(News(news.everything, news.apps | self._changed))
         except BackendError:
@@ -204,6 +220,18 @@ class MarathonBackend:
             app_id for one in deployments for app_id in one.affected_apps if self._view.is_ours(app_id)
         )
         self._begun = True
+        return deployments
+
+    def _look_around(self, deployments: list[Deployment]) -> None:
+        """Find out on what agents apps are, and why they are not as they were asked."""
+        before = self._insight.ground.agents
+        self._view.explain(self._insight.look(self._view.apps, deployments))
+        self._view.nodes = self._insight.ground.nodes
+        if self._insight.ground.agents is not before:
+            self._view.place_anew()
+        if self._notes != self._insight.notes:
+            self._notes = self._insight.notes
+            self._view.capabilities = capabilities(self._options, self._said, self._notes)
 
     def _read_changed(self, news: News) -> None:
         now = time.monotonic()

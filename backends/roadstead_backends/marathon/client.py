@@ -135,10 +135,10 @@ class Client:
         except NotFound:
             return None
 
-    def kill(self, tasks: tuple[str, ...], *, scale: bool, force: bool = False) -> None:
-        """Stop tasks; with ``scale`` they are not replaced. Those that are gone already are fine."""
+    def kill(self, tasks: tuple[str, ...], *, scale: bool, force: bool = False) -> say.Deployed:
+        """Stop tasks; with ``scale`` they are not replaced, by a deployment. Those that are gone already are fine."""
         query = {"scale": _flag(scale), "force": _flag(force)}
-        self._write("POST", "/v2/tasks/delete", msgspec.Raw, body={"ids": list(tasks)}, query=query)
+        return self._write("POST", "/v2/tasks/delete", say.Deployed, body={"ids": list(tasks)}, query=query)
 
     def close(self) -> None:
         """Let go of every connection."""

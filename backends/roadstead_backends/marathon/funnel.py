@@ -39,6 +39,10 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 _RULED_OUT: Final = frozenset({"UnfulfilledRole", "UnfulfilledConstraint", "NoCorrespondingReservationFound"})
 _SCARCE: Final = "DeclinedScarceResources"
+_NUMBERED: Final = frozenset(
+    {"UnfulfilledConstraint", "InsufficientCpus", "InsufficientMemory", "InsufficientDisk", "InsufficientGpus"}
+)
+"""What Mesos' own numbers of an agent say as well."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +78,7 @@ def waiting_reason(lacking: Lacking, offers: OfferSummary, agents: Iterable[Agen
     sight = _Sight(lacking, tuple(agents))
     declined = {one.reason: one.declined for one in offers.reject_summary_last_offers if one.declined}
     raw = ", ".join(f"{name} {count}" for name, count in declined.items())
-    said = "; ".join(filter(None, (_told_by_offers(declined), sight.told)))
+    said = "; ".join(filter(None, (sight.told, _told_by_offers(declined, sight))))
     code = _code(declined, sight)
     detail = f"{_LEADS[code]}: {said}" if said else _LEADS[code]
     count, total = (len(sight.agents) - len(sight.open), len(sight.agents)) if sight.agents else (0, 0)
@@ -92,10 +96,13 @@ _LEADS: Final[Mapping[ReasonCode, str]] = {
 _HOPELESS: Final = frozenset({ReasonCode.NO_MATCHING_NODE, ReasonCode.NO_CAPACITY})
 
 
-def _told_by_offers(declined: Mapping[str, int]) -> str:
+def _told_by_offers(declined: Mapping[str, int], sight: _Sight) -> str:
+    """Return what Marathon has against offers, where the agents' numbers do not say the same."""
+    if sight.agents and not sight.open and set(declined) <= _NUMBERED:
+        return ""
     total = sum(declined.values())
     words = ", ".join(f"{count} {_WORDS.get(name, name)}" for name, count in declined.items())
-    return f"of the {total} that last offered something, {words}" if words else ""
+    return f"of the {total} agents that offered something last, {words}" if words else ""
 
 
 def _code(declined: Mapping[str, int], sight: _Sight) -> ReasonCode:
@@ -144,9 +151,10 @@ class _Sight:
         if not self.agents:
             return ""
         counts = Counter(self._against(one) for one in self.agents)
-        words = ", ".join(f"{what} on {count}" for what, count in sorted(counts.items()) if what)
-        fits = f", and it would fit on {self.open[0].name}" if self.open else ""
-        return f"by Mesos' numbers, of {len(self.agents)} agents: {words or 'nothing against any'}{fits}"
+        words = [f"{what} on {count}" for what, count in sorted(counts.items()) if what]
+        if self.open:
+            words.append(f"by Mesos' numbers it would fit on {self.open[0].name}")
+        return f"{', '.join(words)} (of {len(self.agents)} agents)"
 
     @cached_property
     def change(self) -> Change | None:
@@ -223,14 +231,19 @@ class _Sight:
 
     def _fits(self, agents: Iterable[Agent], needs: Amounts) -> bool:
         """Return whether all that is lacking has a place on these agents, under the cap of its spread."""
-        spread = self._lacking.template.placement.spread
+        spread, wanted = self._lacking.template.placement.spread, self._lacking.count
+        if spread is None or spread.max_per is None:
+            found = 0
+            for one in agents:
+                found += self._room(one, needs)
+                if found >= wanted:
+                    return True
+            return False
         rooms: Counter[str] = Counter()
         for one in agents:
-            rooms[one.attributes.get(spread.by, "") if spread is not None else ""] += self._room(one, needs)
-        if spread is None or spread.max_per is None:
-            return rooms.total() >= self._lacking.count
+            rooms[one.attributes.get(spread.by, "")] += self._room(one, needs)
         caps = (min(room, max(0, spread.max_per - self._crowd[value])) for value, room in rooms.items())
-        return sum(caps) >= self._lacking.count
+        return sum(caps) >= wanted
 
     def _less(self) -> Change | None:
         """Return the request that has to be lowered the least so that all fits; never to less than half."""
@@ -263,7 +276,7 @@ class _Sight:
     def _fewer_constraints(self) -> Change | None:
         placement = self._lacking.template.placement
         for index, constraint in enumerate(placement.constraints):
-            others = tuple(one for one in placement.constraints if one is not constraint)
+            others = placement.constraints[:index] + placement.constraints[index + 1 :]
             if self._fits(self._allowed(others), self._lacking.needs):
                 text = f"drop the constraint on {constraint.attribute}"
                 return Change(ChangeKind.DROP_CONSTRAINT, text, f"placement.constraints.{index}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -187,7 +188,7 @@ class Agent:
     allocated: Amounts = NOTHING
     closed: str = ""
 
-    @property
+    @cached_property
     def free(self) -> Amounts:
         """What nobody has."""
         return self.total - self.allocated

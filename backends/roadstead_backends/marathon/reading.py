@@ -17,6 +17,7 @@ import attrs
 from roadstead.reasons import Reason, ReasonCode
 from roadstead.world import Endpoint, Exit, Phase, Replica
 from roadstead_backends.marathon.messages import App, LastFailure, Port, Task, millis
+from roadstead_backends.marathon.why import NO_REASON, Why
 
 __all__ = ["Around", "exit_of", "instance_of", "is_active", "replicas_of"]
 
@@ -49,7 +50,7 @@ class Around:
     ``reports_ready``: Marathon's readiness is what counts, for nobody of ours can ask the server. ``unready`` are the
     tasks that a deployment still waits for. ``exits`` is how instances ended before, as far as that was seen.
     ``node_of`` names the node of an agent, by its id and its host. ``going`` are tasks that were told to end: Marathon
-    shows that once their agents have said so.
+    shows that once their agents have said so. ``why`` is what was found out of what is missing, or does not run well.
     """
 
     node_of: Callable[[str | None, str], str] = attrs.field(default=lambda _agent, host: host)
@@ -57,6 +58,7 @@ class Around:
     unready: frozenset[str] = frozenset()
     exits: Mapping[str, Exit] = attrs.field(factory=dict)
     going: frozenset[str] = frozenset()
+    why: Why = NO_REASON
 
 
 def instance_of(task_id: str) -> tuple[str, int]:
@@ -78,7 +80,7 @@ def replicas_of(app: App, around: Around) -> tuple[Replica, ...]:
     """Return what an app has: its instances by age, then as many slots as it lacks."""
     found = [_replica(task, app, around) for task in sorted(app.tasks or (), key=_age)]
     standing = sum(one.phase is not Phase.STOPPING for one in found)
-    return (*found, *_slots(app, app.instances - standing))
+    return (*found, *_slots(app, app.instances - standing, around.why.missing))
 
 
 def exit_of(failure: LastFailure) -> Exit:
@@ -106,9 +108,9 @@ def _age(task: Task) -> tuple[float, str]:
     return task.staged_at.timestamp() if task.staged_at is not None else 0.0, task.id
 
 
-def _slots(app: App, count: int) -> Iterator[Replica]:
+def _slots(app: App, count: int, reason: Reason | None) -> Iterator[Replica]:
     name = app.id.strip("/").replace("/", "_")
-    yield from (Replica(id=f"{name}.slot-{number}", phase=Phase.SLOT) for number in range(count))
+    yield from (Replica(id=f"{name}.slot-{number}", phase=Phase.SLOT, reason=reason) for number in range(count))
 
 
 def _replica(task: Task, app: App, around: Around) -> Replica:
@@ -128,7 +130,7 @@ def _replica(task: Task, app: App, around: Around) -> Replica:
         ready=_is_ready(task, app, around) if around.reports_ready and phase is Phase.RUNNING else None,
         restarts=number - 1,
         started_at=millis(started) if runs and started is not None else None,
-        reason=_reason(task, phase, ended),
+        reason=_reason(task, phase, ended, around.why),
         last_exit=ended if ended is not None else _unseen_exit(phase, number),
     )
 
@@ -167,12 +169,14 @@ def _at(host: str, named: tuple[Port, ...], ports: tuple[int, ...]) -> Endpoint 
     return Endpoint(host=host, grpc=known.get("grpc"), rest=known.get("rest"))
 
 
-def _reason(task: Task, phase: Phase, ended: Exit | None) -> Reason | None:
+def _reason(task: Task, phase: Phase, ended: Exit | None, why: Why) -> Reason | None:
     if task.state in _UNSEEN:
         detail = f"its agent {task.host} does not answer to Mesos"
         return Reason(code=ReasonCode.UNREACHABLE, detail=detail, count=1, total=1, raw=task.state)
     if phase is not Phase.SLOT:
-        return None
+        return why.tasks.get(task.id)
+    if why.missing is not None:
+        return why.missing
     code = ReasonCode.OUT_OF_MEMORY if ended is not None and ended.out_of_memory else ReasonCode.CRASH
     detail = "the server ended and is launched again after a while, perhaps elsewhere"
     return Reason(code=code, detail=detail, count=1, total=1, raw=ended.detail if ended is not None else task.state)

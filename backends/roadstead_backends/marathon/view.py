@@ -14,11 +14,11 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.reasons import Reason
 from roadstead.world import Drift, Exit, Group, GroupKey, Node, Replica, Snapshot
 from roadstead_backends.marathon.messages import App, Deployment
 from roadstead_backends.marathon.reading import Around, exit_of, instance_of, replicas_of
 from roadstead_backends.marathon.translate import Stored
+from roadstead_backends.marathon.why import NO_REASON, Why
 
 __all__ = ["Known", "View", "is_waited_for"]
 
@@ -36,7 +36,7 @@ class Known:
     stored: Stored
     drift: tuple[Drift, ...] = ()
     judged: str = ""
-    reason: Reason | None = None
+    why: Why = NO_REASON
     exits: dict[str, Exit] = attrs.field(factory=dict)
     shown: Group | None = None
 
@@ -70,6 +70,7 @@ class View:
         self._stale: dict[str, None] = {}
         self._groups: tuple[Group, ...] = ()
         self._places: dict[str, int] = {}
+        self._explained: frozenset[str] = frozenset()
         self._last: Snapshot | None = None
 
     # ---- what changed ----
@@ -136,12 +137,14 @@ class View:
                 known.drift = drift
                 self._stale[app_id] = None
 
-    def explain(self, app_id: str, reason: Reason | None) -> None:
-        """Note why an app is not as it was asked to be."""
-        known = self._known.get(app_id)
-        if known is not None and known.reason != reason:
-            known.reason = reason
-            self._stale[app_id] = None
+    def explain(self, found: Mapping[str, Why]) -> None:
+        """Note why apps are not as they were asked to be, by id; those not named are."""
+        for app_id in found.keys() | self._explained:
+            known = self._known.get(app_id)
+            if known is not None and known.why is not found.get(app_id, NO_REASON):
+                known.why = found.get(app_id, NO_REASON)
+                self._stale[app_id] = None
+        self._explained = frozenset(found)
 
     def place_anew(self) -> None:
         """Have every group made anew: agents have other names now."""
@@ -249,6 +252,7 @@ class View:
             unready=self._unready.get(app.id, frozenset()),
             exits=known.exits,
             going=self._going,
+            why=known.why,
         )
         replicas = replicas_of(app, around)
         made = Group(
@@ -260,7 +264,7 @@ class View:
             template=stored.template,
             version=_token(app, replicas),
             replicas=replicas,
-            reason=known.reason,
+            reason=known.why.app,
             drift=known.drift,
         )
         return known.shown if known.shown == made else made

@@ -9,7 +9,7 @@ moment, never as a time that passes, so that a reason stays the same for as long
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from roadstead_backends.marathon.funnel import Lacking, waiting_reason
 from roadstead_backends.marathon.mesos import Agent
 from roadstead_backends.marathon.messages import App, Deployment, Health, QueueItem, Task, millis
 
-__all__ = ["LAUNCH_TIMEOUT", "OVERDUE", "Ending", "Missing", "missing_reason", "task_reason"]
+__all__ = ["LAUNCH_TIMEOUT", "NO_REASON", "OVERDUE", "Ending", "Missing", "Why", "missing_reason", "task_reason"]
 
 LAUNCH_TIMEOUT: Final = Duration(300_000)
 """How long Marathon lets an agent prepare a task, by its own default (``--task_launch_timeout``)."""
@@ -33,6 +33,18 @@ OVERDUE: Final = Duration(60_000)
 """For how long an agent prepares a task before that is worth a word."""
 
 _COARSE_S: Final = 10
+
+
+@attrs.frozen(kw_only=True)
+class Why:
+    """Why an app is not as it was asked: the app itself, the tasks that it lacks, and those that it has, by task id."""
+
+    app: Reason | None = None
+    missing: Reason | None = None
+    tasks: Mapping[str, Reason] = attrs.field(factory=dict)
+
+
+NO_REASON: Final = Why()
 
 
 @attrs.frozen(kw_only=True)
@@ -64,20 +76,31 @@ class Missing:
 
 def missing_reason(missing: Missing) -> Reason:
     """Return why tasks of an app are not there."""
-    item, ending = missing.item, missing.ending
+    item = missing.item
     delayed = item is not None and item.delay.time_left_seconds > 0 and not item.delay.overdue
-    if ending is not None and (delayed or item is None):
-        reason = ended_reason(ending.exit, missing.lacking.template, ending.host)
-        until = f", not before {_until(item, missing.read_at)}" if item is not None and delayed else ""
-        return attrs.evolve(reason, detail=reason.detail + until)
-    if item is None:
-        return _not_queued(missing)
-    if delayed:
-        detail = f"tasks of it failed, and Marathon starts none before {_until(item, missing.read_at)}"
-        return Reason(code=ReasonCode.BACK_OFF, detail=detail, change=Change(ChangeKind.WAIT, "wait"))
+    if item is None or delayed:
+        return _ended(missing, delayed=delayed) or _not_begun(missing)
     reason = waiting_reason(missing.lacking, item.processed_offers_summary, missing.agents)
+    if reason.code is ReasonCode.STARTING:
+        return _ended(missing, delayed=False) or reason
     since = f"in the launch queue since {item.since:%Y-%m-%d %H:%M:%SZ}" if item.since is not None else ""
     return attrs.evolve(reason, raw="\n".join(filter(None, (reason.raw, since))))
+
+
+def _ended(missing: Missing, *, delayed: bool) -> Reason | None:
+    """Return how a task ended that is to be started again."""
+    if missing.ending is None:
+        return None
+    reason = ended_reason(missing.ending.exit, missing.lacking.template, missing.ending.host)
+    until = f", not before {_until(missing.item, missing.read_at)}" if missing.item is not None and delayed else ""
+    return attrs.evolve(reason, detail=reason.detail + until)
+
+
+def _not_begun(missing: Missing) -> Reason:
+    if missing.item is None:
+        return _not_queued(missing)
+    detail = f"tasks of it failed, and Marathon starts none before {_until(missing.item, missing.read_at)}"
+    return Reason(code=ReasonCode.BACK_OFF, detail=detail, change=Change(ChangeKind.WAIT, "wait"))
 
 
 def _until(item: QueueItem, read_at: int) -> str:

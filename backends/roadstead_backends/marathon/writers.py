@@ -97,7 +97,7 @@ class Writers:
             return
         if before.version == app.version or app.version in self._ours:
             return
-        scaled = f", and wants {app.instances} instances instead of {before.instances}"
+        scaled = f", and its instances went from {before.instances} to {app.instances}"
         what = f"its version {app.version} is none of ours{scaled if app.instances != before.instances else ''}"
         self._foreign[app.id] = _Foreign(at=now, what=what, raw=f"version {before.version} -> {app.version}")
 

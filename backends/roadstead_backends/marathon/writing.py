@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from roadstead.errors import BackendError, Retryable
+from roadstead.errors import BackendError, OutcomeUnknown, Retryable
 from roadstead_backends.marathon.client import Client
 from roadstead_backends.marathon.locks import Locks
-from roadstead_backends.marathon.messages import App
+from roadstead_backends.marathon.messages import App, Deployed
+from roadstead_backends.marathon.writers import Writers
 
 __all__ = ["MOST_DEPLOYMENTS", "Writer", "about"]
 
+T = TypeVar("T")
 Json = dict[str, Any]
 
 MOST_DEPLOYMENTS: Final = 50
@@ -37,13 +39,23 @@ def about(subject: str) -> Iterator[None]:
 
 
 class Writer:
-    """Asks one Marathon for changes; ``changed`` is told of each app before it is asked to change."""
+    """Asks one Marathon for changes.
+
+    ``changed`` is told of each app before it is asked to change, and ``writers`` of what came of it.
+    """
 
     def __init__(
-        self, client: Client, cluster: str, *, is_ours: Callable[[str], bool], changed: Callable[[str], None]
+        self,
+        client: Client,
+        cluster: str,
+        writers: Writers,
+        *,
+        is_ours: Callable[[str], bool],
+        changed: Callable[[str], None],
     ) -> None:
         self._client = client
         self._cluster = cluster
+        self._writers = writers
         self._is_ours = is_ours
         self._changed = changed
         self.in_flight: frozenset[str] = frozenset()
@@ -53,19 +65,20 @@ class Writer:
         """Make an app; one of that name is :class:`~roadstead_backends.marathon.faults.AlreadyExists`."""
         app_id = str(app["id"])
         self._reserve(app_id)
-        self._locks(app_id).insist(lambda force: self._client.create(app, force=force))
+        made = self._insist(app_id, lambda force: self._client.create(app, force=force))
+        self._writers.wrote(app_id, version=made.version, deployments=[one.id for one in made.deployments])
 
     def scale(self, app: App, instances: int) -> None:
         """Ask for another number of instances; of those that are too many Marathon chooses who goes."""
         if instances > app.instances:
             self._reserve(app.id)
         self._changed(app.id)
-        self._locks(app.id).insist(lambda force: self._client.scale(app.id, instances, force=force))
+        self._deploy(app.id, lambda force: self._client.scale(app.id, instances, force=force))
 
     def retire(self, app: App, tasks: tuple[str, ...]) -> None:
         """Stop exactly these tasks, and ask for so many fewer."""
         self._changed(app.id)
-        self._locks(app.id).insist(lambda force: self._client.kill(tasks, scale=True, force=force))
+        self._deploy(app.id, lambda force: self._client.kill(tasks, scale=True, force=force))
 
     def replace(self, app: App, task: str) -> None:
         """Stop a task, and have another instance take its place.
@@ -74,18 +87,29 @@ class Writer:
         Marathon makes every few minutes. So it is given up with its place, and the place is asked for again.
         """
         self.retire(app, (task,))
-        self._locks(app.id).insist(lambda force: self._client.scale(app.id, app.instances, force=force))
+        self._deploy(app.id, lambda force: self._client.scale(app.id, app.instances, force=force))
 
     def put_back(self, app: App, document: Mapping[str, Any]) -> None:
         """Have an app be what it was made as; its tasks are replaced, one more first."""
         self._reserve(app.id)
         self._changed(app.id)
-        self._locks(app.id).insist(lambda force: self._client.replace(document, force=force))
+        self._deploy(app.id, lambda force: self._client.replace(document, force=force))
 
     def delete(self, app_id: str) -> None:
         """Remove an app; one that is gone is fine."""
         self._changed(app_id)
-        self._locks(app_id).insist(lambda force: self._client.delete(app_id, force=force))
+        self._insist(app_id, lambda force: self._client.delete(app_id, force=force))
+
+    def _deploy(self, app_id: str, change: Callable[[bool], Deployed]) -> None:
+        done = self._insist(app_id, change)
+        self._writers.wrote(app_id, version=done.version, deployments=[done.deployment_id])
+
+    def _insist(self, app_id: str, change: Callable[[bool], T]) -> T:
+        try:
+            return self._locks(app_id).insist(change)
+        except OutcomeUnknown:
+            self._writers.lost(app_id)
+            raise
 
     def _locks(self, app_id: str) -> Locks:
         return Locks(self._client, lambda other: other == app_id or self._is_ours(other))
