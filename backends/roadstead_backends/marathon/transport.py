@@ -9,6 +9,7 @@ which deployments hold a lock. No answer is longer, or takes longer, than ``Limi
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -22,6 +23,8 @@ import roadstead
 from roadstead.units import Duration
 
 __all__ = ["Answer", "Instance", "Limits", "Missed", "Refused", "Session", "Token", "basic"]
+
+logging.getLogger("marathon").setLevel(logging.WARNING)  # it has a line for each request, several in a turn
 
 _PIECE: Final = 1 << 16
 
