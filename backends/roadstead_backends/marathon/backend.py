@@ -165,7 +165,7 @@ class MarathonBackend:
                 why = "it was taken over, and of such an app nothing but the count is changed"
                 raise Rejected(why, cluster=self._cluster, hint="set drift: report, or change the fleet file to be so")
             if known.drift:
-                self._writer.put_back(app, translate.restored(known.stored, app))
+                self._writer.put_back(app, translate.restored(known.stored, known.marks, app))
 
     def lose(self, replica: str) -> None:
         """Have Marathon kill a task, which starts it again: it has no way to end one without asking it first."""
@@ -236,8 +236,7 @@ class MarathonBackend:
     def _read_changed(self, news: News) -> None:
         now = time.monotonic()
         if news.everything or not self._begun or now >= self._all_due or len(news.apps) > _ONE_BY_ONE:
-            found = self._client.definitions(label=names.selector(self._fleet))
-            self._put_all([*found, *self._adopted()])
+            self._put_all([*self._client.definitions(label=names.selector(self._fleet)), *self._adopted()])
             self._all_due = now + _ALL_AGAIN.seconds
         else:
             for app_id in news.apps:
@@ -246,6 +245,11 @@ class MarathonBackend:
 
     def _put_all(self, definitions: list[msgspec.Raw]) -> None:
         apps = [(self._decoded(one), one) for one in definitions]
+        # Who is not found by its label may have lost it.
+        for app_id in self._view.apps.keys() - {app.id for app, _ in apps}:
+            definition = self._client.definition(app_id)
+            if definition is not None:
+                apps.append((self._decoded(definition), definition))
         self._view.put_all(app for app, _ in apps)
         for app, definition in apps:
             self._judge(app, definition)
@@ -278,10 +282,9 @@ class MarathonBackend:
         known, changed = self._view.known(app.id), app.version_info.last_config_change_at
         if known is None or (known.judged and known.judged == changed):
             return
-        ours = {name: value for name, value in app.labels.items() if name.startswith(names.PREFIX)}
         found: Mapping[str, Any] = msgspec.json.decode(definition)
         try:
-            drift = drift_of(known.stored.rendering, ours, found)
+            drift = drift_of(known.stored.rendering, known.marks, found)
         except ValueError as error:
             _LOG.warning("app %s carries a rendering that cannot be read: %s", app.id, error)
             drift = ()

@@ -104,4 +104,6 @@ def _said(value: Json) -> str:
     """Return a value as a person reads it."""
     if value is None:
         return "nothing"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -8,6 +8,7 @@ a group is. All of it is written once: of an app that exists, nothing but ``inst
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -81,11 +82,10 @@ def stored(found: App) -> Stored | None:
     )
 
 
-def restored(said: Stored, found: App) -> Json:
-    """Return an app as it was made, with as many instances as it has now."""
+def restored(said: Stored, marks: Mapping[str, str], found: App) -> Json:
+    """Return an app as it was made, with the labels that make it ours, and as many instances as it has now."""
     rendered: Json = json.loads(said.rendering)
-    ours = {name: value for name, value in found.labels.items() if name.startswith(names.PREFIX)}
-    return {**rendered, "labels": {**rendered.get("labels", {}), **ours}, "instances": found.instances}
+    return {**rendered, "labels": {**rendered.get("labels", {}), **marks}, "instances": found.instances}
 
 
 def rendering(order: GroupOrder, options: MarathonOptions, *, reaches: bool) -> Json:

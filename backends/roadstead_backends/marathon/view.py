@@ -15,6 +15,7 @@ import attrs
 
 from roadstead.capabilities import Capabilities
 from roadstead.world import Drift, Exit, Group, GroupKey, Node, Replica, Snapshot
+from roadstead_backends.marathon import names
 from roadstead_backends.marathon.messages import App, Deployment
 from roadstead_backends.marathon.reading import Around, exit_of, instance_of, replicas_of
 from roadstead_backends.marathon.translate import Stored
@@ -30,10 +31,12 @@ class Known:
     """One app of ours: as Marathon shows it, what it says of itself, and the group that was shown last.
 
     ``judged`` is the configuration of it that was last compared with what it carries, ``drift`` what came of that.
+    ``marks`` are the labels by which it is ours: whoever takes them away does not make it somebody else's.
     """
 
     app: App
     stored: Stored
+    marks: Mapping[str, str]
     drift: tuple[Drift, ...] = ()
     judged: str = ""
     why: Why = NO_REASON
@@ -89,7 +92,7 @@ class View:
         if app is not None and known is not None and known.app == app:
             return
         self._foreign.pop(app_id, None)
-        stored = self._said(app) if app is not None else None
+        stored = self._said(app, known) if app is not None else None
         if app is None or stored is None or stored.owner_id != self._owner_id:
             if app is not None and stored is not None:
                 self._foreign[app_id] = stored.owner_id
@@ -97,7 +100,7 @@ class View:
             return
         if known is None or known.stored != stored:
             self._forget(app_id)
-            known = self._known[app_id] = Known(app=app, stored=stored)
+            known = self._known[app_id] = Known(app=app, stored=stored, marks=_marks(app))
         known.app = app
         self._ids[stored.key] = app_id
         self._note_exits(known)
@@ -208,12 +211,15 @@ class View:
 
     # ---- how it works ----
 
-    def _said(self, app: App) -> Stored | None:
+    def _said(self, app: App, known: Known | None) -> Stored | None:
+        """Return what an app says of itself; of one that says nothing any more, what it said."""
         try:
-            return self._recognise(app)
+            said = self._recognise(app)
         except ValueError as error:
-            _LOG.warning("app %s looks like one of ours and cannot be read; it is left alone: %s", app.id, error)
-            return None
+            if known is None:
+                _LOG.warning("app %s looks like one of ours and cannot be read; it is left alone: %s", app.id, error)
+            said = None
+        return said if said is not None or known is None else known.stored
 
     def _forget(self, app_id: str) -> None:
         known = self._known.pop(app_id, None)
@@ -296,6 +302,10 @@ def is_waited_for(task_id: str, deployment: Deployment, app: App) -> bool:
             if result.task_id == task_id:
                 return not result.ready
     return False
+
+
+def _marks(app: App) -> Mapping[str, str]:
+    return {name: value for name, value in app.labels.items() if name.startswith(names.PREFIX)}
 
 
 def _tasks(app: App) -> list[str]:
