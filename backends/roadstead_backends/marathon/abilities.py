@@ -16,6 +16,7 @@ OLDEST: Final = (1, 8)
 """The first release whose instances outlive their tasks, and that says what is wrong with a request in our terms."""
 
 _GPUS: Final = "gpu_resources"
+_EMULATED: Final = "it is emulated: no time that is taken here is one of a real Marathon"
 
 
 def release(version: str) -> tuple[int, int]:
@@ -30,7 +31,9 @@ def release(version: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def capabilities(options: MarathonOptions, info: Info | None, notes: tuple[str, ...] = ()) -> Capabilities:
+def capabilities(
+    options: MarathonOptions, info: Info | None, notes: tuple[str, ...] = (), *, emulated: bool = False
+) -> Capabilities:
     """Return what a Marathon can do that says this of itself; ``None`` while nobody has asked it."""
     gives_gpus = (
         info is not None and _GPUS in info.marathon_config.features and options.containers is not Containers.DOCKER
@@ -52,7 +55,8 @@ def capabilities(options: MarathonOptions, info: Info | None, notes: tuple[str, 
         undigested=UNDIGESTED,
         roots=options.model_roots,
         version=info.version if info is not None else "",
-        notes=(*notes, *_notes(info)),
+        emulated=emulated,
+        notes=(*notes, *_notes(info), *((_EMULATED,) if emulated else ())),
     )
 
 

@@ -69,6 +69,8 @@ class Insight:
         self.writers = Writers()
         self.role = "*"
         """The role that Marathon registers with, unless an app has its own."""
+        self.emulated = False
+        """Whether this is no Marathon but what stands in for one."""
         self._client = client
         self._options = options
         self._now = now
@@ -92,7 +94,10 @@ class Insight:
         A :class:`Why` that did not change is the same object.
         """
         if self.ground.is_due:
+            is_first = not self.ground.agents
             self.ground.read(self.role, _held(apps))
+            if is_first and self.ground.agents:
+                self.emulated = self._is_emulated()
         self.writers.see((one.app for one in apps.values()), deployments, self._epoch_ms())
         for app_id, view in apps.items():
             known = self._looked.get(app_id)
@@ -120,6 +125,12 @@ class Insight:
 
     def _find(self) -> str | None:
         return self._client.info().marathon_config.mesos_leader_ui_url
+
+    def _is_emulated(self) -> bool:
+        try:
+            return self._master.is_emulated()
+        except BackendError:
+            return False
 
     def _epoch_ms(self) -> int:
         return int(self._epoch() * 1000)
