@@ -141,6 +141,7 @@ def test_the_same_tasks_go_on_under_our_rule(place: Place) -> None:
     assert (before, app) == (place.tasks(), place.app())
     assert (order.key, "search", 2) == (group.key, group.owner, group.target)
     assert not group.has_drifted
+    assert place.backend.observe().capabilities.emulated
     _, found = place.marathon.ask("GET", f"/v2/apps{APP}/tasks")
     assert {tuple(reversed(one["ports"])) for one in found["tasks"]} == {
         (one.endpoint.grpc, one.endpoint.rest) for one in group.replicas if one.endpoint is not None

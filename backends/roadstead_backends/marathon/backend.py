@@ -208,7 +208,8 @@ class MarathonBackend:
             if not self._begun:
                 self._said = self._client.info()
                 self._insight.role = self._said.marathon_config.mesos_role or self._insight.role
-                self._view.capabilities = capabilities(self._options, self._said, self._notes)
+                emulated = self._insight.emulated
+                self._view.capabilities = capabilities(self._options, self._said, self._notes, emulated=emulated)
             deployments = self._client.deployments()
             self._read_changed(News(news.everything, news.apps | self._changed))
         except BackendError:
@@ -229,9 +230,10 @@ class MarathonBackend:
         self._view.nodes = self._insight.ground.nodes
         if self._insight.ground.agents is not before:
             self._view.place_anew()
-        if self._notes != self._insight.notes:
-            self._notes = self._insight.notes
-            self._view.capabilities = capabilities(self._options, self._said, self._notes)
+        notes, emulated = self._insight.notes, self._insight.emulated
+        if (notes, emulated) != (self._notes, self._view.capabilities.emulated):
+            self._notes = notes
+            self._view.capabilities = capabilities(self._options, self._said, notes, emulated=emulated)
 
     def _read_changed(self, news: News) -> None:
         now = time.monotonic()
