@@ -8,8 +8,9 @@ from functools import cached_property
 import attrs
 
 from roadstead.model import Scheduling
+from roadstead.units import Cpus, Memory
 
-__all__ = ["Capabilities", "Engine", "GpuKind", "Limit"]
+__all__ = ["Bounds", "Capabilities", "Engine", "GpuKind", "Limit"]
 
 
 @enum.unique
@@ -45,6 +46,19 @@ class Engine(enum.Enum):
 
 
 @attrs.frozen(kw_only=True)
+class Bounds:
+    """What one replica must and may have by the cluster's own rules; ``None`` is without bound."""
+
+    least_cpu: Cpus | None = None
+    most_cpu: Cpus | None = None
+    least_memory: Memory | None = None
+    most_memory: Memory | None = None
+
+
+_BOUNDLESS = Bounds()
+
+
+@attrs.frozen(kw_only=True)
 class Capabilities:
     """What one cluster can do, as data: the planner knows what cannot be honoured without asking.
 
@@ -58,7 +72,9 @@ class Capabilities:
     ``reports_ready``: it can say by itself which replicas are ready. ``schemes``: the model sources it can read,
     ``file`` for a path, which must then lie under one of ``roots`` where there are any; ``undigested`` are those whose
     files nobody can check. ``caps_at_one``: its own scheduler can keep a hard cap of spread only where that is 1.
-    ``secrets``: the kinds of secret references it can resolve. ``emulated``: it stands in for what it answers as, so
+    ``secrets``: the kinds of secret references it can resolve. ``bounds``: what each replica may have there.
+    ``late_claims``: the claims (``pvc://CLAIM``) whose storage gets its place only when the cluster's own scheduler has
+    picked a node, where that does not pick. ``emulated``: it stands in for what it answers as, so
     that no time that is taken there is one of the real thing. ``notes`` are sentences for a person.
     """
 
@@ -84,6 +100,8 @@ class Capabilities:
     undigested: frozenset[str] = frozenset()
     caps_at_one: bool = False
     secrets: frozenset[str] = frozenset()
+    bounds: Bounds = _BOUNDLESS
+    late_claims: frozenset[str] = frozenset()
     version: str = ""
     emulated: bool = False
     notes: tuple[str, ...] = ()

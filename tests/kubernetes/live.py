@@ -76,6 +76,7 @@ class KubernetesDialect:
         "watch nodes",
         "watch pods of all",
         "watch resourcequotas",
+        "watch limitranges",
         "watch horizontalpodautoscalers",
         "watch events",
     )

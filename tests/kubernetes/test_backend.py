@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 import pytest
 
-from roadstead.errors import Conflict, Rejected, Retryable
+from roadstead.capabilities import Bounds
+from roadstead.errors import Conflict, Retryable
 from roadstead.model import HealthSpec, ModelSpec, PlacementSpec, Quota, Reach, Scheduling, Spread, StopSpec, Template
 from roadstead.reasons import Reason, ReasonCode
 from roadstead.spi.backend import ABSENT, BackendContext, Expect, GroupOrder
@@ -21,13 +22,15 @@ from roadstead.spi.runtime import Launch, Program
 from roadstead.testing.subject import group_order
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Group, Phase, Replica, Snapshot
-from roadstead_backends.kubernetes import names
+from roadstead_backends.kubernetes import feeds, names
 from roadstead_backends.kubernetes.backend import KubernetesBackend
 from roadstead_backends.kubernetes.connect import connect, open_transport
 from roadstead_backends.kubernetes.feeds import Place
 from roadstead_backends.kubernetes.options import KubernetesOptions
 from roadstead_backends.kubernetes.writing import Writer
+from tests.cluster.api import ApiError
 from tests.cluster.cluster import Cluster
+from tests.cluster.waiting import until as wait_until
 from tests.kubernetes.orders import template_with
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
@@ -195,11 +198,67 @@ def test_a_volume_that_waits_for_another_scheduler_is_refused_where_we_place(
     }
     control_plane.api.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", claim)
     backend = opened(control_plane, namespace, scheduling=Scheduling.DIRECTED)
-    order = order_for(Path("pvc://models/m"))
-    order = attrs.evolve(order, template=_from(order.template, "pvc://models/m"))
-    with pytest.raises(Rejected, match="WaitForFirstConsumer"):
-        backend.apply(order, 1, expect=ABSENT)
-    assert () == backend.observe().groups
+    until(backend, lambda now: {"models"} == now.capabilities.late_claims)
+    control_plane.api.delete(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/models")
+    until(backend, lambda now: not now.capabilities.late_claims)
+
+
+def test_what_each_replica_may_have_is_known_and_followed(control_plane: Cluster, namespace: str, opened: Open) -> None:
+    """A LimitRange is part of what the cluster can do."""
+    backend = opened(control_plane, namespace)
+    assert Bounds() == backend.observe().capabilities.bounds
+    limits = [{"type": "Container", "max": {"cpu": "2"}, "min": {"memory": "16Mi"}}]
+    path = f"/api/v1/namespaces/{namespace}/limitranges"
+    control_plane.api.create(path, {"metadata": {"name": "each"}, "spec": {"limits": limits}})
+    until(backend, lambda now: Bounds(most_cpu=Cpus(2000), least_memory=Memory(16 << 20)) == now.capabilities.bounds)
+    control_plane.api.delete(f"{path}/each")
+    until(backend, lambda now: Bounds() == now.capabilities.bounds)
+
+
+def test_a_kind_that_is_installed_later_is_seen(
+    control_plane: Cluster, namespace: str, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vertical autoscalers are nobody's business until there are any, and nothing is said of them until then."""
+    monkeypatch.setattr(feeds, "_ASKED_AGAIN_AFTER", Duration(100))
+    backend, order = opened(control_plane, namespace), order_for(tmp_path)
+    backend.apply(order, 1, expect=ABSENT)
+    assert not [note for note in backend.observe().capabilities.notes if "vertical" in note]
+    names = {"kind": "VerticalPodAutoscaler", "plural": "verticalpodautoscalers", "singular": "verticalpodautoscaler"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    installed = {
+        "metadata": {
+            "name": "verticalpodautoscalers.autoscaling.k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/63797"},
+        },
+        "spec": {"group": "autoscaling.k8s.io", "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+    kinds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    control_plane.api.create(kinds, installed)
+    try:
+        path = f"/apis/autoscaling.k8s.io/v1/namespaces/{namespace}/verticalpodautoscalers"
+        served_by(control_plane, path)
+        target = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"tests-{order.key}"}
+        body = {"apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler", "metadata": {"name": "theirs"}}
+        control_plane.api.create(path, {**body, "spec": {"targetRef": target}})
+        until(backend, lambda now: "verticalpodautoscaler/theirs" == only(now).scaled_by)
+    finally:
+        control_plane.api.delete(f"{kinds}/verticalpodautoscalers.autoscaling.k8s.io")
+    until(backend, lambda now: "" == only(now).scaled_by)
+
+
+def served_by(cluster: Cluster, path: str) -> None:
+    """Wait until a kind that was just installed is there."""
+
+    def answers() -> bool:
+        try:
+            return cluster.api.find(path) is not None
+        except ApiError as error:
+            if error.status != 429:  # its storage is being made
+                raise
+            return False
+
+    wait_until(answers)
 
 
 def _from(template: Template, source: str) -> Template:

@@ -76,7 +76,9 @@ def test_a_pod_whose_server_has_ended_as_asked_is_not_lost() -> None:
 def test_a_pod_that_was_given_up_on_a_silent_node_is_lost() -> None:
     """Nobody will ever confirm that it ended; it holds nothing any more."""
     meta = {"deletionTimestamp": "2026-11-23T06:00:00Z"}
-    assert Phase.LOST is replica_of(a_pod(node="n", server=running(), meta=meta), Around(node_silent=True)).phase
+    pod = a_pod(node="n", server=running(), meta=meta)
+    assert Phase.LOST is replica_of(pod, Around(node_silent=True, given_up=True)).phase
+    assert Phase.STOPPING is replica_of(pod, Around(node_silent=True)).phase
     target = [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]
     pod = a_pod(node="n", server=running(), meta=meta, status={"conditions": target})
     assert Phase.LOST is replica_of(pod, Around(node_silent=None)).phase

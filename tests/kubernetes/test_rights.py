@@ -348,10 +348,13 @@ def scheduling_of(profile: Profile) -> Scheduling:
 AT_ONCE = 8
 """Users who each lack one right, and find out side by side: nearly all of it is waiting."""
 
-UNTRIED = {"get persistentvolumeclaims", "get storageclasses.storage.k8s.io everywhere", "list pods.metrics.k8s.io"}
-"""What is only a warning in advance, and what the test's cluster does not serve."""
+UNTRIED = {"list pods.metrics.k8s.io", "watch verticalpodautoscalers.autoscaling.k8s.io"}
+"""What the test's cluster does not serve."""
 
-LESS_IS_SAID = {"nodes", "pods", "events", "resourcequotas", "horizontalpodautoscalers"}
+LESS_IS_SAID = {
+    *("nodes", "pods", "events", "resourcequotas", "limitranges", "horizontalpodautoscalers", "verticalpodautoscalers"),
+    *("persistentvolumeclaims", "storageclasses"),
+}
 """What of it may not be listed or watched is said in a note, and everything else works on."""
 
 NEVER_COMES = {"get replicasets.apps", "get pods", "delete pods"}

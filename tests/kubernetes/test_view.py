@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from typing import Any
 
@@ -10,14 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roadstead.model import Quota, Resources, WholeGpus
-from roadstead.units import Cpus, Memory
+from roadstead.model import HealthSpec, Quota, Resources, WholeGpus
+from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Drift, Phase
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.abilities import capabilities
 from roadstead_backends.kubernetes.binding import lacks
 from roadstead_backends.kubernetes.feeds import Place
-from roadstead_backends.kubernetes.objects import Budget, Pod, ReplicaSet, ResourceQuota, Service
+from roadstead_backends.kubernetes.objects import (
+    Autoscaler,
+    Budget,
+    Node,
+    Pod,
+    ReplicaSet,
+    ResourceQuota,
+    Service,
+    VerticalAutoscaler,
+)
 from roadstead_backends.kubernetes.services import budget, service
 from roadstead_backends.kubernetes.view import View
 from tests.kubernetes.orders import template_with
@@ -258,6 +268,65 @@ def test_a_node_that_falls_silent_is_seen_on_the_pods_that_are_there() -> None:
     reason = view.snapshot().groups[0].replicas[0].reason
     assert reason is not None
     assert "node-1" in reason.detail
+
+
+def test_a_pod_that_is_to_go_on_a_silent_node_is_given_up_in_its_time_and_not_before() -> None:
+    """It may still serve, and holds its room, for as long as any other on a silent node; if it is back, it stops."""
+    template = template_with(health=HealthSpec(node_lost_after=Duration(30_000)))
+    meta = {"deletionTimestamp": "2026-11-23T06:00:00Z"}
+    view = put(a_view(), a_set(template=template), a_pod(node="node-1", server=running(), meta=meta))
+    view.ground.is_seen = True
+    silent = a_node(ready="Unknown")
+    since = int(dt.datetime(2026, 11, 23, 6, 0, 10, tzinfo=dt.UTC).timestamp() * 1000)
+    view.ground.put_node("node-1", with_word_since(silent, since))
+
+    def phase(at: int) -> Phase:
+        view.at(at)
+        return view.snapshot().groups[0].replicas[0].phase
+
+    assert [Phase.STOPPING, Phase.STOPPING, Phase.LOST] == [phase(since + ms) for ms in (0, 29_999, 30_000)]
+    view.ground.put_node("node-1", a_node())
+    assert Phase.STOPPING is phase(since + 31_000)
+
+
+def with_word_since(node: Node, since: int) -> Node:
+    """Return a node whose readiness has been as it is since then (ms since the epoch)."""
+    moment = dt.datetime.fromtimestamp(since / 1000, tz=dt.UTC)
+    conditions = tuple(
+        msgspec.structs.replace(one, last_transition_time=moment) if one.type == "Ready" else one
+        for one in node.status.conditions
+    )
+    return msgspec.structs.replace(node, status=msgspec.structs.replace(node.status, conditions=conditions))
+
+
+# ---- who else scales ----
+
+
+@pytest.mark.parametrize(("mode", "said"), [("Auto", True), ("Recreate", True), ("", True), ("Off", False)])
+def test_a_vertical_autoscaler_that_acts_is_said_and_one_that_recommends_is_not(mode: str, said: bool) -> None:
+    """It would take pods away and change them; when it is gone, so is the word about it."""
+    view = put(a_view(), a_set())
+    target = {"kind": "ReplicaSet", "name": a_set().metadata.name}
+    spec = {"targetRef": target, "updatePolicy": {"updateMode": mode}}
+    scaler = msgspec.convert({"metadata": {"name": "theirs"}, "spec": spec}, VerticalAutoscaler)
+    view.put_vertical("theirs", scaler)
+    assert ("verticalpodautoscaler/theirs" if said else "") == view.snapshot().groups[0].scaled_by
+    view.put_vertical("theirs", None)
+    assert "" == view.snapshot().groups[0].scaled_by
+
+
+def test_one_of_two_autoscalers_is_said_until_both_are_gone() -> None:
+    """Who scales a group is somebody as long as anybody does."""
+    view = put(a_view(), a_set())
+    name = a_set().metadata.name
+    target = {"kind": "ReplicaSet", "name": name}
+    view.put_autoscaler("a", msgspec.convert({"metadata": {}, "spec": {"scaleTargetRef": target}}, Autoscaler))
+    view.put_vertical("b", msgspec.convert({"metadata": {}, "spec": {"targetRef": target}}, VerticalAutoscaler))
+    assert "horizontalpodautoscaler/a" == view.snapshot().groups[0].scaled_by
+    view.put_autoscaler("a", None)
+    assert "verticalpodautoscaler/b" == view.snapshot().groups[0].scaled_by
+    view.put_vertical("b", None)
+    assert "" == view.snapshot().groups[0].scaled_by
 
 
 # ---- binding ----

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from roadstead.capabilities import Capabilities, Engine, GpuKind, Limit
+from roadstead.capabilities import Bounds, Capabilities, Engine, GpuKind, Limit
 from roadstead.model import Scheduling
 from roadstead_backends.kubernetes.feeds import Place
+from roadstead_backends.kubernetes.rules import Rules
 
 __all__ = ["OLDEST", "capabilities"]
 
@@ -17,7 +18,9 @@ _IMAGE_VOLUMES: Final = 35
 """The first minor version where an image can be a volume without anybody having switched that on."""
 
 
-def capabilities(place: Place, *, minor: int | None, notes: tuple[str, ...]) -> Capabilities:
+def capabilities(
+    place: Place, *, minor: int | None, notes: tuple[str, ...], rules: Rules | None = None
+) -> Capabilities:
     """Return what a cluster of version 1.``minor`` can do; ``None`` while nobody has asked it."""
     schemes = {"file", "pvc", "http", "https", "s3", "gs"}
     if minor is not None and minor >= _IMAGE_VOLUMES:
@@ -40,6 +43,8 @@ def capabilities(place: Place, *, minor: int | None, notes: tuple[str, ...]) -> 
         caps_at_one=not place.directed,
         roots=place.model_roots,
         secrets=frozenset({"kubernetes"}),
+        bounds=rules.bounds if rules is not None else Bounds(),
+        late_claims=rules.late_claims if rules is not None and place.directed else frozenset(),
         version=f"1.{minor}" if minor is not None else "",
         notes=(*notes, *_notes(directed=place.directed, minor=minor)),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
@@ -29,7 +30,7 @@ from roadstead_backends.kubernetes.meta import Meta
 from roadstead_backends.kubernetes.objects import Pod, ReplicaSet
 from roadstead_backends.kubernetes.probes import is_hurried
 from roadstead_backends.kubernetes.reading import has_ended
-from roadstead_backends.kubernetes.server import must_not_wait_for_a_node, server_minor
+from roadstead_backends.kubernetes.server import server_minor
 from roadstead_backends.kubernetes.settling import Settler
 from roadstead_backends.kubernetes.shards import token_of
 from roadstead_backends.kubernetes.transport import Transport
@@ -56,7 +57,6 @@ class KubernetesBackend:
         self._transport = transport
         self._place = place
         self._minor: int | None = None
-        self._notes: tuple[str, ...] | None = None
         able = capabilities(place, minor=None, notes=transport.notes)
         self._view = View(place.owner_id, able, reports_ready=not place.reaches)
         self._feeds = Feeds(transport, place, self._view)
@@ -78,6 +78,7 @@ class KubernetesBackend:
         """Return what the cluster looks like; raises where it does not answer now."""
         self._catch_up()
         self._judge.look()
+        self._view.at(int(time.time() * 1000))
         return self._view.snapshot()
 
     def apply(self, order: GroupOrder, target: int, *, retire: tuple[str, ...] = (), expect: Expect) -> None:
@@ -231,10 +232,10 @@ class KubernetesBackend:
             self._minor = server_minor(self._transport)
             self._feeds.begin()
         self._feeds.take()
-        notes = (*self._transport.notes, *self._feeds.notes)
-        if notes != self._notes:
-            self._notes = notes
-            self._view.capabilities = capabilities(self._place, minor=self._minor, notes=notes)
+        notes = (*self._transport.notes, *self._feeds.notes, *self._usage.notes)
+        able = capabilities(self._place, minor=self._minor, notes=notes, rules=self._view.rules)
+        if able != self._view.capabilities:
+            self._view.capabilities = able
 
     def _told(self, feed: str, written: object) -> None:
         self._feeds.expect(feed, written)
@@ -256,8 +257,6 @@ class KubernetesBackend:
             document = translate.replica_set(order, target, directed=self._place.directed)
         except ValueError as error:
             raise Rejected(str(error), cluster=self._cluster, subject=subject, hint="see the fleet file") from error
-        if self._place.directed:
-            must_not_wait_for_a_node(self._transport, self._place, document["spec"]["template"], subject)
         name = document["metadata"]["name"]
         # Before the group: a group without it would be one that nobody looks after.
         self._settler.make_group_service(order)

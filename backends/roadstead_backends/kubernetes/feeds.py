@@ -8,6 +8,7 @@ be seen, too.
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
@@ -17,17 +18,22 @@ import attrs
 from roadstead.errors import BackendError, Forbidden, Rejected, Unreachable
 from roadstead.units import Duration
 from roadstead_backends.kubernetes import names
+from roadstead_backends.kubernetes.faults import NotFound
 from roadstead_backends.kubernetes.meta import Object
 from roadstead_backends.kubernetes.objects import (
     Autoscaler,
     Budget,
     Complaint,
+    LimitRange,
     Node,
     Pod,
     ReplicaSet,
     ResourceQuota,
     Service,
+    StorageClass,
     StrangePod,
+    VerticalAutoscaler,
+    VolumeClaim,
 )
 from roadstead_backends.kubernetes.reflector import Reflector
 from roadstead_backends.kubernetes.transport import Transport
@@ -43,6 +49,8 @@ _TROUBLED: Final = Duration(5_000)
 """For how long a watch may be broken before what it showed last counts as no answer."""
 
 _ASKING: Final = Duration(5_000)
+_ASKED_AGAIN_AFTER: Final = Duration(60_000)
+"""How long what we may not see is left alone: rights are given back, and kinds are installed, while we run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,7 +110,13 @@ class Feeds:
         self._complained: dict[str, str] = {}
         self._complaints = Counter[str]()
         self._all = {feed.name: feed for feed in self._feeds()}
-        self.notes: tuple[str, ...] = ()
+        self._lacking: dict[str, str] = {}
+        self._asked_at = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not known of the cluster, and why, a sentence each."""
+        return tuple(filter(None, self._lacking.values()))
 
     @property
     def has_begun(self) -> bool:
@@ -123,13 +137,14 @@ class Feeds:
         for feed in self._all.values():
             refused = refusals[feed.name]
             if refused is not None:
-                self._add_note(feed, refused)
-                continue
-            self._reflectors[feed.name] = self._started(feed)
-            feed.seen()
+                self._note(feed, refused)
+            else:
+                self._follow(feed)
+        self._asked_at = time.monotonic()
 
     def take(self) -> None:
         """Bring the view up to date, never behind our own writes; raises where that cannot be done."""
+        self._ask_again()
         for name, reflector in tuple(self._reflectors.items()):
             try:
                 self._wait_for(reflector)
@@ -187,6 +202,7 @@ class Feeds:
         )
         yield from self._feeds_of_room()
         yield from self._feeds_of_others()
+        yield from self._feeds_of_rules()
 
     def _feeds_of_room(self) -> Iterator[_Feed]:
         ground, directed = self._view.ground, self._place.directed
@@ -228,12 +244,46 @@ class Feeds:
             lacking="autoscalers of others are not seen",
         )
         yield _Feed(
+            name="verticals",
+            path=place.path("autoscaling.k8s.io/v1", "verticalpodautoscalers"),
+            kind=VerticalAutoscaler,
+            take=self._view.put_vertical,
+            lacking="vertical autoscalers of others are not seen",
+        )
+        yield _Feed(
             name="events",
             path=place.path("", "events"),
             kind=Complaint,
             take=self._take_complaint,
             query={"fieldSelector": "type=Warning,involvedObject.kind=Pod"},
             lacking="warnings about pods are not seen",
+        )
+
+    def _feeds_of_rules(self) -> Iterator[_Feed]:
+        place, rules = self._place, self._view.rules
+        yield _Feed(
+            name="limits",
+            path=place.path("", "limitranges"),
+            kind=LimitRange,
+            take=rules.put_limits,
+            lacking="what each replica may have by LimitRanges is not known",
+        )
+        if not place.directed:
+            return
+        lacking = "volumes that wait for the cluster's own scheduler are not recognised"
+        yield _Feed(
+            name="claims",
+            path=place.path("", "persistentvolumeclaims"),
+            kind=VolumeClaim,
+            take=rules.put_claim,
+            lacking=lacking,
+        )
+        yield _Feed(
+            name="storage",
+            path="/apis/storage.k8s.io/v1/storageclasses",
+            kind=StorageClass,
+            take=rules.put_storage,
+            lacking=lacking,
         )
 
     def _see_nodes(self) -> None:
@@ -290,10 +340,31 @@ class Feeds:
         feed.unseen()
         for key in self._known.pop(name, {}):
             feed.take(key, None)
-        self._add_note(feed, refused)
+        self._note(feed, refused)
 
-    def _add_note(self, feed: _Feed, refused: BackendError) -> None:
-        self.notes = (*self.notes, f"{feed.lacking}: {refused}")
+    def _note(self, feed: _Feed, refused: BackendError) -> None:
+        """Remember what we do without; of a kind that the cluster does not have, there is nothing to be known."""
+        self._lacking[feed.name] = "" if isinstance(refused, NotFound) else f"{feed.lacking}: {refused}"
+
+    def _ask_again(self) -> None:
+        """Follow what we may see by now."""
+        if not self._lacking or time.monotonic() - self._asked_at < _ASKED_AGAIN_AFTER.seconds:
+            return
+        self._asked_at = time.monotonic()
+        for name in tuple(self._lacking):
+            try:
+                refused = self._refusal(self._all[name])
+            except BackendError:
+                continue  # whether the cluster answers at all is found out elsewhere
+            if refused is not None:
+                self._note(self._all[name], refused)
+            else:
+                del self._lacking[name]
+                self._follow(self._all[name])
+
+    def _follow(self, feed: _Feed) -> None:
+        self._reflectors[feed.name] = self._started(feed)
+        feed.seen()
 
     def _woken(self) -> None:
         self._wake()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roadstead.world import Node
-from roadstead_backends.kubernetes.nodes import NOTHING, Claim, claim_of, is_silent, node_view
+from roadstead_backends.kubernetes.nodes import NOTHING, Claim, claim_of, is_silent, node_view, silent_since
 from roadstead_backends.kubernetes.objects import Node as NodeObject
 from roadstead_backends.kubernetes.objects import StrangePod
 
@@ -55,6 +55,14 @@ class Ground:
             return None
         known = self._nodes.get(node)
         return known is None or is_silent(known)
+
+    def silent_since(self, node: str) -> int:
+        """Return since when (ms since the epoch) nothing was heard of a silent node; 0 where there is none, or no word.
+
+        The cluster waits before it calls a node silent; this is when it did.
+        """
+        known = self._nodes.get(node)
+        return silent_since(known) if known is not None else 0
 
     def take_moved(self) -> frozenset[str]:
         """Return the nodes that came, went, fell silent or were heard of again since this was last called."""

@@ -9,6 +9,7 @@ import attrs
 
 from roadstead.units import Cpus, Memory
 from roadstead.world import Device, Node
+from roadstead_backends.kubernetes.meta import millis
 from roadstead_backends.kubernetes.objects import Claimant, StrangePod
 from roadstead_backends.kubernetes.objects import Node as NodeObject
 from roadstead_backends.kubernetes.placing import ATTRIBUTES, GPU_MEMORY, GPU_PRODUCT
@@ -117,6 +118,13 @@ def is_silent(node: NodeObject) -> bool:
     """Return whether the cluster has not heard from a node for too long."""
     ready = next((one for one in node.status.conditions if one.type == "Ready"), None)
     return ready is not None and ready.status == "Unknown"
+
+
+def silent_since(node: NodeObject) -> int:
+    """Return when (ms since the epoch) the cluster found that it hears nothing of a node; 0 where it does not say."""
+    ready = next((one for one in node.status.conditions if one.type == "Ready"), None)
+    since = ready.last_transition_time if ready is not None else None
+    return millis(since) if since is not None else 0
 
 
 def _is_open(node: NodeObject) -> bool:

@@ -16,6 +16,8 @@ __all__ = [
     "AutoscalerSpec",
     "Budget",
     "BudgetSpec",
+    "ClaimSpec",
+    "ClaimStatus",
     "Claimant",
     "Complaint",
     "Condition",
@@ -23,7 +25,11 @@ __all__ = [
     "ContainerState",
     "ContainerStatus",
     "Involved",
+    "LimitRange",
+    "LimitRangeSpec",
+    "Limits",
     "Node",
+    "NodeCondition",
     "NodeSpec",
     "NodeStatus",
     "Pod",
@@ -40,11 +46,16 @@ __all__ = [
     "ScaleTarget",
     "Service",
     "ServiceSpec",
+    "StorageClass",
     "StrangePod",
     "StrangeSpec",
     "StrangeStatus",
     "Taint",
     "Terminated",
+    "UpdatePolicy",
+    "VerticalAutoscaler",
+    "VerticalAutoscalerSpec",
+    "VolumeClaim",
     "Waiting",
 ]
 
@@ -228,11 +239,17 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=Fal
     taints: tuple[Taint, ...] = ()
 
 
+class NodeCondition(Condition, frozen=True, kw_only=True, rename="camel", gc=False):
+    """One condition of a node, and since when it is so."""
+
+    last_transition_time: dt.datetime | None = None
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """What a node has to give away, and how it is."""
 
     allocatable: dict[str, str] = {}
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[NodeCondition, ...] = ()
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
@@ -287,6 +304,54 @@ class ResourceQuota(msgspec.Struct, frozen=True, kw_only=True, rename="camel", g
     status: QuotaStatus = QuotaStatus()
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What each thing of a ``type`` must and may have."""
+
+    type: str = ""
+    min: dict[str, str] = {}
+    max: dict[str, str] = {}
+
+
+class LimitRangeSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What each thing in a namespace must and may have, by type."""
+
+    limits: tuple[Limits, ...] = ()
+
+
+class LimitRange(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """A limit for each thing that is in a namespace."""
+
+    metadata: Meta
+    spec: LimitRangeSpec = LimitRangeSpec()
+
+
+class ClaimSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What kind of storage is claimed."""
+
+    storage_class_name: str = ""
+
+
+class ClaimStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """Whether there is a volume for a claim."""
+
+    phase: str = ""
+
+
+class VolumeClaim(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """A claim to storage."""
+
+    metadata: Meta
+    spec: ClaimSpec = ClaimSpec()
+    status: ClaimStatus = ClaimStatus()
+
+
+class StorageClass(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """A kind of storage, and when its volumes get their places."""
+
+    metadata: Meta
+    volume_binding_mode: str = ""
+
+
 class ScaleTarget(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """What an autoscaler scales."""
 
@@ -305,6 +370,26 @@ class Autoscaler(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=F
 
     metadata: Meta
     spec: AutoscalerSpec = AutoscalerSpec()
+
+
+class UpdatePolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What a vertical autoscaler does with what it finds out."""
+
+    update_mode: str = ""
+
+
+class VerticalAutoscalerSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What a vertical autoscaler is about, and what it does to it."""
+
+    target_ref: ScaleTarget = ScaleTarget()
+    update_policy: UpdatePolicy = UpdatePolicy()
+
+
+class VerticalAutoscaler(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """Somebody else who decides how much each pod of a group has."""
+
+    metadata: Meta
+    spec: VerticalAutoscalerSpec = VerticalAutoscalerSpec()
 
 
 class Involved(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):

@@ -36,13 +36,14 @@ _ID_LENGTH: Final = 12
 class Around:
     """What is known of a pod besides the pod.
 
-    ``node_silent``: its node does not answer, ``None`` where nodes cannot be seen. ``assumed`` is the node that we
-    bound it to, as long as the cluster does not show that. ``complaint`` is the last thing that the cluster complained
-    of. ``drifted``: it was made from what somebody else wrote. ``reports_ready``: the kubelet's readiness is what
-    counts, for nobody can ask the server.
+    ``node_silent``: its node does not answer, ``None`` where nodes cannot be seen. ``given_up``: nor did it for so long
+    that nobody waits for it any more. ``assumed`` is the node that we bound it to, as long as the cluster does not show
+    that. ``complaint`` is the last thing that the cluster complained of. ``drifted``: it was made from what somebody
+    else wrote. ``reports_ready``: the kubelet's readiness is what counts, for nobody can ask the server.
     """
 
     node_silent: bool | None = None
+    given_up: bool = False
     assumed: str | None = None
     assumed_devices: str = ""
     complaint: Complaint | None = None
@@ -76,8 +77,8 @@ def replica_of(pod: Pod, around: Around) -> Replica:
 def phase_of(pod: Pod, around: Around) -> Phase:
     """Return where a pod is in its life.
 
-    One that is to go and is on a node that answers is stopping until it is gone. One that its node rejected, or that
-    was given up with its node, will not come back.
+    One that is to go is stopping until it is gone. One that its node rejected, or that was given up with its node, will
+    not come back.
     """
     if pod.metadata.deletion is not None:
         return Phase.LOST if _was_given_up(pod, around) else Phase.STOPPING
@@ -128,9 +129,11 @@ def _reason(pod: Pod, phase: Phase, status: ContainerStatus | None, around: Arou
 
 
 def _was_given_up(pod: Pod, around: Around) -> bool:
-    """Return whether a pod that is to go will never confirm it: its node is silent, or was so for too long."""
-    if around.node_silent is not None:
-        return around.node_silent
+    """Return whether a pod that is to go will not confirm it: its node was silent for too long, and still is."""
+    if around.node_silent is False:
+        return False
+    if around.given_up:
+        return True
     target = condition(pod.status.conditions, "DisruptionTarget")
     return target is not None and target.status == "True" and target.reason == _GIVEN_UP
 

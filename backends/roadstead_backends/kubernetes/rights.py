@@ -78,7 +78,9 @@ def _native() -> Iterator[Right]:
     for kind, without in (
         ("events", "why a pod waits is told without the scheduler's words"),
         ("resourcequotas", "the namespace's own quota shows only when it refuses something"),
+        ("limitranges", "what each replica may have shows only when it is refused"),
         ("horizontalpodautoscalers autoscaling", "somebody else's autoscaler is fought over the count"),
+        ("verticalpodautoscalers autoscaling.k8s.io", "somebody else's vertical autoscaler is not seen"),
     ):
         yield from _each(Profile.NATIVE, kind, "list watch", without)
 
@@ -102,8 +104,8 @@ def _beyond() -> Iterator[Right]:
     yield from _each(Profile.CAPACITY, "pods", "list watch", "what others hold of nodes is not known", everywhere=True)
     yield from _each(Profile.DIRECTED, "pods/binding", "create", "no pod can be put on a node")
     without = "a volume that waits for the cluster's own scheduler is not refused, and its pods never start"
-    yield from _each(Profile.DIRECTED, "persistentvolumeclaims", "get", without)
-    yield from _each(Profile.DIRECTED, "storageclasses storage.k8s.io", "get", without, everywhere=True)
+    yield from _each(Profile.DIRECTED, "persistentvolumeclaims", "list watch", without)
+    yield from _each(Profile.DIRECTED, "storageclasses storage.k8s.io", "list watch", without, everywhere=True)
 
 
 RIGHTS: Final[tuple[Right, ...]] = (*_native(), *_lease(), *_beyond())
@@ -118,7 +120,7 @@ ADOPTION: Final[tuple[Right, ...]] = tuple(
 def rights_for(profile: Profile) -> tuple[Right, ...]:
     """Return all that a profile allows.
 
-    >>> [str(right) for right in rights_for(Profile.DIRECTED) if right not in rights_for(Profile.CAPACITY)]
-    ['create pods/binding', 'get persistentvolumeclaims', 'get storageclasses.storage.k8s.io everywhere']
+    >>> [str(right) for right in rights_for(Profile.CAPACITY) if right not in rights_for(Profile.NATIVE)]
+    ['list nodes everywhere', 'watch nodes everywhere', 'list pods everywhere', 'watch pods everywhere']
     """
     return tuple(right for right in RIGHTS if right.profile <= profile)

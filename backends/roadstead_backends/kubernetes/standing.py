@@ -10,7 +10,14 @@ from roadstead.units import Cpus, Memory
 from roadstead.world import Group
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.meta import Meta
-from roadstead_backends.kubernetes.objects import Autoscaler, Budget, ResourceQuota, Service
+from roadstead_backends.kubernetes.objects import (
+    Autoscaler,
+    Budget,
+    ResourceQuota,
+    ScaleTarget,
+    Service,
+    VerticalAutoscaler,
+)
 from roadstead_backends.kubernetes.quantities import cpus_left, cpus_used, memory_left, memory_used, whole
 
 __all__ = ["Standing"]
@@ -55,14 +62,24 @@ class Standing:
 
     def put_autoscaler(self, name: str, autoscaler: Autoscaler | None) -> tuple[str, ...]:
         """Note an autoscaler of others as it is now; return the names of the groups that this is about."""
-        before = self._scalers.pop(name, "")
-        if before:
-            self._scaled.pop(before, None)
-        if autoscaler is not None and autoscaler.spec.scale_target_ref.kind == "ReplicaSet":
-            target = autoscaler.spec.scale_target_ref.name
-            self._scalers[name] = target
-            self._scaled[target] = f"horizontalpodautoscaler/{name}"
-        return tuple(filter(None, (before, self._scalers.get(name, ""))))
+        target = autoscaler.spec.scale_target_ref if autoscaler is not None else None
+        return self._put_scaler(f"horizontalpodautoscaler/{name}", target)
+
+    def put_vertical(self, name: str, autoscaler: VerticalAutoscaler | None) -> tuple[str, ...]:
+        """Note a vertical autoscaler of others as it is now; return the names of the groups that this is about.
+
+        It takes pods away, and changes them as they are made; one that only recommends does neither.
+        """
+        acts = autoscaler is not None and autoscaler.spec.update_policy.update_mode != "Off"
+        target = autoscaler.spec.target_ref if autoscaler is not None and acts else None
+        return self._put_scaler(f"verticalpodautoscaler/{name}", target)
+
+    def _put_scaler(self, scaler: str, target: ScaleTarget | None) -> tuple[str, ...]:
+        before = self._scalers.pop(scaler, "")
+        if target is not None and target.kind == "ReplicaSet":
+            self._scalers[scaler] = target.name
+        self._scaled = {group: name for name, group in sorted(self._scalers.items(), reverse=True)}
+        return tuple(filter(None, (before, self._scalers.get(scaler, ""))))
 
     def scaled_by(self, group: str) -> str:
         """Return the autoscaler that decides about a group of that name; empty where none does."""

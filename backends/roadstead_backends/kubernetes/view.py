@@ -7,7 +7,7 @@ before it every group, and in the end itself, that is as it was.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import attrs
@@ -17,8 +17,9 @@ from roadstead.model import Template
 from roadstead.world import Drift, Group, GroupKey, Phase, Replica, Snapshot
 from roadstead_backends.kubernetes import names
 from roadstead_backends.kubernetes.ground import Ground
-from roadstead_backends.kubernetes.objects import Autoscaler, Complaint, Pod, ReplicaSet
+from roadstead_backends.kubernetes.objects import Autoscaler, Complaint, Pod, ReplicaSet, VerticalAutoscaler
 from roadstead_backends.kubernetes.reading import Around, replica_of
+from roadstead_backends.kubernetes.rules import Rules
 from roadstead_backends.kubernetes.shards import Shard, group_of, is_as_written, template_of, token_of
 from roadstead_backends.kubernetes.standing import Standing
 
@@ -39,13 +40,15 @@ class Suspect:
 class View:
     """The objects of one fleet in one namespace, as groups and replicas.
 
-    ``ground`` has the nodes, ``standing`` what stands beside the groups. ``capabilities`` may be changed at any time.
+    ``ground`` has the nodes, ``standing`` what stands beside the groups, ``rules`` what the namespace allows.
+    ``capabilities`` may be changed at any time.
     """
 
     def __init__(self, owner_id: str, capabilities: Capabilities, *, reports_ready: bool = False) -> None:
         self.capabilities = capabilities
         self.ground = Ground()
         self.standing = Standing(owner_id)
+        self.rules = Rules()
         self._owner_id = owner_id
         self._reports_ready = reports_ready
         self._shards: dict[str, Shard] = {}
@@ -56,6 +59,8 @@ class View:
         self._assumed: dict[str, tuple[str, str]] = {}
         self._seated: dict[str, str] = {}
         self._guests: dict[str, dict[str, Pod]] = {}
+        self._now = 0
+        self._patience: dict[str, int] = {}
         self._stale: dict[str, None] = {}
         self._written_to: dict[str, None] = {}
         self._put_back: dict[str, None] = {}
@@ -119,8 +124,20 @@ class View:
 
     def put_autoscaler(self, name: str, autoscaler: Autoscaler | None) -> None:
         """Note an autoscaler of others as it is now."""
-        scaled = self.standing.put_autoscaler(name, autoscaler)
-        self._stale.update((self._uids[group], None) for group in scaled if group in self._uids)
+        self._look_again_at(self.standing.put_autoscaler(name, autoscaler))
+
+    def put_vertical(self, name: str, autoscaler: VerticalAutoscaler | None) -> None:
+        """Note a vertical autoscaler of others as it is now."""
+        self._look_again_at(self.standing.put_vertical(name, autoscaler))
+
+    def at(self, now: int) -> None:
+        """Note that it is ``now`` (ms since the epoch): whoever is to go on a silent node is given up in its time."""
+        self._now = now
+        for node, due in tuple(self._patience.items()):
+            if due <= now:
+                del self._patience[node]
+                for pod in tuple(self._guests.get(node, {}).values()):
+                    self._read(pod)
 
     def assume(self, pod: str, node: str, devices: str) -> None:
         """Take a pod to be on a node from now on: it was bound there, and the cluster may show that later."""
@@ -272,6 +289,7 @@ class View:
         assumed, devices = self._assumed.get(pod.metadata.uid, (None, ""))
         around = Around(
             node_silent=self.ground.is_silent(pod.spec.node_name),
+            given_up=self._is_given_up(pod),
             assumed=assumed,
             assumed_devices=devices,
             complaint=self._complaints.get(pod.metadata.uid),
@@ -283,6 +301,17 @@ class View:
         if shard.replicas.get(name) != replica:
             shard.replicas[name] = replica
             self._stale[owner.uid] = None
+
+    def _is_given_up(self, pod: Pod) -> bool:
+        """Return whether a pod that is to go has not been heard of for too long; where not yet, look again then."""
+        node, template = pod.spec.node_name, self.template_of(pod)
+        if pod.metadata.deletion is None or not self.ground.is_silent(node):
+            return False
+        patience = template.health.node_lost_after.ms if template is not None else 0
+        due = self.ground.silent_since(node) + patience
+        if due > self._now:
+            self._patience[node] = min(due, self._patience.get(node, due))
+        return due <= self._now
 
     def _seat(self, pod: Pod, node: str | None) -> None:
         """Note on which node a pod is."""
@@ -310,6 +339,9 @@ class View:
                 changed[uid] = after
         if changed:
             self._show(changed)
+
+    def _look_again_at(self, groups: Iterable[str]) -> None:
+        self._stale.update((self._uids[group], None) for group in groups if group in self._uids)
 
     def _show(self, changed: Mapping[str, Group | None]) -> None:
         """Put changed groups in their places; only where groups come or go is everything put in order anew."""

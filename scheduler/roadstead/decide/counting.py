@@ -34,16 +34,14 @@ def held(case: Case) -> Iterator[Held]:
         return
     for cluster, group in case.shard.groups:
         if group.scaled_by:
-            detail = (
-                f"{group.scaled_by} decides how many replicas {group.key} has, so we send no count and roll nothing"
-            )
+            detail = f"{group.scaled_by} scales {group.key}, so we send no count and roll nothing"
             reason = Reason(code=ReasonCode.CONTESTED, detail=detail, change=_ways_out(case.name, group.scaled_by))
             yield Held(deployment=case.name, cluster=cluster, reason=reason)
 
 
 def _ways_out(name: str, other: str) -> Change:
     text = (
-        f"remove {other} and say with replicas or autoscaling how many there are, or take {name} out of the fleet file "
-        f"and leave it to {other}"
+        f"remove {other} and say in the fleet file what it decides, or take {name} out of the fleet file and leave it "
+        f"to {other}"
     )
     return Change(ChangeKind.FIX_INPUT, text)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from roadstead.capabilities import Capabilities, Engine, GpuKind
-from roadstead.model import GpuPart, GpuPartition, Operator, Scheduling, Template, WholeGpus
+from roadstead.capabilities import Bounds, Capabilities, Engine, GpuKind
+from roadstead.model import GpuPart, GpuPartition, Operator, Resources, Scheduling, Template, WholeGpus
 
 __all__ = ["shortfalls"]
 
@@ -25,6 +25,7 @@ def _shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]
         offered = ", ".join(sorted(known.value for known in capabilities.gpu)) or "none"
         yield f"it gives no GPU as {kind.value} (it gives: {offered})"
     yield from _source_shortfalls(template, capabilities)
+    yield from _bounds_broken(template.resources, capabilities.bounds)
     for secret in template.secrets:
         scheme = secret.ref.partition(":")[0]
         if scheme not in capabilities.secrets:
@@ -57,9 +58,23 @@ def _source_shortfalls(template: Template, capabilities: Capabilities) -> Iterat
     scheme = source.partition("://")[0] if "://" in source else "file"
     if scheme not in capabilities.schemes:
         yield f"it cannot read models from {scheme} (it can: {', '.join(sorted(capabilities.schemes))})"
+    elif scheme == "pvc" and (claim := source.removeprefix("pvc://").partition("/")[0]) in capabilities.late_claims:
+        yield f"the volume of claim {claim} waits for the cluster's own scheduler, which picks no node here"
     elif scheme in capabilities.undigested and template.model.digest is not None:
         yield f"it cannot check the digest of models from {scheme}"
     elif scheme == "file" and capabilities.roots:
         path = PurePosixPath(source)
         if ".." in path.parts or not any(path.is_relative_to(root) for root in capabilities.roots):
             yield f"model.source {source} is under none of its model_roots ({', '.join(capabilities.roots)})"
+
+
+def _bounds_broken(resources: Resources, bounds: Bounds) -> Iterator[str]:
+    cpu, memory = resources.cpu, resources.memory
+    if bounds.most_cpu is not None and cpu.milli > bounds.most_cpu.milli:
+        yield f"a replica may have {bounds.most_cpu} of CPU there, and is to have {cpu}"
+    if bounds.least_cpu is not None and cpu.milli < bounds.least_cpu.milli:
+        yield f"a replica must have at least {bounds.least_cpu} of CPU there, and is to have {cpu}"
+    if bounds.most_memory is not None and memory.bytes > bounds.most_memory.bytes:
+        yield f"a replica may have {bounds.most_memory} of memory there, and is to have {memory}"
+    if bounds.least_memory is not None and memory.bytes < bounds.least_memory.bytes:
+        yield f"a replica must have at least {bounds.least_memory} of memory there, and is to have {memory}"
