@@ -131,9 +131,9 @@ def test_attributes_are_what_constraints_compare() -> None:
     ("more", "closed"),
     [
         ({}, ""),
-        ({"active": False}, "the master has lost its connection to it"),
-        ({"active": False, "deactivated": True}, "it was deactivated"),
-        ({"drain_info": {"state": "DRAINED"}, "deactivated": True}, "it is being drained"),
+        ({"active": False}, "not connected"),
+        ({"active": False, "deactivated": True}, "deactivated"),
+        ({"drain_info": {"state": "DRAINED"}, "deactivated": True}, "being drained"),
     ],
 )
 def test_an_agent_that_takes_nothing_new_says_why(more: dict[str, Any], closed: str) -> None:

@@ -167,7 +167,7 @@ class _Sight:
     def _against(self, agent: Agent) -> str:
         """Return the first thing that is against an agent, in the fleet file's words; empty where nothing is."""
         if agent.closed:
-            return "closed"
+            return agent.closed
         wrong = [one for one in self._rules() if not _holds(one, agent.attributes)]
         if wrong:
             return f"constraint {wrong[0].attribute}"

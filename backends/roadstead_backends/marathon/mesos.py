@@ -224,10 +224,10 @@ def _agent(said: _AgentSaid, role: str, shares: bool) -> Agent:  # noqa: FBT001 
 
 def _closed(said: _AgentSaid) -> str:
     if said.drain_info is not None:
-        return "it is being drained"
+        return "being drained"
     if said.deactivated:
-        return "it was deactivated"
-    return "" if said.active else "the master has lost its connection to it"
+        return "deactivated"
+    return "" if said.active else "not connected"
 
 
 def _sum(resources: Iterable[_Resource], role: str) -> Amounts:

@@ -34,6 +34,9 @@ _UNSEEN: Final = frozenset({"TASK_UNREACHABLE", "TASK_LOST"})
 _CODE: Final = re.compile(r"exited with status (\d+)")
 _SIGNAL: Final = re.compile(r"terminated with signal ([A-Za-z0-9 ]+)")
 _NO_MEMORY: Final = re.compile(r"[Mm]emory limit exceeded|OOM|[Oo]ut of memory")
+_NOT_BEGUN: Final = "Failed to launch"
+"""How it is said that there was no server: a status that follows is of whoever was to prepare it."""
+
 _KILLED: Final = 128
 """A server that a signal ended within a container has this and the signal's number as its exit code."""
 
@@ -84,13 +87,14 @@ def replicas_of(app: App, around: Around) -> tuple[Replica, ...]:
 
 
 def exit_of(failure: LastFailure) -> Exit:
-    """Return how a task ended; its words are all that tells a code from a signal.
+    """Return how a task ended; its words are all that tells a code from a signal, if there was a process at all.
 
     >>> exit_of(LastFailure(state="TASK_FAILED", message="Command terminated with signal Killed")).signal
     9
     """
     said = failure.message
-    code, name = _CODE.search(said), _SIGNAL.search(said)
+    begun = not said.startswith(_NOT_BEGUN)
+    code, name = (_CODE.search(said), _SIGNAL.search(said)) if begun else (None, None)
     status = int(code[1]) if code is not None else None
     number = _SIGNALS.get(name[1].strip().lower()) if name is not None else None
     if status is not None and status > _KILLED:

@@ -7,6 +7,7 @@ What was there when we first looked is nobody's fault; what comes while an answe
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -25,9 +26,10 @@ _MOST_KNOWN: Final = 10_000
 
 @attrs.frozen(kw_only=True)
 class _Foreign:
-    """What somebody else did to an app, and when that was seen last (ms since the epoch)."""
+    """What somebody else did to an app: when that was first seen, and until when it is told (ms since the epoch)."""
 
     at: int
+    until: int
     what: str
     raw: str
 
@@ -54,7 +56,6 @@ class Writers:
         self._own(*filter(None, (version, *deployments)))
         if not version:
             self._doubtful.add(app_id)
-        self._foreign.pop(app_id, None)
 
     def lost(self, app_id: str) -> None:
         """Note that a write of ours may have happened."""
@@ -72,15 +73,19 @@ class Writers:
         self._seen, self._begun = found, True
 
     def reason(self, app_id: str, now: int) -> Reason | None:
-        """Return that somebody else writes to an app, for a while after that was seen; ``None`` where nobody does."""
+        """Return that somebody else wrote to an app, for a while after that was seen; ``None`` where nobody did.
+
+        Our own writes since then do not take it back: who puts right at once what the other did would never tell.
+        """
         found = self._foreign.get(app_id)
-        if found is None or now - found.at >= _TOLD_FOR.ms:
+        if found is None or now >= found.until:
             return None
         text = (
             "find who else changes this app (another Roadstead with this fleet's state, a pipeline, a person), "
             "and leave it to one of you"
         )
-        detail = f"somebody else writes to app {app_id}: {found.what}"
+        when = dt.datetime.fromtimestamp(found.at // 1000, tz=dt.UTC)
+        detail = f"somebody else wrote to app {app_id} at {when:%H:%M:%SZ}: {found.what}"
         change = Change(ChangeKind.FIX_INPUT, text)
         return Reason(code=ReasonCode.CONTESTED, detail=detail, raw=found.raw, change=change)
 
@@ -99,7 +104,8 @@ class Writers:
             return
         scaled = f", and its instances went from {before.instances} to {app.instances}"
         what = f"its version {app.version} is none of ours{scaled if app.instances != before.instances else ''}"
-        self._foreign[app.id] = _Foreign(at=now, what=what, raw=f"version {before.version} -> {app.version}")
+        raw = f"version {before.version} -> {app.version}"
+        self._foreign[app.id] = _Foreign(at=now, until=now + _TOLD_FOR.ms, what=what, raw=raw)
 
     def _see_deployment(self, deployment: Deployment, apps: Mapping[str, App], now: int) -> None:
         if deployment.id in self._ours or deployment.version in self._ours:
@@ -113,5 +119,7 @@ class Writers:
         beside = f", which affects {others} more," if others else ""
         what = f"deployment {deployment.id}{beside} is none of ours"
         for app_id in touched:
-            known = self._foreign.get(app_id, _Foreign(at=now, what=what, raw=f"deployment {deployment.id}"))
-            self._foreign[app_id] = attrs.evolve(known, at=now)
+            until, known = now + _TOLD_FOR.ms, self._foreign.get(app_id)
+            if known is None or known.until <= now:
+                known = _Foreign(at=now, until=until, what=what, raw=f"deployment {deployment.id}")
+            self._foreign[app_id] = attrs.evolve(known, until=until)
