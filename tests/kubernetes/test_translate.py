@@ -335,6 +335,18 @@ def test_the_three_probes_ask_three_things() -> None:
     assert 3 == server["readinessProbe"]["failureThreshold"]
 
 
+def test_a_server_that_says_when_its_model_is_available_is_asked_for_that() -> None:
+    """It listens before; whether it hangs is another question. What another command starts is not asked."""
+    launch = attrs.evolve(LAUNCH, says_health=True)
+    server = server_of(template_with(), launch=launch)
+    health = {"port": 8500}
+    assert (health, health) == (server["startupProbe"]["grpc"], server["readinessProbe"]["grpc"])
+    assert health == server["livenessProbe"]["tcpSocket"]
+    other = server_of(template_with(PodOptions(command=("serve",))), launch=launch)
+    assert "tcpSocket" in other["startupProbe"]
+    assert "httpGet" in other["readinessProbe"]
+
+
 @settings(max_examples=40)
 @given(templates(), st.booleans())
 def test_a_pod_may_take_as_long_to_end_as_it_goes_on_serving_and_more(template: Template, finishes: bool) -> None:

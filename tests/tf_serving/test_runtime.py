@@ -76,6 +76,14 @@ def test_the_two_engines_differ_in_program_and_address() -> None:
     assert {"--host=$(HOST)", limit} == set(embedded.args) - set(other.args)
 
 
+def test_only_the_embedded_server_finishes_at_sigterm_and_says_when_its_model_is_available() -> None:
+    """TensorFlow's own has no handler, and says that it serves whatever becomes of a model; a flag may switch it off."""
+    off = RuntimeSpec(args=("--enable_grpc_healthcheck_service=false",))
+    specs = (RuntimeSpec(), off, RuntimeSpec(engine="tensorflow_model_server"))
+    made = [TfServing().launch(attrs.evolve(TEMPLATE, runtime=spec)) for spec in specs]
+    assert [(True, True), (True, False), (False, False)] == [(one.finishes, one.says_health) for one in made]
+
+
 def test_a_share_of_a_gpu_is_a_share_of_its_memory() -> None:
     """A server with half a GPU takes half of its memory; one without a GPU sees none."""
     half = attrs.evolve(TEMPLATE, resources=Resources(cpu=Cpus(2500), gpu=GpuPart(share=GpuShare(500))))

@@ -5,6 +5,9 @@ is loaded, for as long as ``health.start_within``; it asks every second, for the
 *liveness* probe restarts a server that hangs, and is slow to judge, for a busy server answers late. The *readiness*
 probe decides whether the cluster's own Service sends requests; it knows that the version is known, and not that the
 model is well: that is the runtime's word, which we ask for.
+
+A server that listens before its model is loaded has to say itself when it is: by gRPC's health service, which is then
+what startup and readiness ask. Liveness does not: a model that is not available is no reason to start again.
 """
 
 from __future__ import annotations
@@ -37,15 +40,18 @@ def probes(launch: Launch, health: HealthSpec) -> Json:
     if port is None:
         return {}
     every, tries = max(1, _seconds(health.every)), max(1, _seconds(health.start_within))
-    listens = {"tcpSocket": {"port": port}}
+    listens: Json = {"tcpSocket": {"port": port}}
     hangs = max(health.failures, -(-_LEAST_HANGING_S // every))
+    knows = listens
+    if launch.says_health:
+        knows = {"grpc": {"port": port}}
+    elif launch.rest_port is not None and launch.rest_ready_path:
+        knows = {"httpGet": {"path": launch.rest_ready_path, "port": launch.rest_port, "scheme": "HTTP"}}
+    starts = knows if launch.says_health else listens
     found = {
-        "startupProbe": {**listens, "periodSeconds": 1, "timeoutSeconds": _ANSWER_S, "failureThreshold": tries},
+        "startupProbe": {**starts, "periodSeconds": 1, "timeoutSeconds": _ANSWER_S, "failureThreshold": tries},
         "livenessProbe": {**listens, "periodSeconds": every, "timeoutSeconds": _ANSWER_S, "failureThreshold": hangs},
     }
-    knows: Json = listens
-    if launch.rest_port is not None and launch.rest_ready_path:
-        knows = {"httpGet": {"path": launch.rest_ready_path, "port": launch.rest_port, "scheme": "HTTP"}}
     found["readinessProbe"] = {
         **knows,
         "periodSeconds": every,

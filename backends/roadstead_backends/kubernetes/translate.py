@@ -16,6 +16,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import attrs
+
 from roadstead.model import Template
 from roadstead.spi.backend import GroupOrder
 from roadstead.spi.expansion import expand, own_ports
@@ -185,6 +187,8 @@ def _server(
     resources: Json = {"limits": amounts, "requests": dict(amounts)}
     if options.resource_claims:
         resources["claims"] = [{"name": f"claim-{number}"} for number in range(len(options.resource_claims))]
+    if options.command:  # only of the runtime's own program is known how it ends, and what it says of itself
+        launch = attrs.evolve(launch, finishes=False, says_health=False)
     container: Json = {
         **_confined(launch.image or "", options),
         "name": names.SERVER,
@@ -198,8 +202,7 @@ def _server(
     env = _environment(template, launch, meanings)
     if env:
         container["env"] = env
-    # What another command starts may end otherwise than the runtime's own.
-    sleep = sleep_s(template.stop, finishes=launch.finishes and not options.command)
+    sleep = sleep_s(template.stop, finishes=launch.finishes)
     if sleep:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": sleep}}}
     return {key: value for key, value in container.items() if value != []}

@@ -71,6 +71,7 @@ class Launch:
     ``image`` is for clusters that run containers. ``rest_ready_path`` answers 200 over REST when the model's version is
     known. ``check`` is what a gateway asks by itself, and is the same for all versions of one model. ``finishes``: told
     to end (SIGTERM), it takes no more requests, answers those that it has, however long they take, and ends.
+    ``says_health``: gRPC's health service on ``grpc_port`` says SERVING for as long as its model is available.
     """
 
     program: Program
@@ -83,6 +84,7 @@ class Launch:
     rest_ready_path: str = ""
     check: Check | None = None
     finishes: bool = False
+    says_health: bool = False
 
 
 @attrs.frozen(kw_only=True)

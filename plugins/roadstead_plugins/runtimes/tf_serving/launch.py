@@ -27,6 +27,7 @@ FOLDERS_EVERY: Final = 5
 _MODELS: Final = "models.config"
 _MONITORING: Final = "monitoring.config"
 _BATCHING: Final = "batching.config"
+_HEALTH: Final = "enable_grpc_healthcheck_service"
 
 _OURS: Final = frozenset(
     {
@@ -97,6 +98,8 @@ def launch(template: Template) -> Launch:
         check=Check(path=f"/v1/models/{template.model.name}", expects='"AVAILABLE"'),
         # TensorFlow Serving has no handler for SIGTERM: it is ended at once, or, as a container's first process, never.
         finishes=embedded,
+        # Its own, where it can be asked for at all, says SERVING once and for ever; before 2.15 the flag ends it.
+        says_health=embedded and not any(_HEALTH in argument for argument in template.runtime.args),
     )
 
 
