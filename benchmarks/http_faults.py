@@ -165,13 +165,18 @@ def _lines(
 
     ``most`` says how many plans of a line are told at most, 0 for all.
     """
-    jobs = [Job(place=place) for place in places for _ in range(REFERENCES)]
     told: dict[Place, list[Telling]] = {place: [] for place in places}
-    for job, came in pool.imap_unordered(_done, jobs):
-        assert isinstance(came, Telling)
-        if came.wrong:
-            raise SystemExit(f"{job.place} does not end well without faults: {came.wrong}")
-        told[job.place].append(came)
+    for _ in range(TRIES):
+        jobs = [Job(place=place) for place, good in told.items() for _ in range(REFERENCES - len(good))]
+        for job, came in pool.imap_unordered(_done, jobs):
+            assert isinstance(came, Telling)
+            if came.wrong:
+                print(f"{job.place} did not end well without faults: {came.wrong}", file=sys.stderr)
+            else:
+                told[job.place].append(came)
+    poor = [place for place, good in told.items() if len(good) < REFERENCES]
+    if poor:
+        raise SystemExit(f"these do not end well without faults: {poor}")
     lines = []
     for place, tellings in told.items():
         found = points(dialect, [one.calls for one in tellings])

@@ -46,10 +46,10 @@ class Left:
     beside: frozenset[str]
 
     def is_whole(self, wanted: int) -> bool:
-        """Return whether one group at most is left, with what it was asked for, and that is ``wanted``."""
+        """Return whether one group is left, with what it was asked for, and that is ``wanted``; none for nothing."""
         groups = self.ending.groups
         served = all(one.target == one.ready and not one.unready for one in groups)
-        return served and len(groups) <= 1 and wanted == sum(one.ready for one in groups)
+        return served and len(groups) == min(1, wanted) and wanted == sum(one.ready for one in groups)
 
 
 class Stage:
