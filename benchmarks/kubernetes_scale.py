@@ -55,9 +55,9 @@ APART: Final = 10
 
 def deployed(scene: Scene, pods: int) -> Cost:
     """Have a daemon make so many pods from nothing."""
+    scene.begin()
+    began = time.time()
     scene.declare(NATIVE, pods // EACH)
-    began = scene.begin()
-    scene.stage.must("apply", "--yes", "--detach")
     ended = scene.wait_settled()
     spent = scene.spent()
     writes = sum(one.is_write for one in scene.audit.asked())
@@ -65,10 +65,10 @@ def deployed(scene: Scene, pods: int) -> Cost:
 
 
 def synced(scene: Scene) -> Cost:
-    """Start a daemon on what is there already, until it says of all of it that it is as asked."""
-    began = scene.begin()
+    """Start a daemon on what is there already: from its first request until it says that all of it is as asked."""
+    started = scene.begin()
     ended = scene.wait_settled(every=0.5)
-    spent = scene.spent()
+    spent, began = scene.spent(), scene.audit.first(started, lambda _: True).at
     return Cost(wall=ended - began, cpu=spent.cpu, rss=spent.rss)
 
 
@@ -181,7 +181,8 @@ def bound_by_scheduler(scene: Scene, pods: int) -> Bound:
 
 def bound_by_us(scene: Scene, pods: int) -> Bound:
     """Let our placement give nodes to pods that all wait."""
-    controllers, daemon = scene.cluster.part("kube-controller-manager"), scene.stage.daemon()
+    controllers, daemon = scene.cluster.part("kube-controller-manager"), scene.daemon
+    assert daemon is not None
     controllers.freeze()  # no pod is made before all groups are
     before = _sets(scene)
     scene.declare(PLACED, pods // EACH)

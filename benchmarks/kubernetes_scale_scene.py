@@ -25,6 +25,7 @@ import psutil
 
 from benchmarks.fleet import Stage, free_address, kill, until
 from roadstead.decide.report import RolloutState
+from roadstead.shim.identity import ProcessIdentity
 from roadstead_backends.kubernetes.access import FromFiles, Login
 from roadstead_backends.kubernetes.objects import Pod
 from roadstead_backends.kubernetes.reading import is_ready
@@ -65,7 +66,7 @@ FLEET: Final = """
       stop: {{drain_within: 0s, kill_after: 1s}}
       rollout: {{progress_deadline: 30m}}
     daemon: {{http: "{http}", state: "{state}"}}
-    deployments:
+    deployments: {{}}
     """
 
 AUDIT: Final = """
@@ -251,14 +252,17 @@ class Scene:
     nodes: int
     _standin: "subprocess.Popen[str]"
     declared: dict[str, int] = attrs.field(factory=dict)
+    daemon: ProcessIdentity | None = None
 
     def declare(self, on: str, deployments: int) -> None:
         """Save the fleet file with more deployments in it."""
         first = self.declared.get(on, 0)
         self.declared[on] = first + deployments
-        with self.stage.file.open("a") as file:
-            for number in range(first, first + deployments):
-                file.write(f"  {on}-{number:04}: {{clusters: {on}}}\n")
+        lines = [f"  {on}-{number:04}: {{clusters: {on}}}\n" for number in range(first, first + deployments)]
+        text = self.stage.file.read_text().replace("deployments: {}", "deployments:")
+        saved = self.stage.file.with_suffix(".new")
+        saved.write_text(text + "".join(lines))
+        saved.replace(self.stage.file)  # never half a file
 
     @property
     def wanted(self) -> int:
@@ -279,15 +283,19 @@ class Scene:
         """Start a daemon, and return when it was asked to."""
         began = time.time()
         self.stage.must("daemon", "start", "--background")
+        self.daemon = self.stage.daemon()
         return began
 
     def end(self) -> None:
-        """Kill the daemon."""
-        kill(self.stage.daemon())
+        """Kill the daemon, where one runs."""
+        if self.daemon is not None:
+            kill(self.daemon)
+            self.daemon = None
 
     def spent(self) -> Spent:
         """Return what the daemon has used."""
-        return Spent.by(self.stage.daemon().pid)
+        assert self.daemon is not None, "no daemon was started"
+        return Spent.by(self.daemon.pid)
 
     def is_settled(self) -> bool:
         """Return whether the daemon says of all deployments that they are as asked."""
@@ -341,8 +349,7 @@ def _played(cluster: Cluster, standin: "subprocess.Popen[str]", nodes: int, fold
         yield scene
     finally:
         pods.close()
-        if stage.client.alive():
-            scene.end()
+        scene.end()
 
 
 def _flags(folder: Path) -> dict[str, tuple[str, ...]]:
