@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from roadstead.assembly import assemble
-from roadstead.model import GpuPart, Quota, RolloutSpec, Strategy
+from roadstead.model import Adoption, GpuPart, Quota, RolloutSpec, Strategy
 from roadstead.plans import Bind, Delete, Grow, Plan, Shrink
 from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.units import Cpus, Duration, GpuShare
@@ -291,6 +291,18 @@ def test_what_came_back_into_the_table_has_all_of_its_grace_again() -> None:
     scene.declare(smaller)
     steps = [[type(step) for step in scene.turn().steps] for _ in range(8)]
     assert [[]] * 6 + [[Shrink], []] == steps
+    assert [] == scene.wrong
+
+
+def test_what_is_to_be_taken_over_is_said_as_that_and_only_where_nothing_of_it_is_there() -> None:
+    """The first group is what others made, if it is there; the next revision is one of ours."""
+    declared = attrs.evolve(deployment(replicas=1), adopt=Adoption("here", "deployment/legacy"))
+    scene = Scene(fleet(declared), {"here": nodes(1)}, thorough=True)
+    (first,) = scene.turn().steps
+    assert "deployment/legacy is taken over as it is, if it is there" == first.because
+    scene.settle()
+    scene.declare(with_source(declared, "/m/2"))
+    assert ["a new revision"] == [step.because for step in scene.turn().steps]
     assert [] == scene.wrong
 
 

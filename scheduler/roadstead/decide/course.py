@@ -111,6 +111,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         going=case.going,
         usage=case.world.usage,
         reverts=tuple(drift.reverts(case, rows, put_back)),
+        adopt=case.declared.adopt if case.declared is not None else None,
     )
     stepped = steps_of(order, case.memory, ledger)
     settled = settling.settles(case, groups, (*stepped.grow, *stepped.shrink))

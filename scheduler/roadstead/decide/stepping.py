@@ -13,7 +13,7 @@ from roadstead.decide.limits import admit, over_quota
 from roadstead.decide.reloading import is_stored, next_to_reload, obstacle
 from roadstead.decide.rows import Row, RowKey
 from roadstead.memory import GroupMemory, PlanMemory, place, process_place
-from roadstead.model import RolloutSpec
+from roadstead.model import Adoption, RolloutSpec
 from roadstead.plans import Delete, Evict, Grow, Held, Reload, Restart, Revert, Shrink, Standing, Step
 from roadstead.reasons import Reason
 from roadstead.world import Group, GroupKey, Member, Usage
@@ -31,6 +31,7 @@ class Order:
     now, ``restart`` and ``evict`` are who may be that now because it gives way, ``overdue`` are those whose grace is
     over although requests may be in flight. ``unready`` says for how long running servers have not been ready.
     ``floor`` serving replicas must stand behind each destructive step. ``reverts`` put back what others changed.
+    ``adopt`` is what others made and is to be taken over.
     """
 
     deployment: str
@@ -50,6 +51,7 @@ class Order:
     going: bool
     usage: Mapping[str, Usage]
     reverts: tuple[Revert, ...] = ()
+    adopt: Adoption | None = None
 
 
 @attrs.frozen
@@ -284,6 +286,10 @@ class _Steps:
     # ---- why ----
 
     def _why_new(self, row: Row) -> str:
+        adopt = self.order.adopt
+        here = (other for other in self.order.rows if other.key.cluster == row.key.cluster and other.group is not None)
+        if adopt is not None and adopt.cluster == row.key.cluster and next(here, None) is None:
+            return f"{adopt.object} is taken over as it is, if it is there"
         others = sum(other.alive for other in self.order.rows if other.key != row.key)
         return "a new revision" if others else f"{self.order.wanted} wanted, none there"
 
