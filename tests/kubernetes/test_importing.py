@@ -75,15 +75,16 @@ def fate_of(one: Imported, field: str) -> Carried:
 
 
 def test_flags_are_passed_on_wherever_they_stand() -> None:
-    """Those of the command line, too; how a program is started there is no flag of the server's."""
+    """Those of the command line, too; how a program is started there, and what the runtime sets itself, is none."""
     document = yaml.safe_load(MINILM)
     (server, _) = document["spec"]["template"]["spec"]["containers"]
-    server["command"] = ["python", "-m", "tf_serving", "--enable_model_warmup=false"]
+    server["command"] = ["python", "-m", "tf_serving", "-enable_model_warmup=false", "--host=0.0.0.0"]
     one = imported(document)
     assert one.template is not None
     assert ("--enable_model_warmup=false", "--flush_filesystem_caches=false") == one.template.runtime.args
     at = "spec.template.spec.containers[0].command"
-    assert [Fate.CHANGED, Fate.KEPT] == [fate_of(one, f"{at}[{index}]").fate for index in (1, 3)]
+    fates = [fate_of(one, f"{at}[{index}]").fate for index in (1, 3, 4)]
+    assert [Fate.CHANGED, Fate.KEPT, Fate.CHANGED] == fates
 
 
 def test_what_a_fleet_file_can_say_is_carried_over() -> None:

@@ -26,6 +26,7 @@ _FLAG: Final = re.compile(r"--?([a-z_]{3,})(?:=(.*))?", re.DOTALL)
 _OURS: Final = frozenset(
     {
         *("enable_batching", "batching_parameters_file", "monitoring_config_file", "grpc_channel_arguments"),
+        *("host", "memory_limit_bytes"),
         *("grpc_socket_path", "model_config_file_poll_wait_seconds", "tensorflow_session_parallelism"),
         *("max_num_load_retries", "file_system_poll_wait_seconds", "allow_version_labels_for_unavailable_models"),
     }
@@ -96,7 +97,8 @@ def _note(fields: Fields, at: Place) -> None:
                     ours = _GRPC if flag is not None and flag[1] == "port" else _REST
                     fields.change(*where, key="runtime", detail=f"the port is {ours} here")
                 case name if name in _OURS:
-                    fields.change(*where, key="runtime.batching", detail="the runtime sets it, from the template")
+                    key = "runtime.batching" if "batching" in name else "runtime"
+                    fields.change(*where, key=key, detail="the runtime sets it, from the template")
                 case _:
                     fields.keep(*where, key="runtime.args")
     for index, one in enumerate(fields.get(*at, "env") or ()):
@@ -113,7 +115,7 @@ def _passed_on(fields: Fields, at: Place) -> tuple[str, ...]:
     for word in (*(fields.get(*at, "command") or ()), *(fields.get(*at, "args") or ())):
         flag = _FLAG.fullmatch(str(word))
         if flag is not None and flag[1] not in known:
-            found.append(str(word))
+            found.append(f"--{str(word).lstrip('-')}")
     return tuple(found)
 
 
