@@ -35,7 +35,7 @@ from roadstead_backends.kubernetes.objects import (
     VerticalAutoscaler,
     VolumeClaim,
 )
-from roadstead_backends.kubernetes.reflector import Reflector
+from roadstead_backends.kubernetes.reflector import Following, Reflector
 from roadstead_backends.kubernetes.transport import Transport
 from roadstead_backends.kubernetes.view import View
 
@@ -49,6 +49,8 @@ _TROUBLED: Final = Duration(5_000)
 """For how long a watch may be broken before what it showed last counts as no answer."""
 
 _ASKING: Final = Duration(5_000)
+_EVENTS: Final = Following(idle=Duration(330_000))
+"""How events are followed: the server keeps no bookmarks for them, so a silent watch says nothing until it is ended."""
 _ASKED_AGAIN_AFTER: Final = Duration(60_000)
 """How long what we may not see is left alone: rights are given back, and kinds are installed, while we run."""
 
@@ -92,6 +94,7 @@ class _Feed:
     kind: type[Any]
     take: Callable[[str, Any], None]
     query: dict[str, str] = attrs.field(factory=dict)
+    following: Following | None = None
     lacking: str = ""
     seen: Callable[[], None] = lambda: None
     unseen: Callable[[], None] = lambda: None
@@ -256,6 +259,7 @@ class Feeds:
             kind=Complaint,
             take=self._take_complaint,
             query={"fieldSelector": "type=Warning,involvedObject.kind=Pod"},
+            following=_EVENTS,
             lacking="warnings about pods are not seen",
         )
 
@@ -323,6 +327,7 @@ class Feeds:
             feed.kind,
             query=feed.query,
             wake=self._woken,
+            following=feed.following,
             chance=random.Random(),  # noqa: S311  # spreads load, guards nothing
         )
         reflector.start()
