@@ -35,6 +35,7 @@ __all__ = [
     "Step",
     "Table",
     "deployment_of",
+    "settled_subject",
 ]
 
 
@@ -45,6 +46,11 @@ class Standing:
     cluster: str
     replica: str
     incarnation: str
+
+
+def settled_subject(deployment: str) -> str:
+    """Return what a step about what stands for a deployment is about: no group has such a name."""
+    return f"objects of {deployment}"
 
 
 @attrs.frozen(kw_only=True)
@@ -63,8 +69,8 @@ class Settle:
 
     @property
     def subject(self) -> str:
-        """What the step is about, as its outcome names it: no group has such a name."""
-        return f"objects of {self.deployment}"
+        """What the step is about, as its outcome names it."""
+        return settled_subject(self.deployment)
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +121,8 @@ class Shrink:
 
     ``retire`` are drained: the gateway was seen to list none of them, and to have nothing in flight to them, except to
     those that are ``overdue``, whose grace is over. Just before, that must still be so, ``standing`` must still serve,
-    and none of ``idle`` may be ready: these could not serve, so that nothing stands in for them.
+    and none of ``idle`` may be ready: these could not serve, so that nothing stands in for them. ``most_settled`` is
+    how many of the deployment's replicas there nobody may disturb by then, at most; ``None``: as many as there are.
     """
 
     cluster: str
@@ -130,6 +137,7 @@ class Shrink:
     version: str
     standing: tuple[Standing, ...]
     idle: tuple[str, ...] = ()
+    most_settled: int | None = None
     because: str
 
     @property

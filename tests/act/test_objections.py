@@ -7,7 +7,7 @@ import pytest
 
 from roadstead.act.preconditions import Now, objection
 from roadstead.model import ModelSpec, Scheduling, Template
-from roadstead.plans import Evict, Restart
+from roadstead.plans import Evict, Restart, Shrink
 from roadstead.traffic import DataPath, Endpoint, GatewayView, Passage, RouteView, Seen
 from roadstead.units import Duration
 from roadstead.world import Group, GroupKey, ModelState, ModelStatus, Phase, Reachable, Replica, Snapshot
@@ -85,3 +85,40 @@ def test_one_whose_time_to_drain_is_over_is_restarted_although_it_is_busy() -> N
     overdue = attrs.evolve(STEP, overdue=("r1",))
     assert objection(overdue, seen(OUT_AND_BUSY)) is None
     assert objection(overdue, seen(LISTED)) is not None
+
+
+FEWER = Shrink(
+    cluster="here",
+    group=KEY,
+    owner="search",
+    generation=1,
+    template=Template(model=ModelSpec(name="m", source="/m")),
+    target=1,
+    was=1,
+    retire=(),
+    version="1",
+    standing=(),
+    because="1 wanted",
+)
+
+
+@pytest.mark.parametrize(
+    ("stands", "most", "against"),
+    [
+        pytest.param(0, 0, None, id="it was lowered"),
+        pytest.param(1, 0, "1 replicas of minilm may not be disturbed, and no more than those would be left", id="not"),
+        pytest.param(1, None, None, id="no matter"),
+    ],
+)
+def test_a_group_gets_smaller_once_somebody_may_be_disturbed_then(
+    stands: int, most: int | None, against: str | None
+) -> None:
+    """What stands for a deployment was to be lowered before; where it was not, or is higher again, that waits."""
+    now = seen(OUT_AND_IDLE)
+    view = now.views["here"]
+    assert isinstance(view, Reachable)
+    snapshot = attrs.evolve(view.snapshot, settled={"minilm": stands})
+
+    found = objection(attrs.evolve(FEWER, most_settled=most), attrs.evolve(now, views={"here": Reachable(snapshot)}))
+
+    assert against == found

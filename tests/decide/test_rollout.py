@@ -432,3 +432,38 @@ def test_a_second_change_takes_over_from_wherever_the_first_one_stands() -> None
     assert 3 <= min(story)
     assert max(story) <= 4
     assert [] == scene.wrong
+
+
+def test_of_those_that_do_not_serve_whoever_has_not_begun_to_run_is_given_up_first() -> None:
+    """One that loads its model is further than one that waits for a node; giving it up would cost that time."""
+    scene = Scene(fleet(deployment()), {"here": nodes(1, 3_000)})
+    scene.settle()
+    scene.clusters["here"].faults.models["/m/1"] = ModelFault.FAILS
+    scene.scale("anchor", 4)
+    scene.turns(4)
+    begun = [one.replica.id for one in scene.members() if one.replica.phase is not Phase.SLOT]
+
+    scene.scale("anchor", 3)
+    scene.turns(2)
+
+    assert 3 == len(begun)
+    assert begun == [one.replica.id for one in scene.members()]
+    assert [] == scene.wrong
+
+
+def test_without_memory_and_with_nobody_ready_the_revision_that_was_kept_counts_as_proven() -> None:
+    """While another one fails, the old one loses its replica and the daemon its memory: the old one comes back."""
+    scene = Scene(
+        fleet(deployment(replicas=1, rollout=RolloutSpec(progress_deadline=Duration(20_000)))), {"here": nodes(1)}
+    )
+    scene.settle()
+    scene.clusters["here"].faults.models["/m/2"] = ModelFault.FAILS
+    scene.declare(with_source(scene.fleet.deployments["anchor"], "/m/2"))
+    scene.turns(3)
+
+    scene.clusters["here"].lose(scene.members()[0].replica.id)
+    scene.start_again(forget=True)
+    scene.settle()
+
+    assert {("here", "/m/1"): 1} == scene.serving()
+    assert [] == scene.wrong

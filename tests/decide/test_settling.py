@@ -14,7 +14,7 @@ from roadstead.reasons import ReasonCode
 from roadstead.units import Cpus, Duration
 from roadstead_backends.simulated.faults import CallFault, ModelFault
 from roadstead_backends.simulated.tempers import KUBERNETES
-from tests.decide.scene import DIRECTED, Scene, deployment, fleet, nodes, with_source
+from tests.decide.scene import DIRECTED, Scene, deployment, fleet, nodes, template, with_source
 
 
 def rollout(*, max_unavailable: int = 0, strategy: Strategy = Strategy.AUTO) -> RolloutSpec:
@@ -84,6 +84,43 @@ def test_it_is_lowered_before_fewer_are_asked_for() -> None:
     assert (0, 1) == lowered
     assert shrunk is not None
     assert shrunk > 0
+    assert [] == scene.wrong
+
+
+def of_fewer(scene: Scene, refusals: int) -> list[tuple[int, int]]:
+    """Return how many were asked for after each turn, and what stood, with lowering that refused so often."""
+    scene.declare(deployment(of=template(drain=0), replicas=4, rollout=rollout()))
+    scene.settle()
+    scene.clusters["here"].faults.calls.extend([CallFault.FORBIDDEN] * refusals)
+    scene.scale("anchor", 2)
+    found = []
+    for _ in range(40):
+        scene.turn()
+        groups = scene.clusters["here"].truth().groups
+        found.append((sum(group.target for group in groups), standing(scene)["anchor"]))
+    return found
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_no_fewer_are_asked_for_before_it_could_be_lowered(refusals: int) -> None:
+    """A refusal or two are no reason to leave an administrator with replicas of which none may be disturbed."""
+    scene = scene_of(4)
+
+    found = of_fewer(scene, refusals)
+
+    assert (2, 1) == found[-1]
+    assert [] == [one for one in found if one[0] <= one[1]]
+    assert [] == scene.wrong
+
+
+def test_what_a_cluster_refuses_again_and_again_holds_nothing_up() -> None:
+    """In the end a deployment is as large as it should be, whether the cluster lets us say who stays or not."""
+    scene = scene_of(4)
+
+    found = of_fewer(scene, 3)
+
+    assert (2, 3) in found
+    assert (2, 1) == found[-1]
     assert [] == scene.wrong
 
 

@@ -27,7 +27,7 @@ from roadstead.model import (
 )
 from roadstead.template import target
 from roadstead.testing.faults.stage import Stage
-from roadstead.testing.faults.telling import Act, Scenario
+from roadstead.testing.faults.telling import Act, Scenario, Serving
 from roadstead.testing.strategies import gateways
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Drift
@@ -141,6 +141,13 @@ def _drain(stage: Stage, cluster: str) -> None:
     stage.change(attrs.evolve(stage.fleet, clusters={**stage.fleet.clusters, cluster: spec}))
 
 
+def serving(
+    count: int, source: str = "/m/1", *, version: int = 1, on: str = "here", name: str = "anchor"
+) -> tuple[Serving, ...]:
+    """Return that so many serve on one cluster."""
+    return (Serving(cluster=on, deployment=name, source=source, version=version, count=count),)
+
+
 TIGHT = Quota(cpu=Cpus(2_000))
 SLOWLY = Duration(10_000)
 """Longer than the two turns that a clock may seem to have run at most: what is cut short by it can be told."""
@@ -153,11 +160,12 @@ BUSY = AutoscalingSpec(
 )
 RELOADS = attrs.evolve(ROLLS, strategy=Strategy.RELOAD)
 SCENARIOS = (
-    Scenario(name="create", fleet=fleet(), acts=(Act(lambda stage: stage.declare(deployment())),)),
+    Scenario(name="create", fleet=fleet(), acts=(Act(lambda stage: stage.declare(deployment())),), ends=serving(2)),
     Scenario(
         name="scale by hand",
         fleet=fleet(deployment()),
         acts=(Act(lambda stage: stage.scale("anchor", 4)), Act(lambda stage: stage.scale("anchor", 1))),
+        ends=serving(1),
     ),
     Scenario(
         name="scale two, one after the other",
@@ -167,16 +175,29 @@ SCENARIOS = (
             Act(lambda stage: stage.scale("beacon", 3), after=2_000),
             Act(lambda stage: stage.scale("anchor", 2), after=2_000),
         ),
+        ends=(*serving(2), *serving(3, "/m/2", name="beacon")),
     ),
     Scenario(
         name="take down slowly",
         fleet=fleet(deployment(drain_within=SLOWLY)),
         acts=(Act(lambda stage: stage.scale("anchor", 1)),),
+        ends=serving(1),
+    ),
+    Scenario(
+        name="take down, think better of it, and take down",
+        fleet=fleet(deployment(drain_within=SLOWLY)),
+        acts=(
+            Act(lambda stage: stage.scale("anchor", 1)),
+            Act(lambda stage: stage.scale("anchor", 2), after=4_000),
+            Act(lambda stage: stage.scale("anchor", 1)),
+        ),
+        ends=serving(1),
     ),
     Scenario(
         name="roll",
         fleet=fleet(deployment(via="front")),
         acts=(Act(lambda stage: stage.declare(deployment("/m/2", via="front"))),),
+        ends=serving(2, "/m/2"),
     ),
     Scenario(
         name="roll, and change one's mind",
@@ -185,16 +206,19 @@ SCENARIOS = (
             Act(lambda stage: stage.declare(deployment("/m/2"))),
             Act(lambda stage: stage.declare(deployment("/m/3")), after=4_000),
         ),
+        ends=serving(2, "/m/3"),
     ),
     Scenario(
         name="roll without room",
         fleet=fleet(deployment(replicas=4, rollout=DIPS), search=Quota(cpu=Cpus(4_000))),
         acts=(Act(lambda stage: stage.declare(deployment("/m/2", replicas=4, rollout=DIPS))),),
+        ends=serving(4, "/m/2"),
     ),
     Scenario(
         name="reload",
         fleet=fleet(deployment(rollout=RELOADS)),
         acts=(Act(lambda stage: stage.declare(deployment(version=2, rollout=RELOADS))),),
+        ends=serving(2, version=2),
         tempers=frozenset({"directed", "native"}),
     ),
     Scenario(
@@ -204,11 +228,13 @@ SCENARIOS = (
             Act(lambda stage: _break(stage, "/m/2")),
             Act(lambda stage: stage.declare(deployment("/m/2", replicas=1))),
         ),
+        ends=serving(1),
     ),
     Scenario(
         name="migrate",
         fleet=fleet(deployment(via="front"), clusters=BOTH),
         acts=(Act(lambda stage: stage.declare(deployment(on=("there",), via="front"))),),
+        ends=serving(2, on="there"),
     ),
     Scenario(
         name="migrate by command, and back",
@@ -217,11 +243,13 @@ SCENARIOS = (
             Act(lambda stage: stage.intend(lambda intents, one: migrated(intents, one, "there"))),
             Act(lambda stage: stage.intend(lambda intents, one: moved_back(intents, one.name))),
         ),
+        ends=serving(1),
     ),
     Scenario(
         name="other weights",
         fleet=fleet(weighed(3, 1), clusters=BOTH),
         acts=(Act(lambda stage: stage.declare(weighed(1, 1))),),
+        ends=(*serving(2), *serving(2, on="there")),
     ),
     Scenario(
         name="pause in the middle, and go on",
@@ -231,34 +259,42 @@ SCENARIOS = (
             Act(lambda stage: stage.intend(paused), after=4_000),
             Act(lambda stage: stage.intend(lambda intents, one: resumed(intents, one.name)), after=6_000),
         ),
+        ends=serving(2, "/m/2"),
     ),
     Scenario(
         name="scale by load",
         fleet=fleet(deployment(replicas=1, via="front", autoscaling=BUSY)),
         # Windows that empty are no reason to write: for that long, what is still is not at rest.
         acts=(Act(lambda stage: _send(stage, 8, 12_000)), Act(lambda _: None, after=36_000)),
+        ends=serving(1),
     ),
     Scenario(
         name="drain",
         fleet=fleet(deployment(on=BOTH), clusters=BOTH),
         acts=(Act(lambda stage: _drain(stage, "here")),),
+        ends=serving(2, on="there"),
     ),
     Scenario(
         name="put back what others change",
         fleet=fleet(deployment()),
         acts=(Act(_meddle),),
+        ends=serving(2),
     ),
     Scenario(
         name="anybody may disturb it, says somebody",
         fleet=fleet(deployment()),
         acts=(Act(_expose),),
+        ends=serving(2),
         tempers=frozenset({"like Kubernetes"}),
     ),
-    Scenario(name="delete", fleet=fleet(deployment(via="front")), acts=(Act(lambda stage: stage.delete("anchor")),)),
+    Scenario(
+        name="delete", fleet=fleet(deployment(via="front")), acts=(Act(lambda stage: stage.delete("anchor")),), ends=()
+    ),
     Scenario(
         name="delete what no file has any more",
         fleet=fleet(deployment()),
         acts=(Act(lambda stage: stage.change(fleet())), Act(lambda stage: stage.delete("anchor"))),
+        ends=(),
     ),
     Scenario(
         name="taken out of the file while it drains, and back",
@@ -269,6 +305,7 @@ SCENARIOS = (
             Act(lambda stage: stage.change(_without(stage.fleet, "anchor")), after=2_000),
             Act(lambda stage: stage.declare(deployment(via="front", drain_within=SLOWLY))),
         ),
+        ends=serving(1),
     ),
     Scenario(
         name="taken out of the file while it drains and another one grows",
@@ -279,6 +316,7 @@ SCENARIOS = (
             Act(lambda stage: stage.change(_without(stage.fleet, "anchor")), after=2_000),
             Act(lambda stage: stage.declare(deployment(drain_within=SLOWLY))),
         ),
+        ends=(*serving(1), *serving(3, name="beacon"), *serving(3, on="there", name="beacon")),
     ),
     Scenario(
         name="quota change",
@@ -288,6 +326,7 @@ SCENARIOS = (
             Act(lambda stage: stage.limit(search=Quota(cpu=Cpus(3_000)))),
             Act(lambda stage: stage.limit(search=TIGHT)),
         ),
+        ends=serving(3),
     ),
     Scenario(
         name="cluster lost and back",
@@ -297,5 +336,6 @@ SCENARIOS = (
             Act(lambda stage: stage.scale("anchor", 3), after=6_000),
             Act(lambda stage: stage.join("here"), after=10_000),
         ),
+        ends=serving(3),
     ),
 )

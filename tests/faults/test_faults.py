@@ -90,7 +90,6 @@ def test_a_swarm_of_faults_changes_nothing_about_the_end(scratch: Path) -> None:
     assert count.applied > 3
 
 
-@pytest.mark.xfail(strict=True, reason="with the memory lost and nobody ready, nothing says which revision was proven")
 def test_the_proven_revision_comes_back_though_its_node_and_the_memory_are_lost_at_once(scratch: Path) -> None:
     """While another revision fails, the only proof of the one before may be that it was asked for replicas."""
     told = trial(FAIL, "directed", scratch)

@@ -64,8 +64,18 @@ def objection(step: Destructive, now: Now) -> str | None:
     if group.version != step.version:
         return f"{step.group} was changed since the plan was made"
     if isinstance(step, Shrink):
-        return _serving_after_all(step, group, now) or _busy_after_all(step, group, now)
+        return (
+            _undisturbable_then(step, view) or _serving_after_all(step, group, now) or _busy_after_all(step, group, now)
+        )
     return None
+
+
+def _undisturbable_then(step: Shrink, view: Reachable) -> str | None:
+    """Return why a group may not get smaller: nobody could disturb any of the replicas that are left."""
+    settled = view.snapshot.settled.get(step.group.deployment, 0)
+    if step.most_settled is None or settled <= step.most_settled:
+        return None
+    return f"{settled} replicas of {step.group.deployment} may not be disturbed, and no more than those would be left"
 
 
 def _serving_after_all(step: Shrink | Restart | Evict, group: Group, now: Now) -> str | None:

@@ -142,7 +142,7 @@ def course(case: Case, ledger: Ledger, policies: Mapping[str, PlacementPolicy]) 
         asked=_asked(case, known, stepped.grow),
     )
     return Taken(
-        steps=(*settled.steps, *stepped.grow, *seated.binds, *stepped.shrink),
+        steps=(*settled.steps, *stepped.grow, *seated.binds, *settling.heeded(case, stepped.shrink, stepped.grow)),
         held=held,
         listed=case.shard.listed if serving is case.shard.ready else listed(serving),
         draining=() if serving is case.shard.members else passing.draining(case.shard.members, serving),
@@ -170,7 +170,8 @@ def _remembered(case: Case) -> tuple[DeploymentMemory, int]:
     """Return what the memory knows, or what to believe where it knows nothing, and the time passed, clamped."""
     known = case.memory.deployments.get(case.name)
     if known is None:
-        return DeploymentMemory(at=case.now, groups=progress.recalled(case.shard)), 0
+        wanted = {(target.cluster, target.revision) for target in case.destinations.all}
+        return DeploymentMemory(at=case.now, groups=progress.recalled(case.shard, wanted)), 0
     longest = 2 * case.fleet.daemon.turn.ms
     return known, min(max(0, case.now - known.at), longest)
 

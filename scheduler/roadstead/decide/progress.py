@@ -5,7 +5,7 @@ Which are proven, which failed, and what to believe when the memory was lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 import attrs
@@ -21,13 +21,18 @@ __all__ = ["is_stuck", "learnt", "out_of_table", "recalled"]
 _VERSIONS_KEPT = 10
 
 
-def recalled(shard: Shard) -> Mapping[str, GroupMemory]:
+def recalled(shard: Shard, wanted: Collection[tuple[str, str]] = ()) -> Mapping[str, GroupMemory]:
     """Return what to believe of a deployment that the memory does not know although it exists.
 
-    Every group with a ready replica except the newest counts as proven; if there is only one, that one does.
+    Every group with a ready replica except the newest counts as proven; if there is only one, that one does. Where none
+    has any, as when a node was lost as well, the oldest one counts that is asked for replicas although its cluster and
+    revision are not ``wanted`` any more: it was kept because it works.
     """
     alive = sorted({(member.group.generation, member.cluster, member.group.key) for member in shard.ready})
     believed = alive if len(alive) == 1 else alive[:-1]
+    if not alive:
+        kept = ((group.generation, cluster, group.key) for cluster, group in shard.groups if group.target)
+        believed = sorted(one for one in kept if (one[1], one[2].revision) not in wanted)[:1]
     versions = {
         (cluster, group.key): group.template.model.version
         for cluster, group in shard.groups

@@ -268,8 +268,11 @@ class _Retirement:
                 self.victims[row.key] = tuple(sorted(slots, key=self._preference)[:excess])
                 excess -= len(self.victims[row.key])
 
-    def _preference(self, member: Member) -> tuple[bool, int, bool, bool, int, str]:
-        """Order victims: those leaving already, longest first, what does not serve, who is to yield, the youngest."""
+    def _preference(self, member: Member) -> tuple[bool, int, bool, bool, bool, int, str]:
+        """Order victims: those leaving already, longest first, what does not serve, who is to yield, the youngest.
+
+        Whoever has not begun to run is younger than all who have.
+        """
         key = place(member.cluster, member.replica.id)
         started = member.replica.started_at
         return (
@@ -277,6 +280,7 @@ class _Retirement:
             -(self.leaving.get(key) or 0),
             member.serving,
             member.replica.id not in self._yielding,
+            started is not None,
             -(started or 0),
             member.replica.id,
         )

@@ -3,11 +3,13 @@
 That number follows what the deployment was asked for, and not which replicas are ready just now: one that is being
 replaced must not lower it, or an administrator who takes nodes away one after the other would take the deployment away.
 It is always less than the replicas that are there, so that each of them can be disturbed once all are ready, and it is
-lowered before we ask for fewer and raised after more were asked for.
+lowered before we ask for fewer and raised after more were asked for. Where that fails, or somebody raises it again, we
+do not ask for fewer yet.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
@@ -17,10 +19,14 @@ from roadstead.decide.case import Case
 from roadstead.decide.rollout import floor_of
 from roadstead.memory import GroupMemory, PlanMemory, place
 from roadstead.model import RolloutSpec
-from roadstead.plans import Delete, Grow, Held, Settle, Shrink, Step
+from roadstead.plans import Delete, Grow, Held, Settle, Shrink, Step, settled_subject
 from roadstead.world import GroupKey, Reachable, Shard, World
 
-__all__ = ["Settled", "Settlers", "is_at_rest", "left_over", "settlers", "settles"]
+__all__ = ["Settled", "Settlers", "heeded", "is_at_rest", "left_over", "settlers", "settles"]
+
+_REFUSALS = 3
+"""So often a cluster may refuse to lower it before we ask for fewer all the same: that a deployment follows what is
+wanted of it matters more than who may be disturbed."""
 
 Settlers = Mapping[str, Mapping[str, int]]
 """What stands now, by deployment, on each cluster that has such things and takes our word."""
@@ -57,6 +63,44 @@ def settles(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step]
 def left_over(name: str, world: World, memory: PlanMemory) -> Settled:
     """Return the removal of what stands for a deployment of which nothing is left."""
     return _not_waiting(_left_over(name, settlers(world)), memory)
+
+
+def heeded(case: Case, shrink: Sequence[Step], grow: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps of ``shrink`` that may be taken, given what stands for the deployment and its other steps.
+
+    Each is told how much may stand by then, so that it is not taken where lowering that failed.
+    """
+    standing = settlers(case.world) if any(isinstance(step, Shrink) for step in shrink) else {}
+    if not standing:
+        return tuple(shrink)
+    left: Counter[str] = Counter()
+    for cluster, _, target in _targets(case, (*grow, *shrink)):
+        left[cluster] += target
+    return tuple(_heeding(case, shrink, standing, left))
+
+
+def _heeding(case: Case, steps: Sequence[Step], standing: Settlers, left: Mapping[str, int]) -> Iterator[Step]:
+    for step in steps:
+        most = left[step.cluster] - 1
+        if not isinstance(step, Shrink) or step.cluster not in standing or most < 0:
+            yield step
+            continue
+        refused = case.memory.back_off.get(place(step.cluster, settled_subject(case.name)))
+        if refused is not None and refused.failures >= _REFUSALS:
+            yield step
+        elif refused is None or refused.wait_ms <= 0 or standing[step.cluster].get(case.name, 0) <= most:
+            yield attrs.evolve(step, most_settled=most)
+
+
+def _targets(case: Case, steps: Sequence[Step]) -> Iterator[tuple[str, GroupKey, int]]:
+    """Yield every group that there is, or will be, with what it is asked for after ``steps``."""
+    asked = {(cluster, group.key): group.target for cluster, group in case.shard.groups}
+    for step in steps:
+        if isinstance(step, Grow | Shrink):
+            asked[step.cluster, step.group] = step.target
+        elif isinstance(step, Delete):
+            asked[step.cluster, step.group] = 0
+    yield from ((cluster, key, target) for (cluster, key), target in asked.items())
 
 
 def _changed(case: Case, standing: Settlers, counted: Mapping[str, int]) -> Iterator[Settle]:
@@ -111,17 +155,10 @@ def _counted(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step
 
     Less than both where the two differ, so that nobody finds a moment in which it is too many.
     """
-    targets: dict[tuple[str, GroupKey], int] = {}
-    counted: dict[str, int] = {}
-    for step in steps:
-        if isinstance(step, Grow | Shrink):
-            targets[step.cluster, step.group] = step.target
-        if isinstance(step, Delete):
-            targets[step.cluster, step.group] = 0
-        if isinstance(step, Grow):
-            counted.setdefault(step.cluster, 0)
+    targets = {(cluster, key): target for cluster, key, target in _targets(case, steps)}
+    counted = {step.cluster: 0 for step in steps if isinstance(step, Grow)}
     for cluster, group in case.shard.groups:
-        least = min(group.target, targets.get((cluster, group.key), group.target))
+        least = min(group.target, targets[cluster, group.key])
         sure = _sure(groups.get(place(cluster, group.key), GroupMemory()))
         answers = isinstance(case.world.clusters.get(cluster), Reachable)
         counted[cluster] = counted.get(cluster, 0) + (min(least, sure) if answers else 0)

@@ -6,7 +6,7 @@ They are written from the design and from nothing else: they share no arithmetic
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from roadstead.model import (
     Constraint,
@@ -169,9 +169,12 @@ def _limits(fleet: Fleet, owner: str) -> Mapping[str, int]:
 # ---- 3: the floor, and what it rests on ----
 
 
-def floor_broken(decided: Plan, step: Step, before: World, after: World) -> tuple[str, ...]:
+def floor_broken(
+    decided: Plan, step: Step, before: World, after: World, *, unheard: Collection[str] = ()
+) -> tuple[str, ...]:
     """Return the deployments of which one call stopped serving replicas although fewer than the floor are left.
 
+    ``unheard`` are those that are ready by now and have told nobody: nobody was sent to them, so they do not serve.
     Where ``before`` and ``after`` have gateways, serving is who gets requests. There a cluster that picks whom it gives
     up may pick one of them in the place of the one that was named, and nobody can know.
     """
@@ -179,8 +182,9 @@ def floor_broken(decided: Plan, step: Step, before: World, after: World) -> tupl
     if isinstance(step, Shrink) and _is_picked(step, before):
         return ()
     for name, shard in before.shards.items():
-        served = len(shard.serving)
-        serves = len(after.shards.get(name, Shard(deployment=name)).serving)
+        served = sum(member.replica.id not in unheard for member in shard.serving)
+        left = after.shards.get(name, Shard(deployment=name))
+        serves = sum(member.replica.id not in unheard for member in left.serving)
         floor = decided.floor.get(name)
         if serves < served and (floor is None or serves < floor):
             found.append(f"{type(step).__name__} took {name} from {served} to {serves} serving; the floor is {floor}")

@@ -17,7 +17,7 @@ from roadstead.act.reconciler import Reconciler
 from roadstead.act.reloads import Reloads, at_once
 from roadstead.act.routing import Checks, Routing, routing
 from roadstead.model import Fleet
-from roadstead.plans import Plan, Table
+from roadstead.plans import Evict, Plan, Restart, Shrink, Step, Table
 from roadstead.spi.gateway import Gateway
 from roadstead.spi.policies import PlacementPolicy, ScalingPolicy
 from roadstead.spi.runtime import Runtime
@@ -33,7 +33,7 @@ from roadstead.testing.faults.wires import (
     WiredRuntime,
 )
 from roadstead.testing.promises import Graces, Lulls
-from roadstead.world import Outcome, World
+from roadstead.world import ModelStatus, Outcome, World
 
 __all__ = ["Daemon", "Judge", "Outside", "Stores"]
 
@@ -183,6 +183,14 @@ class Daemon:
         """Let go of the files, as the end of its process does; what was begun and not committed is undone."""
         self.store.close()
         self.journal.close()
+
+    def unheard(self, step: Step) -> frozenset[str]:
+        """Return whom a step ends because it is not ready by all that this daemon has seen and heard."""
+        if not isinstance(step, Shrink | Restart | Evict):
+            return frozenset()
+        seen = {member.replica.id for shard in self._observer.seen.shards.values() for member in shard.ready}
+        heard = {name for name, state in self._probes.states.items() if state.status is ModelStatus.AVAILABLE}
+        return frozenset(step.idle) - seen - heard
 
     # ---- as a watcher of plans and calls ----
 

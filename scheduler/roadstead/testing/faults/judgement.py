@@ -40,15 +40,13 @@ class Judgement:
 
     ``crowded``: two daemons decide at once. Nothing compares and sets over several groups, or in gateways, so both may
     ask for what both saw room for, and one may list again whom the other takes down. ``journal_is_whole``: no fault
-    took anything from the journal. ``is_unsettled``: a cluster refused what is to stand for a deployment; replicas are
-    given up all the same, for whoever serves matters more than who may be disturbed. ``was_set_forth``: a clock was.
+    took anything from the journal. ``was_set_forth``: a clock was.
     """
 
     def __init__(self, props: Props, fleet: Callable[[], Fleet]) -> None:
         self.wrong: list[str] = []
         self.crowded = False
         self.journal_is_whole = True
-        self.is_unsettled = False
         self.was_set_forth = False
         self._props = props
         self._fleet = fleet
@@ -89,8 +87,20 @@ class Judgement:
         self.wrong += daemon.lulls.broken(plan, self._fleet().daemon.turn.ms, now)
         daemon.graces.see(world, plan, now)
 
-    def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None], *, surprised: bool) -> None:
-        """Judge a call by what it did; ``surprised``: replicas were lost after the last look before it."""
+    def around(
+        self,
+        daemon: Daemon,
+        cluster: str,
+        subject: str,
+        call: Callable[[], None],
+        *,
+        surprised: bool,
+        overtaken: bool,
+    ) -> None:
+        """Judge a call by what it did since the last look before it.
+
+        ``surprised``: replicas were lost meanwhile. ``overtaken``: another daemon did something there.
+        """
         before, plan = self.truth(), daemon.decided
         step = _step(plan, cluster, subject) if plan is not None else None
         if plan is None or step is None or daemon.store.saved is not plan.memory:
@@ -102,9 +112,9 @@ class Judgement:
         finally:
             after = self.truth()
             self.wrong += (
-                *(() if surprised else floor_broken(plan, step, before, after)),
+                *(() if surprised else floor_broken(plan, step, before, after, unheard=daemon.unheard(step))),
                 *last_proven_deleted(plan, step, before),
-                *(() if self.is_unsettled else set(_undisturbable(after)) - set(_undisturbable(before))),
+                *(() if overtaken else set(_undisturbable(after)) - set(_undisturbable(before))),
             )
             if not self.crowded:
                 self.wrong += (

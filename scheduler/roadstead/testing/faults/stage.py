@@ -69,6 +69,7 @@ class Stage:
         self._damage: Kind | None = None
         self._second: Daemon | None = None
         self._second_left = 0
+        self._overtaken: int | None = None
         self._outside = Outside(
             clusters=props.clusters,
             gateways={name: _driver(name, proxy) for name, proxy in props.proxies.items()},
@@ -192,6 +193,7 @@ class Stage:
         """Have the daemon make a turn, and start it again where it dies of that."""
         self.turns += 1
         self.injector.turn = self.turns
+        self._overtaken = None
         self.judgement.crowded = self._second is not None
         try:
             before, kept = self.daemon.store.wrote, self.daemon.store.saved
@@ -318,6 +320,7 @@ class Stage:
             self._second = self._open("second")
             self._second.start(self.fleet)
         self._second_left -= 1
+        self._overtaken = len(self.injector.calls) - 1
         try:
             self._second.idle()
             self._second.turn(self.fleet, news=False)
@@ -353,8 +356,17 @@ class Stage:
     def _is_surprised(self) -> bool:
         """Whether a node went away in this turn, and its cluster was not looked at again since: nobody can know."""
         lost = self._lost_node()
-        later = self.injector.calls[lost.number + 1 :] if lost is not None else ()
-        return lost is not None and all((one.what, one.where) != (What.OBSERVE, lost.where) for one in later)
+        return lost is not None and not self._was_observed(lost.where, lost.number + 1)
+
+    def _is_overtaken(self, cluster: str) -> bool:
+        """Return whether the second daemon made a turn since what the first one last saw of a cluster: nobody can know.
+
+        What a look shows may be from just before the other one's turn.
+        """
+        return self._overtaken is not None and not self._was_observed(cluster, self._overtaken + 1)
+
+    def _was_observed(self, cluster: str, since: int) -> bool:
+        return any((one.what, one.where) == (What.OBSERVE, cluster) for one in self.injector.calls[since:])
 
     @property
     def looks(self) -> Mapping[str, Look]:
@@ -384,9 +396,8 @@ class Stage:
     def around(self, daemon: Daemon, cluster: str, subject: str, call: Callable[[], None]) -> None:
         """Have a call judged."""
         self.writes += 1
-        applied = self.injector.applied
-        self.judgement.is_unsettled = any(self.injector.calls[one.number].what is What.SETTLE for one in applied)
-        self.judgement.around(daemon, cluster, subject, call, surprised=self._is_surprised)
+        overtaken = daemon is self.daemon and self._is_overtaken(cluster)
+        self.judgement.around(daemon, cluster, subject, call, surprised=self._is_surprised, overtaken=overtaken)
 
 
 def _driver(name: str, proxy: Proxy) -> Callable[[], SimulatedGateway]:

@@ -16,9 +16,9 @@ from roadstead.testing.faults.injector import Chooser, Injector, planned
 from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.stage import Stage
 from roadstead.testing.oracles import unsettled
-from roadstead.world import Group, Shard
+from roadstead.world import Group, Shard, World
 
-__all__ = ["Act", "Ending", "Guide", "Remains", "Rest", "Scenario", "Telling", "tell", "tell_guided"]
+__all__ = ["Act", "Ending", "Guide", "Remains", "Rest", "Scenario", "Serving", "Telling", "tell", "tell_guided"]
 
 QUIET = 2
 REST = 4
@@ -32,17 +32,30 @@ class Act:
     after: int | None = None
 
 
+@attrs.frozen(kw_only=True, order=True)
+class Serving:
+    """That so many replicas of a deployment are ready on a cluster, with this version of this model."""
+
+    cluster: str
+    deployment: str
+    source: str
+    version: int = 1
+    count: int
+
+
 @attrs.frozen(kw_only=True)
 class Scenario:
     """A story: a fleet that is at rest, and what happens to it then.
 
-    ``within`` is the most turns that it may take to come to rest, faults included. ``tempers`` are the kinds of
-    clusters that it can be told on; empty for all.
+    ``ends`` is who serves when all is at rest again; ``None`` where the story does not say. ``within`` is the most
+    turns that it may take to come to rest, faults included. ``tempers`` are the kinds of clusters that it can be told
+    on; empty for all.
     """
 
     name: str
     fleet: Fleet
     acts: tuple[Act, ...]
+    ends: tuple[Serving, ...] | None = None
     within: int = 250
     tempers: frozenset[str] = frozenset()
 
@@ -67,15 +80,11 @@ class Remains:
 
 @attrs.frozen(kw_only=True)
 class Ending:
-    """How a story ends: groups that are more than history, to how many each route leads, and what is held, by code.
-
-    ``open`` is what the daemon remembers as begun and not over.
-    """
+    """How a story ends: groups that are more than history, to how many each route leads, and what is held, by code."""
 
     groups: tuple[Remains, ...]
     routes: tuple[tuple[str, str, int], ...]
     held: frozenset[tuple[str, str]]
-    open: frozenset[str] = frozenset()
 
     def living(self) -> Counter[tuple[str, str, str]]:
         """Return how many replicas exist, by cluster, deployment and revision."""
@@ -182,7 +191,7 @@ def tell_guided(scenario: Scenario, props: Props, folder: Path, guide: Guide, *,
         if _enacted(scenario, stage, guide):
             turns = stage.turns - QUIET
             injector.active = False
-            ending = _ended(stage)
+            ending = _ended(stage, scenario.ends)
         else:
             turns = stage.turns - QUIET
     except _ForeseenError as foreseen:
@@ -243,8 +252,8 @@ def _wait(stage: Stage, ms: int, guide: Guide, number: int) -> None:
         stage.pass_turn()
 
 
-def _ended(stage: Stage) -> Ending:
-    """Return how it ended; at rest nothing is written."""
+def _ended(stage: Stage, ends: tuple[Serving, ...] | None) -> Ending:
+    """Return how it ended; at rest nothing is written, and those serve that the story ``ends`` with."""
     before = stage.writes, stage.offers
     for _ in range(REST):
         stage.pass_turn()
@@ -265,25 +274,35 @@ def _ended(stage: Stage) -> Ending:
     held = stage.last.plan.held if stage.last is not None else ()
     if stage.last is not None:
         stage.wrong.extend(unsettled(stage.fleet, truth, stage.last.plan))
+    stage.wrong.extend(f"at rest there still is {one}" for one in _unfinished(stage.daemon.reconciler.memory))
+    serving = tuple(sorted(_serving(truth)))
+    if ends is not None and serving != tuple(sorted(ends)):
+        stage.wrong.append(f"{serving} serve in the end")
     return Ending(
         groups=tuple(sorted(one for one in groups if not (one.is_empty and one.deployment in staying))),
         routes=routes,
         held=frozenset((one.deployment, one.reason.code.value) for one in held),
-        open=frozenset(_open(stage.daemon.reconciler.memory)),
     )
 
 
-def _open(memory: PlanMemory) -> Iterator[str]:
-    """Yield what is begun and not over: steps that wait, room that is kept, replicas on their way out."""
+def _serving(truth: World) -> Iterator[Serving]:
+    models = ((one, one.group.template.model) for shard in truth.shards.values() for one in shard.ready)
+    counts = Counter((one.cluster, one.group.key.deployment, model.source, model.version) for one, model in models)
+    for (cluster, deployment, source, version), count in counts.items():
+        yield Serving(cluster=cluster, deployment=deployment, source=source, version=version, count=count)
+
+
+def _unfinished(memory: PlanMemory) -> Iterator[str]:
+    """Yield what was begun and is not over: steps that wait, room that is kept, replicas on their way out."""
     yield from (f"a wait for {subject}" for subject in memory.back_off)
     yield from (f"room for {name}" for name in memory.claims)
     for name, known in memory.deployments.items():
-        yield from (f"{replica} leaves" for replica in known.leaving)
-        yield from (f"{process} is not ready" for process in known.unready)
-        yield from (f"{group} was asked for" for group in known.asked)
-        yield from (f"a place on {cluster} for {name}" for cluster in known.clusters)
+        yield from (f"{replica} that leaves" for replica in known.leaving)
+        yield from (f"{process} that is not ready" for process in known.unready)
+        yield from (f"{group} that was asked for" for group in known.asked)
+        yield from (f"{cluster} as a place to learn about for {name}" for cluster in known.clusters)
         if known.ousted is not None:
-            yield f"{known.ousted.process} gives way"
+            yield f"{known.ousted.process} that gives way"
 
 
 def _remains(cluster: str, shard: Shard, group: Group) -> Remains:

@@ -84,6 +84,5 @@ def _difference(ending: Ending, right: Ending) -> str:
         (set(ending.groups) ^ set(right.groups), "groups"),
         (set(ending.routes) ^ set(right.routes), "routes"),
         (ending.held ^ right.held, "held"),
-        (ending.open ^ right.open, "not over"),
     )
     return "; ".join(f"{name} {sorted(map(str, found))}" for found, name in parts if found)
