@@ -72,6 +72,8 @@ class Capabilities:
     ``reports_ready``: it can say by itself which replicas are ready. ``schemes``: the model sources it can read,
     ``file`` for a path, which must then lie under one of ``roots`` where there are any; ``undigested`` are those whose
     files nobody can check. ``caps_at_one``: its own scheduler can keep a hard cap of spread only where that is 1.
+    ``matches``: it can hold attributes of nodes to a pattern. ``gpu_models``, ``gpu_memory``: it knows which models its
+    GPUs are, and how much memory they have.
     ``secrets``: the kinds of secret references it can resolve. ``bounds``: what each replica may have there.
     ``late_claims``: the claims (``pvc://CLAIM``) whose storage gets its place only when the cluster's own scheduler has
     picked a node, where that does not pick. ``emulated``: it stands in for what it answers as, so
@@ -91,6 +93,8 @@ class Capabilities:
     reports_ready: bool = False
     settles: bool = False
     gpu: frozenset[GpuKind] = frozenset()
+    gpu_models: bool = True
+    gpu_memory: bool = True
     cpu_limit: Limit = Limit.NONE
     memory_limit: Limit = Limit.NONE
     gpu_limit: Limit = Limit.NONE
@@ -99,6 +103,7 @@ class Capabilities:
     roots: tuple[str, ...] = ()
     undigested: frozenset[str] = frozenset()
     caps_at_one: bool = False
+    matches: bool = False
     secrets: frozenset[str] = frozenset()
     bounds: Bounds = _BOUNDLESS
     late_claims: frozenset[str] = frozenset()

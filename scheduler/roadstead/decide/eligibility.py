@@ -20,10 +20,7 @@ def shortfalls(template: Template, capabilities: Capabilities) -> tuple[str, ...
 
 
 def _shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]:
-    kind = _gpu_kind(template)
-    if kind is not None and kind not in capabilities.gpu:
-        offered = ", ".join(sorted(known.value for known in capabilities.gpu)) or "none"
-        yield f"it gives no GPU as {kind.value} (it gives: {offered})"
+    yield from _gpu_shortfalls(template, capabilities)
     yield from _source_shortfalls(template, capabilities)
     yield from _bounds_broken(template.resources, capabilities.bounds)
     for secret in template.secrets:
@@ -32,13 +29,25 @@ def _shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]
             yield f"it cannot resolve the secret {secret.name} from {scheme}:"
     if capabilities.engine is Engine.IMAGE and template.runtime.image is None:
         yield "it runs containers, and runtime.image is not set"
-    if Scheduling.DIRECTED not in capabilities.scheduling:
+    if Scheduling.DIRECTED not in capabilities.scheduling and not capabilities.matches:
         for constraint in template.placement.constraints:
             if constraint.operator is Operator.MATCHES:
                 yield f"its own scheduler cannot match {constraint.attribute} by a pattern"
     spread = template.placement.spread
     if capabilities.caps_at_one and spread is not None and spread.max_per not in (None, 1):
         yield f"its own scheduler can hold at most 1 replica to one {spread.by}, not {spread.max_per}"
+
+
+def _gpu_shortfalls(template: Template, capabilities: Capabilities) -> Iterator[str]:
+    kind = _gpu_kind(template)
+    if kind is not None and kind not in capabilities.gpu:
+        offered = ", ".join(sorted(known.value for known in capabilities.gpu)) or "none"
+        yield f"it gives no GPU as {kind.value} (it gives: {offered})"
+    gpu = template.resources.gpu
+    if isinstance(gpu, WholeGpus) and gpu.models and not capabilities.gpu_models:
+        yield "it does not know which models its GPUs are"
+    if isinstance(gpu, WholeGpus) and gpu.memory.bytes and not capabilities.gpu_memory:
+        yield "it does not know how much memory its GPUs have"
 
 
 def _gpu_kind(template: Template) -> GpuKind | None:
