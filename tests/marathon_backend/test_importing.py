@@ -40,7 +40,7 @@ OPTIONS = MarathonOptions(urls=("https://h",), gpu_attribute="gpu_model")
 MINILM: Json = {
     "id": "/prod/minilm",
     "cmd": "cd /opt && exec tensorflow_model_server --port=$PORT0 --rest_api_port=${PORT_REST} "
-    "--model_name=minilm --model_base_path=/models/minilm --flush_filesystem_caches=false",
+    "--model_name=minilm --model_base_path=/models/minilm -flush_filesystem_caches=false",
     "instances": 3,
     "cpus": 0.5,
     "mem": 2048,

@@ -89,7 +89,7 @@ def serving(fields: Fields) -> Serving | str:
             engine=engine,
             image=fields.keep("container", "docker", "image", key="runtime.image"),
             batching=_batching(started),
-            args=tuple(_config_dir(word) for name, _, word in started.flags if name not in _OURS),
+            args=tuple(_as_a_template_has_it(word) for name, _, word in started.flags if name not in _OURS),
         ),
         ports=ports_of(fields, started.flag("port"), started.flag("rest_api_port"), stock=by_image(image)),
         knows_version=known.version is not None,
@@ -147,9 +147,9 @@ def _note_variables(fields: Fields, started: Starting, image: str) -> None:
             fields.change("env", name, key="model", detail=_NEWEST)
 
 
-def _config_dir(word: str) -> str:
+def _as_a_template_has_it(word: str) -> str:
     """Return a flag as a template has it: the folder of the generated files is the backend's to choose."""
-    return word.replace(_CONFIG, "$(CONFIG_DIR)/")
+    return f"--{word.lstrip('-')}".replace(_CONFIG, "$(CONFIG_DIR)/")
 
 
 # ---- which model ----
