@@ -8,6 +8,8 @@ import pytest
 
 from roadstead.decide.merging import in_question
 from roadstead.decide.report import StepKind, plan_view
+from roadstead.decide.settling import _sure
+from roadstead.memory import GroupMemory
 from roadstead.model import Quota, RolloutSpec, Strategy
 from roadstead.plans import Grow, Settle, Shrink
 from roadstead.reasons import ReasonCode
@@ -299,3 +301,10 @@ def test_the_plan_tells_what_is_to_stand() -> None:
     (told,) = plan_view(scene.fleet, world, scene.drive.decide(world), scene.clock.now()).deployments
     (only,) = told.steps
     assert (0, 2) == (only.was, only.target)
+
+
+def test_a_first_revision_whose_replicas_get_ready_one_by_one_is_written_about_a_few_times() -> None:
+    """It is counted on in powers of two until all are ready: not a write for each of them."""
+    written = {_sure(GroupMemory(best=best), 20, alone=True) for best in range(21)}
+    assert {0, 1, 2, 4, 8, 16, 20} == written
+    assert set(range(21)) == {_sure(GroupMemory(best=best), 20, alone=False) for best in range(21)}

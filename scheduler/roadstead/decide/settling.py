@@ -157,20 +157,27 @@ def _counted(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step
     """
     targets = {(cluster, key): target for cluster, key, target in _targets(case, steps)}
     counted = {step.cluster: 0 for step in steps if isinstance(step, Grow)}
+    alone = len(case.shard.groups) == 1
     for cluster, group in case.shard.groups:
         least = min(group.target, targets[cluster, group.key])
-        sure = _sure(groups.get(place(cluster, group.key), GroupMemory()))
+        sure = _sure(groups.get(place(cluster, group.key), GroupMemory()), least, alone=alone)
         answers = isinstance(case.world.clusters.get(cluster), Reachable)
         counted[cluster] = counted.get(cluster, 0) + (min(least, sure) if answers else 0)
     return counted
 
 
-def _sure(known: GroupMemory) -> int:
+def _sure(known: GroupMemory, wanted: int, *, alone: bool) -> int:
     """Return how many replicas of a group were seen to get ready, without a limit where it is known to work.
 
-    That never falls while it tries: a server that gets ready and loses it again is no reason to write.
+    That never falls while it tries: a server that gets ready and loses it again is no reason to write. Where a group is
+    ``alone``, it grows in powers of two on the way to all that are ``wanted``, or a group of hundreds would be written
+    about hundreds of times.
     """
-    return _WITHOUT_LIMIT if known.proven or known.served else known.best
+    if known.proven or known.served:
+        return _WITHOUT_LIMIT
+    if not alone or not known.best or known.best >= wanted:
+        return known.best
+    return 1 << (known.best.bit_length() - 1)
 
 
 _WITHOUT_LIMIT = 2**31
