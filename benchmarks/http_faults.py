@@ -155,7 +155,9 @@ class Line:
     @property
     def how(self) -> str:
         """Whether all that is possible was told."""
-        return "exhaustive" if len(self.verdicts) == self.possible else "sampled"
+        if self.count.applied == self.possible:
+            return "exhaustive"
+        return "sampled" if len(self.verdicts) < self.possible else "all that came"
 
 
 def _lines(
@@ -246,8 +248,9 @@ _LEGEND: Final = (
     " and after each; a plan is one fault at one point. A plan is wrong where a turn's plan broke a promise, where"
     " fewer replicas served at any moment than the floor or more were there than surge allows, where all did not come"
     " to rest within a minute as it does without faults (groups, replicas, Services, budgets, what is held), where"
-    " anything was written at rest, where an object of somebody else's changed, or where the fault was not really"
-    " applied in three tellings. Extra are replicas that were started and are not without the fault. Seconds are those"
+    " anything was written at rest, or where an object of somebody else's changed. Applied are the plans whose fault"
+    " really happened: how often a cluster is looked at differs from one telling to the next, so that a call may not"
+    " come in three of them. Extra are replicas that were started and are not without the fault. Seconds are those"
     " from the last act to rest, about 0.6 of which are for seeing that it is one."
 )
 NOT_COVERED: Final = (

@@ -35,7 +35,7 @@ from tests.kubernetes.signals import SIGNALS, Signal, real_ground, signalled
 
 WRITES: Final = 1
 WITHIN: Final = Duration(180_000)
-TOLD: Final = ("create", "scale by hand", "roll", "delete", "put back what others change", "replace the daemon")
+TOLD: Final = ("scale by hand", "roll", "put back what others change", "delete")
 """The stories that go on while the cluster is struck; in a drain, an administrator would be struck as well."""
 
 

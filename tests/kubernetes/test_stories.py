@@ -55,6 +55,7 @@ def created(ground: Ground) -> Telling:
 def test_a_fault_of_one_call_changes_nothing_about_the_end(ground: Ground, created: Telling, plan: Plan) -> None:
     """No replica is lost, duplicated or orphaned, the floor holds, and nothing is written at rest."""
     told = Trial(story=CREATE, furnish=ground.cluster).planned(plan, created)
+    assert told.applied
     assert () == judged(str(plan), told, created).violations
 
 
@@ -78,4 +79,5 @@ def test_a_signal_to_a_process_of_the_cluster_changes_nothing_about_the_end(
         right = trial.told()
         struck = attrs.evolve(trial, story=signal.eased(SCALE))
         told = struck.told(signalled(signal, two_nodes, writes=1), right)
+    assert told.applied
     assert () == judged(signal.name, told, right).violations

@@ -170,15 +170,21 @@ class Stage:
 
     # ---- rest ----
 
+    def begin(self, within: Duration) -> None:
+        """Wait until the fleet that the story begins with is at rest."""
+        self._rest(within, None, QUIET)
+
     def rest(self, within: Duration, right: Left | None) -> Left:
         """Return what is left once all is at rest: as it is in ``right``, or else with every group as it was asked for.
 
         What never comes to that is written down, and returned as it is.
         """
+        # What is not known to be the end may be a pause on the way to it, such as one for draining.
+        return self._rest(within, right, QUIET if right is not None else LONG_QUIET)
+
+    def _rest(self, within: Duration, right: Left | None, least: int) -> Left:
         clock = SystemClock()
         until = clock.monotonic() + within.seconds
-        # What is not known to be the end may be a pause on the way to it, such as one for draining.
-        least = QUIET if right is not None else LONG_QUIET
         with self._moved:
             self._quiet = 0
         while True:
