@@ -15,12 +15,12 @@ import attrs
 from roadstead.errors import BackendError
 from roadstead.reasons import Reason, ReasonCode
 from roadstead.units import Duration
-from roadstead.world import Phase, Snapshot, Usage
+from roadstead.world import Group, Phase, Snapshot, Usage
 from roadstead_backends.marathon.client import Client
 from roadstead_backends.marathon.funnel import Lacking, amounts_of
 from roadstead_backends.marathon.ground import Ground
 from roadstead_backends.marathon.master import Master
-from roadstead_backends.marathon.mesos import NOTHING, Amounts
+from roadstead_backends.marathon.mesos import NOTHING, Agent, Amounts
 from roadstead_backends.marathon.messages import App, Deployment, QueueItem, Task, millis
 from roadstead_backends.marathon.options import MarathonOptions
 from roadstead_backends.marathon.reading import instance_of, is_active
@@ -54,6 +54,27 @@ class _Looked:
     at: float = -1e9
 
 
+@attrs.frozen(kw_only=True)
+class _Placed:
+    """Which replicas run, and at which agent's address each task is; made from these groups and agents."""
+
+    groups: tuple[Group, ...] = ()
+    agents: Mapping[str, Agent] = attrs.field(factory=dict)
+    replicas: Mapping[str, str] = attrs.field(factory=dict)
+    tasks: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def _placed(groups: tuple[Group, ...], agents: Mapping[str, Agent]) -> _Placed:
+    pids = {agent.name: agent.pid for agent in agents.values() if agent.pid}
+    running = [one for group in groups for one in group.replicas if one.phase is Phase.RUNNING]
+    return _Placed(
+        groups=groups,
+        agents=agents,
+        replicas={one.id: one.incarnation for one in running},
+        tasks={one.incarnation: pids[one.node] for one in running if one.node in pids},
+    )
+
+
 class Insight:
     """Looks around a Marathon for one fleet; for one thread. ``epoch`` is the time in seconds since 1970."""
 
@@ -78,6 +99,10 @@ class Insight:
         self._master = Master(options, cluster=cluster, find=self._find)
         self.ground = Ground(self._master, gpu_attribute=options.gpu_attribute, now=now)
         self._usage = UsageReader(self._master, now=now)
+        self._placed = _Placed()
+        self._measured: Mapping[str, Usage] = {}
+        self._measured_at = self._placed
+        self._usage_of: Mapping[str, Usage] = {}
         self._looked: dict[str, _Looked] = {}
         self._queue: Mapping[str, QueueItem] = {}
         self._read_at = 0
@@ -111,11 +136,13 @@ class Insight:
 
     def usage(self, snapshot: Snapshot) -> Mapping[str, Usage]:
         """Return the use of every replica that runs; what of it nobody measures is unknown."""
-        pids = {agent.name: agent.pid for agent in self.ground.agents.values() if agent.pid}
-        running = [one for group in snapshot.groups for one in group.replicas if one.phase is Phase.RUNNING]
-        tasks = {one.incarnation: pids[one.node] for one in running if one.node in pids}
-        known = self._usage.read(tasks)
-        return {one.id: known.get(one.incarnation, _UNKNOWN) for one in running}
+        if self._placed.groups is not snapshot.groups or self._placed.agents is not self.ground.agents:
+            self._placed = _placed(snapshot.groups, self.ground.agents)
+        known = self._usage.read(self._placed.tasks)
+        if known is not self._measured or self._placed is not self._measured_at:
+            self._measured, self._measured_at = known, self._placed
+            self._usage_of = {one: known.get(task, _UNKNOWN) for one, task in self._placed.replicas.items()}
+        return self._usage_of
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -140,12 +167,15 @@ class Insight:
         lacking = [app_id for app_id, one in self._looked.items() if one.lacks]
         if lacking:
             self._read_queue()
-        until = self._now() + _TURN.seconds
-        for app_id in sorted(self._looked, key=lambda one: self._looked[one].at):
+        until, suspected = self._now() + _TURN.seconds, self.writers.suspected
+        concerned = (
+            (one.at, app_id)
+            for app_id, one in self._looked.items()
+            if one.lacks or one.watched or one.why is not NO_REASON or app_id in suspected
+        )
+        for _, app_id in sorted(concerned):
             looked = self._looked[app_id]
             contested = self.writers.reason(app_id, self._epoch_ms())
-            if not (looked.lacks or looked.watched or contested is not None or looked.why is not NO_REASON):
-                continue
             missing = looked.why.missing
             if not looked.lacks:
                 missing = None

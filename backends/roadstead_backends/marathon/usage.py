@@ -121,6 +121,9 @@ class UsageReader:
         self._now = now
         self._agents: dict[str, _Asked] = {}
         self._error = ""
+        self._placed: Mapping[str, str] = {}
+        self._last: Mapping[str, Usage] = {}
+        self._due_at = -1e9
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -130,8 +133,11 @@ class UsageReader:
     def read(self, placed: Mapping[str, str]) -> Mapping[str, Usage]:
         """Return what is known of the tasks in ``placed``, which says at which agent's address (its ``pid``) each is.
 
-        Takes half a second, and what one agent that does not answer takes, at most.
+        The answer is the same object as long as ``placed`` is and nobody was asked meanwhile. Takes half a second, and
+        what one agent that does not answer takes, at most.
         """
+        if placed is self._placed and self._now() < self._due_at:
+            return self._last
         self._agents = {pid: self._agents.get(pid, _Asked()) for pid in frozenset(placed.values())}
         until = self._now() + _TURN.seconds
         every = _every_s(len(self._agents))
@@ -144,7 +150,10 @@ class UsageReader:
             self._error = ""
         old = max(_OLD.seconds, 3 * every)
         fresh = [one for one in self._agents.values() if self._now() - one.read_at < old]
-        return {task: usage for one in fresh for task, usage in one.usage.items() if task in placed}
+        self._last = {task: usage for one in fresh for task, usage in one.usage.items() if task in placed}
+        self._placed = placed
+        self._due_at = min((one.asked_at for one in self._agents.values()), default=self._now()) + every
+        return self._last
 
     def _ask(self, pid: str, asked: _Asked) -> None:
         """Ask one agent; one that does not answer is passed over, and left alone for a minute."""

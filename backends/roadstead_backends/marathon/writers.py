@@ -8,7 +8,7 @@ What was there when we first looked is nobody's fault; what comes while an answe
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -66,11 +66,18 @@ class Writers:
         found = {app.id: app for app in apps}
         for deployment in deployments:  # before the apps, which take doubts away
             self._see_deployment(deployment, found, now)
-        for app in found.values():
-            self._see_app(app, self._seen.get(app.id), now)
+        for app_id, app in found.items():
+            before = self._seen.get(app_id)
+            if before is not app:
+                self._see_app(app, before, now)
         for app_id in self._foreign.keys() - found.keys():
             del self._foreign[app_id]
         self._seen, self._begun = found, True
+
+    @property
+    def suspected(self) -> Collection[str]:
+        """The apps that somebody else may have written to."""
+        return self._foreign.keys()
 
     def reason(self, app_id: str, now: int) -> Reason | None:
         """Return that somebody else wrote to an app, for a while after that was seen; ``None`` where nobody did.
