@@ -15,6 +15,7 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.holdings import Holdings, Limited, is_nearly_all, limit_of
+from roadstead.mappings import with_changes
 from roadstead.model import Resources
 from roadstead.traffic import NO_DATA_PATH, DataPath, Seen
 from roadstead.world import (
@@ -58,13 +59,11 @@ def assemble(
     touched |= _touched_by_gateways(before.data_path, data_path)
     shards = before.shards
     if touched:
-        changed = dict(before.shards)
-        for name, shard in _shards(touched, before, changes, _Words(views, models, data_path)):
-            if shard.groups:
-                changed[name] = shard if shard != changed.get(name) else changed[name]
-            else:
-                changed.pop(name, None)
-        shards = MappingProxyType(changed)
+        made = _shards(touched, before, changes, _Words(views, models, data_path))
+        shards = with_changes(
+            before.shards,
+            {name: shard if shard.groups else None for name, shard in made if shard != before.shards.get(name)},
+        )
     return World(
         clusters=views,
         shards=shards,

@@ -6,11 +6,12 @@ A :class:`Use` is what one replica holds; :class:`Holdings` are the sums for eve
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import attrs
 
+from roadstead.mappings import with_changes
 from roadstead.model import GpuPart, GpuPartition, Resources, WholeGpus
 
 __all__ = [
@@ -70,14 +71,15 @@ class Placed:
     resources: Resources
 
 
-def sum_of(uses: Collection[Use]) -> Use:
+def sum_of(uses: Iterable[Use]) -> Use:
     """Return all of them together, in one go where there are many."""
-    return Use(
-        sum(use.cpu for use in uses),
-        sum(use.memory for use in uses),
-        sum(use.disk for use in uses),
-        sum(use.gpu for use in uses),
-    )
+    cpu = memory = disk = gpu = 0
+    for use in uses:
+        cpu += use.cpu
+        memory += use.memory
+        disk += use.disk
+        gpu += use.gpu
+    return Use(cpu, memory, disk, gpu)
 
 
 def use_of(resources: Resources) -> Use:
@@ -90,14 +92,14 @@ def use_of(resources: Resources) -> Use:
 
 def _gpu_milli(resources: Resources) -> int:
     match resources.gpu:
+        case None:
+            return 0
         case WholeGpus(count=count):
             return count * MILLI
         case GpuPart(share=share):
             return share.milli
         case GpuPartition():
             return MILLI
-        case None:
-            return 0
 
 
 def device_use(resources: Resources) -> DeviceUse:
@@ -155,18 +157,21 @@ class Holdings:
 
     def moved(self, gone: Iterable[Placed], come: Iterable[Placed]) -> Holdings:
         """Return the sums without ``gone`` and with ``come``."""
-        nodes, devices = dict(self.nodes), dict(self.devices)
+        nodes: dict[str, Use] = {}
+        devices: dict[tuple[str, str], DeviceUse] = {}
         for placed in gone:
-            nodes[placed.node] = nodes[placed.node] - use_of(placed.resources)
+            node, use = placed.node, use_of(placed.resources)
+            nodes[node] = (nodes.get(node) or self.nodes[node]) - use
             for device in placed.devices:
-                devices[placed.node, device] = _less(devices[placed.node, device], device_use(placed.resources))
+                held = devices.get((node, device)) or self.devices[node, device]
+                devices[node, device] = _less(held, device_use(placed.resources))
         for placed in come:
-            nodes[placed.node] = nodes.get(placed.node, Use()) + use_of(placed.resources)
+            node, use = placed.node, use_of(placed.resources)
+            nodes[node] = (nodes.get(node) or self.nodes.get(node, Use())) + use
             for device in placed.devices:
-                devices[placed.node, device] = more(
-                    devices.get((placed.node, device), DeviceUse()), device_use(placed.resources)
-                )
-        return Holdings(MappingProxyType(nodes), MappingProxyType(devices))
+                so_far = devices.get((node, device)) or self.devices.get((node, device), DeviceUse())
+                devices[node, device] = more(so_far, device_use(placed.resources))
+        return Holdings(with_changes(self.nodes, nodes), with_changes(self.devices, devices))
 
 
 def more(held: DeviceUse, use: DeviceUse) -> DeviceUse:

@@ -8,6 +8,7 @@ instants: a clock that jumps, or a weekend without a daemon, expires nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 import attrs
@@ -244,6 +245,12 @@ class DeploymentMemory:
     ousted: Ousting | None = None
     reverts: Mapping[str, tuple[Reverted, ...]] = _NO_REVERTS
     asked: Mapping[str, Asked] = _NO_ASKED
+
+    @cached_property
+    def is_underway(self) -> bool:
+        """Whether time is counted for something, or something has begun and is not over."""
+        counted = self.leaving or self.unready or self.clusters or self.excess
+        return bool(counted or self.ousted or self.reverts or self.asked)
 
 
 @attrs.frozen

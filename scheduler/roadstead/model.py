@@ -612,6 +612,21 @@ class Intents:
         steering: tuple[PauseIntent | PromoteIntent | UndoIntent, ...] = (*self.pause, *self.promote, *self.undo)
         return frozenset(one.deployment for one in steering)
 
+    @cached_property
+    def scale_of(self) -> Mapping[str, ScaleIntent]:
+        """How many replicas were asked for, by deployment."""
+        return MappingProxyType({one.deployment: one for one in self.scale})
+
+    @cached_property
+    def remove_of(self) -> Mapping[str, RemoveIntent]:
+        """What is to go away, by deployment."""
+        return MappingProxyType({one.deployment: one for one in self.remove})
+
+    @cached_property
+    def migrate_of(self) -> Mapping[str, MigrateIntent]:
+        """What was sent elsewhere, by deployment."""
+        return MappingProxyType({one.deployment: one for one in self.migrate})
+
 
 _EMPTY: Mapping[str, Quota] = MappingProxyType({})
 _NO_GATEWAYS: Mapping[str, GatewaySpec] = MappingProxyType({})

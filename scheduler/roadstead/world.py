@@ -519,6 +519,13 @@ class Shard:
     groups: tuple[tuple[str, Group], ...] = ()
     members: tuple[Member, ...] = ()
 
+    def group(self, cluster: str, revision: str) -> Group | None:
+        """Return its group of this revision on ``cluster``, if there is one."""
+        for where, group in self.groups:
+            if where == cluster and group.key.revision == revision:
+                return group
+        return None
+
     @property
     def owner(self) -> str:
         """Whose the newest group is, for a deployment that nobody declares any more."""
@@ -550,6 +557,18 @@ class Shard:
     def serving(self) -> tuple[Member, ...]:
         """The members that are ready and to which requests get."""
         return tuple(member for member in self.members if member.serving)
+
+    @cached_property
+    def is_calm(self) -> bool:
+        """Whether all its members serve, and its groups have one owner, and nobody else changes or counts any."""
+        owners = {group.owner for _, group in self.groups}
+        meddled_with = any(group.has_drifted or group.scaled_by for _, group in self.groups)
+        return len(owners) == 1 and not meddled_with and len(self.serving) == len(self.members)
+
+    @cached_property
+    def target(self) -> int:
+        """How many replicas its groups were last asked for."""
+        return sum(group.target for _, group in self.groups)
 
     @cached_property
     def listed(self) -> tuple[Listed, ...]:

@@ -24,10 +24,8 @@ class Destinations:
 
 def migration(fleet: Fleet, deployment: Deployment) -> MigrateIntent | None:
     """Return the command that sent ``deployment`` elsewhere, as long as its clusters in the file are the same."""
-    for intent in fleet.intents.migrate:
-        if intent.deployment == deployment.name and intent.declared == deployment.said_clusters:
-            return intent
-    return None
+    intent = fleet.intents.migrate_of.get(deployment.name)
+    return intent if intent is not None and intent.declared == deployment.said_clusters else None
 
 
 def destinations(fleet: Fleet, deployment: Deployment) -> Destinations:

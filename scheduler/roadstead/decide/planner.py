@@ -8,7 +8,7 @@ deployment that is as it should be is passed over after a few comparisons of num
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from itertools import chain
 from types import MappingProxyType
 
 import attrs
@@ -21,7 +21,9 @@ from roadstead.decide.destinations import destinations
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.rollout import floor_of
 from roadstead.decide.scaling import Numbers, is_removed
+from roadstead.decide.settling import Settlers
 from roadstead.decide.steering import steered
+from roadstead.mappings import with_changes
 from roadstead.memory import DeploymentMemory, PlanMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Reloading, RolloutSpec, Strategy, Target
 from roadstead.plans import Held, Plan, Step, Table
@@ -57,32 +59,37 @@ def plan(  # noqa: PLR0913  # whatever a decision may depend on is an argument
     numbers = Numbers(fleet, world, memory, now, scalers)
     memory = with_those_in_force(memory, world, numbers.foreseen)
     turn = _Turn(fleet, world, memory, now, policies, numbers)
-    for name in _order(fleet, turn.existing, only):
+    for name in _order(fleet, world, turn.settlers, only):
         turn.visit(name)
     if only is None:
         turn.visit_places()
     return turn.result()
 
 
-def _order(fleet: Fleet, existing: AbstractSet[str], only: frozenset[str] | None) -> Iterable[str]:
+def _order(fleet: Fleet, world: World, settlers: Settlers, only: frozenset[str] | None) -> Iterable[str]:
     """Return the names to visit: by priority, highest first, then by name; what nobody declares any more comes last."""
-    if only is not None:
-        declared = sorted(only & fleet.deployments.keys(), key=lambda name: (-fleet.deployments[name].priority, name))
-        return (*declared, *sorted((only & existing) - fleet.deployments.keys()))
-    return (*fleet.order, *sorted(existing - fleet.deployments.keys()))
+    declared = fleet.deployments
+    there: Iterable[str] = chain(world.shards, *settlers.values())
+    if only is None:
+        return (*fleet.order, *sorted({name for name in there if name not in declared}))
+    first = sorted(only & declared.keys(), key=lambda name: (-declared[name].priority, name))
+    others = only - declared.keys()
+    return (*first, *sorted(others.intersection(there) if others else ()))
+
+
+def _usable(fleet: Fleet, world: World) -> frozenset[str]:
+    """Return the clusters that are in use, and are not known to be silent."""
+    return frozenset(
+        name
+        for name, spec in fleet.clusters.items()
+        if spec.state is ClusterState.ACTIVE and not isinstance(world.clusters.get(name), Unreachable)
+    )
 
 
 def _has_reloaded(group: Group, target: Target, shard: Shard) -> bool:
     """Return whether every replica serves the version that the file wants, and none may serve another."""
     stored = (group.template.model.wanted, group.reloading) == (target.template.model.wanted, Reloading())
     return stored and all(member.is_current for member in shard.members)
-
-
-def _is_underway(known: DeploymentMemory) -> bool:
-    """Return whether time is counted for something, or something has begun and is not over."""
-    return bool(
-        known.leaving or known.unready or known.clusters or known.excess or known.ousted or known.reverts or known.asked
-    )
 
 
 class _Turn:
@@ -116,7 +123,7 @@ class _Turn:
         self.changed: dict[str, DeploymentMemory | None] = {}
         self.claims = dict(memory.claims)
         self.settlers = settling.settlers(world)
-        self.existing = world.shards.keys() | set[str]().union(*self.settlers.values())
+        self.usable = _usable(fleet, world)
 
     def visit(self, name: str) -> None:
         shard = self.world.shards.get(name) or Shard(deployment=name)
@@ -125,7 +132,8 @@ class _Turn:
         if declared is None and not going:
             self._leave_alone(name, shard)
             return
-        if declared is not None:
+        is_steered = name in self.fleet.intents.steered
+        if declared is not None and is_steered:
             declared = steered(self.fleet, declared)
         if self.has_gateways:
             self.held.extend(passing.of_route(self.world, name))
@@ -133,8 +141,7 @@ class _Turn:
         self.wanted[name] = count
         spec = _GOING if going or declared is None else declared.rollout
         self.floor[name] = floor_of(count, spec)
-        steered_by_command = name in self.fleet.intents.steered
-        if declared is not None and not going and not steered_by_command and self._is_settled(declared, shard, count):
+        if declared is not None and not going and not is_steered and self._is_settled(declared, shard, count):
             self.endpoints[name] = shard.listed
             return
         self.unsettled.add(name)
@@ -165,40 +172,34 @@ class _Turn:
 
     def _is_settled(self, declared: Deployment, shard: Shard, count: int) -> bool:
         """Return whether all is as it should be, in a handful of comparisons."""
-        known = self.memory.deployments.get(declared.name)
-        if known is None or _is_underway(known) or declared.name in self.memory.claims:
-            return False
         if (
-            len(shard.members) != count
-            or len(shard.serving) != count
+            not shard.is_calm
+            or not count == shard.target == len(shard.members)
             or len(shard.groups) > 1 + declared.rollout.history
             or declared.name in self.world.over
+            or declared.name in self.memory.claims
         ):
             return False
+        known = self.memory.deployments.get(declared.name)
         where = destinations(self.fleet, declared).targets
         target = where[0]
-        spec = self.fleet.clusters.get(target.cluster)
         if (
-            (target.weight is not None and len(where) > 1)
-            or spec is None
-            or spec.state is not ClusterState.ACTIVE
-            or isinstance(self.world.clusters.get(target.cluster), Unreachable)
+            known is None
+            or known.is_underway
+            or target.cluster not in self.usable
+            or (target.weight is not None and len(where) > 1)
         ):
             return False
-        current = 0
-        for cluster, group in shard.groups:
-            if group.owner != declared.owner or group.has_drifted or group.scaled_by:
-                return False
-            if cluster == target.cluster and group.key.revision == target.revision:
-                known_group = known.groups.get(place(cluster, group.key))
-                if group.target != count or known_group is None or not (known_group.proven or count == 0):
-                    return False
-                if group.reloading is not None and not _has_reloaded(group, target, shard):
-                    return False
-                current += 1
-            elif group.target or group.replicas:
-                return False
-        return current == 1 and settling.is_at_rest(self.settlers, shard, count, declared.rollout)
+        group = shard.group(target.cluster, target.revision)
+        learnt = known.groups.get(place(target.cluster, group.key)) if group is not None else None
+        if group is None or learnt is None or group.owner != declared.owner:
+            return False
+        return (
+            count == group.target == len(group.replicas)
+            and (learnt.proven or not count)
+            and (group.reloading is None or _has_reloaded(group, target, shard))
+            and settling.is_at_rest(self.settlers, shard, count, declared.rollout)
+        )
 
     def _decide(
         self, name: str, declared: Deployment | None, shard: Shard, count: int, spec: RolloutSpec, *, going: bool
@@ -252,13 +253,6 @@ class _Turn:
         self.held.extend(passing.of_gateways(self.world))
 
     def result(self) -> Plan:
-        deployments: Mapping[str, DeploymentMemory] = self.memory.deployments
-        if self.changed:
-            merged = {**deployments, **{name: known for name, known in self.changed.items() if known is not None}}
-            for name, known in self.changed.items():
-                if known is None:
-                    merged.pop(name, None)
-            deployments = MappingProxyType(merged)
         return Plan(
             steps=tuple(self.steps),
             held=tuple(self.held),
@@ -266,7 +260,7 @@ class _Turn:
             memory=attrs.evolve(
                 self.memory,
                 turn=self.memory.turn + 1,
-                deployments=deployments,
+                deployments=with_changes(self.memory.deployments, self.changed),
                 claims=self.memory.claims if self.claims == self.memory.claims else MappingProxyType(self.claims),
                 scaling=self.numbers.memory,
             ),

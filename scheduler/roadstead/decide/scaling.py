@@ -10,13 +10,13 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import attrs
 
 from roadstead.autoscaling import Asked, AutoscalingSpec, Metric, MetricTarget, Peak, Scaling, ScalingQuestion
 from roadstead.decide.demand import Demand
 from roadstead.decide.windows import averages, fed, highest, peaked
+from roadstead.mappings import with_changes
 from roadstead.memory import Measured, PlanMemory, ScalingMemory, Series
 from roadstead.model import Deployment, Fleet
 from roadstead.plans import Held
@@ -30,17 +30,17 @@ __all__ = ["Numbers", "Scaled", "Scaler", "Sight", "decided", "due", "is_removed
 
 def is_removed(fleet: Fleet, name: str) -> bool:
     """Return whether somebody confirmed that the deployment goes away, and the file did not change it since."""
+    intent = fleet.intents.remove_of.get(name)
+    if intent is None:
+        return False
     declared = fleet.deployments.get(name)
-    revision = declared.targets[0].revision if declared is not None else None
-    return any(intent.deployment == name and intent.declared == revision for intent in fleet.intents.remove)
+    return intent.declared == (declared.targets[0].revision if declared is not None else None)
 
 
 def wanted(fleet: Fleet, deployment: Deployment) -> int:
     """Return the declared number of replicas over all clusters; an intent holds until the file's own number changes."""
-    for intent in fleet.intents.scale:
-        if intent.deployment == deployment.name and intent.declared == deployment.replicas:
-            return intent.replicas
-    return deployment.replicas
+    intent = fleet.intents.scale_of.get(deployment.name)
+    return intent.replicas if intent is not None and intent.declared == deployment.replicas else deployment.replicas
 
 
 def due(memory: PlanMemory, turn: Duration, now: int) -> frozenset[str]:
@@ -107,10 +107,7 @@ class Numbers:
     @property
     def memory(self) -> Mapping[str, ScalingMemory]:
         """What to remember; the same object where that is nothing new."""
-        if not self._changed:
-            return self._known
-        kept = {**self._known, **self._changed}
-        return MappingProxyType({name: known for name, known in kept.items() if known is not None})
+        return with_changes(self._known, self._changed)
 
 
 # ---- one deployment ----

@@ -136,10 +136,9 @@ def _not_waiting(changes: Iterable[Settle], memory: PlanMemory) -> Settled:
 
 def is_at_rest(standing: Settlers, shard: Shard, wanted: int, spec: RolloutSpec) -> bool:
     """Return whether nothing is to be changed for a deployment of which one proven group has all that is wanted."""
-    floor = floor_of(wanted, spec)
     for cluster, settled in standing.items():
         asked = [group.target for where, group in shard.groups if where == cluster]
-        right = _floor_here(sum(asked), 0, wanted, floor) if asked else None
+        right = _floor_here(sum(asked), 0, wanted, floor_of(wanted, spec)) if asked else None
         if settled.get(shard.deployment) != right:
             return False
     return True
