@@ -7,9 +7,7 @@ every signal in every story.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import attrs
 import pytest
 
 from roadstead.testing.live_faults.calls import Kind, Plan, Point, Sort
@@ -60,9 +58,21 @@ def test_a_fault_of_one_call_changes_nothing_about_the_end(ground: Ground, creat
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for models."""
-    return tmp_path_factory.mktemp("models")
+def real_nodes(cluster: Cluster, second_node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A namespace on two real nodes."""
+    assert second_node in cluster.nodes
+    folder = tmp_path_factory.mktemp("models")
+    with cluster.namespace() as namespace, real_ground(cluster, namespace, folder) as made:
+        standing_by(made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scaled(real_nodes: Ground) -> Telling:
+    """What comes of the second story without signals."""
+    told = Trial(story=SCALE, furnish=real_nodes.cluster, within=PATIENCE).told()
+    assert () == told.wrong
+    return told
 
 
 @pytest.mark.parametrize(
@@ -70,14 +80,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [pytest.param(one, id=one.name, marks=[pytest.mark.nightly] if one.is_long else []) for one in SIGNALS],
 )
 def test_a_signal_to_a_process_of_the_cluster_changes_nothing_about_the_end(
-    two_nodes: Cluster, namespace: str, models: Path, signal: Signal
+    two_nodes: Cluster, real_nodes: Ground, scaled: Telling, signal: Signal
 ) -> None:
     """Servers in containers go on, and what was asked for meanwhile is done when the process is back."""
-    with real_ground(two_nodes, namespace, models) as ground:
-        standing_by(ground)
-        trial = Trial(story=SCALE, furnish=ground.cluster, within=PATIENCE)
-        right = trial.told()
-        struck = attrs.evolve(trial, story=signal.eased(SCALE))
-        told = struck.told(signalled(signal, two_nodes, writes=1), right)
+    trial = Trial(story=signal.eased(SCALE), furnish=real_nodes.cluster, within=PATIENCE)
+    told = trial.told(signalled(signal, two_nodes, writes=1), scaled)
     assert told.applied
-    assert () == judged(signal.name, told, right).violations
+    assert () == judged(signal.name, told, scaled).violations
