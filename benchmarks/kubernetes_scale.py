@@ -1,7 +1,7 @@
 """What one cluster of 1,000 nodes and 10,000 pods costs a daemon, and how soon it acts there.
 
     python -m benchmarks.kubernetes_scale    # about half an hour; writes benchmarks/results/kubernetes_scale.{json,md}
-    python -m benchmarks.kubernetes_scale --sizes 100x1000
+    python -m benchmarks.kubernetes_scale --sizes 100x1000 --standing 1000x10000
 
 A real control plane is started (`make test-kubernetes` builds it), with nodes that are stood in for. A daemon deploys
 on it, is started anew, is watched while nothing happens and while things do: somebody scales a group, pods die, a tenth
@@ -29,6 +29,7 @@ import psutil
 from benchmarks.fleet import until
 from benchmarks.kubernetes_scale_report import Asking, Bound, Cost, Found, Looked, Rest, Size, Vanished, report
 from benchmarks.kubernetes_scale_scene import EACH, NATIVE, PATIENCE, PLACED, Asked, Life, Scene, Spent, at_scale
+from benchmarks.kubernetes_scale_standing import made_to_stand
 from benchmarks.underload import RESULTS
 from roadstead.model import Reach
 from roadstead.spi.backend import BackendContext
@@ -311,6 +312,33 @@ def measure(nodes: int, pods: int, rest: float) -> Size:
         )
 
 
+def measure_standing(nodes: int, pods: int, rest: float) -> Size:
+    """Return what can be known at a size of which only the objects are there."""
+    load = os.getloadavg()[0]
+    with at_scale(nodes, standing=True) as scene:
+        made_to_stand(scene, pods)
+        _say("stands", scene.spent())
+        scene.end()
+        alone = looked(scene)
+        _say("looked", alone)
+        again = synced(scene)
+        _say("synced", again)
+        resting = at_rest(scene, rest)
+        _say("at rest", resting)
+        scaled = scaled_back(scene)
+        _say("reactions", scaled)
+        return Size(
+            nodes=nodes,
+            pods=scene.wanted,
+            deployments=sum(scene.declared.values()),
+            load=load,
+            synced=again,
+            looked=alone,
+            rest=resting,
+            scaled_back=scaled,
+        )
+
+
 def _say(what: str, *found: object) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}: {' '.join(map(str, found))}", flush=True)
 
@@ -319,6 +347,7 @@ def main() -> int:
     """Measure, print, and write the results; or be the process that looks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", default=SIZES, help="NODESxPODS, smallest first (default: %(default)s)")
+    parser.add_argument("--standing", default="", help="NODESxPODS of which only the objects are there")
     parser.add_argument("--rest", type=float, default=300.0, help="seconds at rest (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--look", metavar="OWNER_ID", help=argparse.SUPPRESS)
@@ -329,9 +358,11 @@ def main() -> int:
         return 0
     machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
     found = Found(machine=machine, sizes=())
-    for size in given.sizes.split(","):
+    asked = [(size, measure) for size in given.sizes.split(",") if size]
+    asked += [(size, measure_standing) for size in given.standing.split(",") if size]
+    for size, how in asked:
         nodes, _, pods = size.partition("x")
-        found = attrs.evolve(found, sizes=(*found.sizes, measure(int(nodes), int(pods), given.rest)))
+        found = attrs.evolve(found, sizes=(*found.sizes, how(int(nodes), int(pods), given.rest)))
         # Kept after each: the last one takes longest.
         (given.results / "kubernetes_scale.json").write_text(json.dumps(attrs.asdict(found), indent=1) + "\n")
         (given.results / "kubernetes_scale.md").write_text(report(found))

@@ -1,6 +1,6 @@
 """What `benchmarks.kubernetes_scale` finds, as values, and how it is told in Markdown. Times are in seconds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
 import attrs
@@ -90,21 +90,24 @@ class Bound:
 
 @attrs.frozen(kw_only=True)
 class Size:
-    """Everything at one size; ``reactions`` are lists of seconds from the event to our write."""
+    """Everything at one size; reactions are seconds from the event to our write.
+
+    Where the pods were only written, and no controller ran, there is nothing of what controllers have a part in.
+    """
 
     nodes: int
     pods: int
     deployments: int
     load: float
-    deployed: Cost
     synced: Cost
     looked: Looked
-    scaled_back: tuple[float, ...]
-    seen_slot: tuple[float, ...]
-    bound_again: tuple[float, ...]
     rest: Rest
-    vanished: Vanished
-    bound: tuple[Bound, ...]
+    scaled_back: tuple[float, ...]
+    deployed: Cost | None = None
+    seen_slot: tuple[float, ...] = ()
+    bound_again: tuple[float, ...] = ()
+    vanished: Vanished | None = None
+    bound: tuple[Bound, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -125,7 +128,8 @@ def report(found: Found) -> str:
         f"`python -m benchmarks.kubernetes_scale` on {found.machine}, whose load before each size was {loads}. Real "
         "etcd, API server, controllers and scheduler, stand-in nodes, one daemon with two clusters on them (native and "
         "directed), all on that machine: CPU seconds say more than seconds on the wall. What is asked of the API "
-        "server is from its audit log. The control plane's own limits on its rate are lifted."
+        "server is from its audit log. The control plane's own limits on its rate are lifted. Where there is a dash, "
+        "pods were written as a kubelet leaves them, for its controllers would have taken too long on this machine."
     )
     lines = [
         "# One Kubernetes cluster, many nodes",
@@ -146,37 +150,37 @@ def report(found: Found) -> str:
 
 
 def _rows(sizes: tuple[Size, ...]) -> Iterator[tuple[str, list[str]]]:
-    def row(name: str, *cells: str) -> tuple[str, list[str]]:
-        return name, list(cells)
+    def row(name: str, cell: Callable[[Size], str | None]) -> tuple[str, list[str]]:
+        return name, [cell(one) or "-" for one in sizes]
 
-    yield row("deployments", *(str(one.deployments) for one in sizes))
-    yield row("all from nothing: until settled (s)", *(f"{one.deployed.wall:.0f}" for one in sizes))
-    yield row("... writes of ours, CPU of the daemon (s)", *(_effort(one.deployed) for one in sizes))
-    yield row("a daemon starts: until all is known (s)", *(f"{one.synced.wall:.1f}" for one in sizes))
-    yield row("... its CPU (s)", *(f"{one.synced.cpu:.1f}" for one in sizes))
-    yield row("... its memory (MB)", *(f"{one.synced.rss:.0f}" for one in sizes))
-    yield row("first look of the backend alone (s)", *(f"{one.looked.first.wall:.2f}" for one in sizes))
-    yield row("... its CPU (s)", *(f"{one.looked.first.cpu:.2f}" for one in sizes))
-    yield row("... memory of all it keeps (MB)", *(f"{one.looked.first.rss:.0f}" for one in sizes))
-    yield row("... at the peak (MB)", *(f"{one.looked.peak:.0f}" for one in sizes))
-    yield row("a look when nothing changed, CPU (ms)", *(f"{one.looked.nothing * 1e3:.2f}" for one in sizes))
-    yield row("a look when one pod changed, CPU (ms)", *(f"{one.looked.one * 1e3:.2f}" for one in sizes))
-    yield row("somebody scales a group: until our write (ms)", *(_spread(one.scaled_back) for one in sizes))
-    yield row("a pod dies: until its successor is there (ms)", *(_spread(one.seen_slot) for one in sizes))
-    yield row("... from then until we bind it (ms)", *(_spread(one.bound_again) for one in sizes))
-    yield row("nodes that vanish, pods on them", *(f"{one.vanished.nodes}, {one.vanished.pods}" for one in sizes))
-    yield row("... until the first is given up (s)", *(f"{one.vanished.given_up:.0f}" for one in sizes))
-    yield row("... until all are replaced and ready (s)", *(f"{one.vanished.replaced:.0f}" for one in sizes))
-    yield row("... until the daemon says settled (s)", *(f"{one.vanished.settled:.0f}" for one in sizes))
-    yield row("... writes of ours, CPU of the daemon (s)", *(_effort(one.vanished) for one in sizes))
+    yield row("deployments", lambda one: str(one.deployments))
+    yield row("all from nothing: until settled (s)", lambda one: one.deployed and f"{one.deployed.wall:.0f}")
+    yield row("... writes of ours, CPU of the daemon (s)", lambda one: one.deployed and _effort(one.deployed))
+    yield row("a daemon starts: first request until settled (s)", lambda one: f"{one.synced.wall:.1f}")
+    yield row("... its CPU with its imports (s)", lambda one: f"{one.synced.cpu:.1f}")
+    yield row("... its memory (MB)", lambda one: f"{one.synced.rss:.0f}")
+    yield row("first look of the backend alone (s)", lambda one: f"{one.looked.first.wall:.2f}")
+    yield row("... its CPU (s)", lambda one: f"{one.looked.first.cpu:.2f}")
+    yield row("... memory of all it keeps (MB)", lambda one: f"{one.looked.first.rss:.0f}")
+    yield row("... at the peak (MB)", lambda one: f"{one.looked.peak:.0f}")
+    yield row("a look when nothing changed, CPU (ms)", lambda one: f"{one.looked.nothing * 1e3:.2f}")
+    yield row("a look when one pod changed, CPU (ms)", lambda one: f"{one.looked.one * 1e3:.2f}")
+    yield row("somebody scales a group: until our write (ms)", lambda one: _spread(one.scaled_back))
+    yield row("a pod dies: until its successor is there (ms)", lambda one: _spread(one.seen_slot))
+    yield row("... from then until we bind it (ms)", lambda one: _spread(one.bound_again))
+    yield row("nodes that vanish, pods on them", lambda one: (v := one.vanished) and f"{v.nodes}, {v.pods}")
+    yield row("... until the first is given up (s)", lambda one: (v := one.vanished) and f"{v.given_up:.0f}")
+    yield row("... until all are replaced and ready (s)", lambda one: (v := one.vanished) and f"{v.replaced:.0f}")
+    yield row("... until the daemon says settled (s)", lambda one: (v := one.vanished) and f"{v.settled:.0f}")
+    yield row("... writes of ours, CPU of the daemon (s)", lambda one: one.vanished and _effort(one.vanished))
 
 
 def _effort(one: Cost | Vanished) -> str:
     return f"{one.writes}, {one.cpu:.1f}"
 
 
-def _spread(seconds: tuple[float, ...]) -> str:
-    return f"{median(seconds) * 1e3:.0f} (at most {max(seconds) * 1e3:.0f})"
+def _spread(seconds: tuple[float, ...]) -> str | None:
+    return f"{median(seconds) * 1e3:.0f} (at most {max(seconds) * 1e3:.0f})" if seconds else None
 
 
 def _at_rest(one: Size) -> Iterator[str]:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -44,8 +44,8 @@ EACH: Final = 20
 PATIENCE: Final = 1_800.0
 US: Final = "roadstead"
 HEARTBEAT: Final = 20
-LOST_AFTER: Final = 50
-"""Seconds after which a silent node is given up by the control plane: Kubernetes' own default."""
+LOST_AFTER: Final = 100
+"""Seconds after which the control plane takes a silent node for lost: twice the default, for a machine that is slow."""
 
 FLEET: Final = """
     version: 1
@@ -250,7 +250,7 @@ class Scene:
     audit: Audit
     pods: Pods
     nodes: int
-    _standin: "subprocess.Popen[str]"
+    _standin: "subprocess.Popen[str] | None"
     declared: dict[str, int] = attrs.field(factory=dict)
     daemon: ProcessIdentity | None = None
 
@@ -271,6 +271,7 @@ class Scene:
 
     def nodes_say(self, line: str) -> None:
         """Tell the stand-in nodes what happens to them."""
+        assert self._standin is not None
         assert self._standin.stdin is not None
         assert self._standin.stdout is not None
         self._standin.stdin.write(f"{line}\n")
@@ -312,8 +313,8 @@ class Scene:
 
 
 @contextmanager
-def at_scale(nodes: int) -> Iterator[Scene]:
-    """Yield a cluster of so many stand-in nodes, with a daemon that has nothing to do yet."""
+def at_scale(nodes: int, *, standing: bool = False) -> Iterator[Scene]:
+    """Yield a cluster of so many stand-in nodes; with ``standing``, nobody stands in for them yet."""
     with tempfile.TemporaryDirectory(prefix="roadstead-scale-") as name:
         folder = Path(name)
         (folder / "audit.yaml").write_text(textwrap.dedent(AUDIT).format(user=US))
@@ -324,13 +325,13 @@ def at_scale(nodes: int) -> Iterator[Scene]:
             for namespace in (NATIVE, PLACED):
                 cluster.api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
                 cluster.api.wait(f"/api/v1/namespaces/{namespace}/serviceaccounts/default", bool)
-            with _standing_in(cluster.kubeconfig, nodes) as standin:
+            with nullcontext() if standing else _standing_in(cluster.kubeconfig, nodes) as standin:
                 yield from _played(cluster, standin, nodes, folder)
         finally:
             cluster.stop()
 
 
-def _played(cluster: Cluster, standin: "subprocess.Popen[str]", nodes: int, folder: Path) -> Iterator[Scene]:
+def _played(cluster: Cluster, standin: "subprocess.Popen[str] | None", nodes: int, folder: Path) -> Iterator[Scene]:
     kubeconfig = cluster.plane.write_kubeconfig(US, US, [ADMINS])
     stage = Stage(folder)
     said = {"kubeconfig": kubeconfig, "each": EACH, "http": free_address(), "state": stage.state.path}

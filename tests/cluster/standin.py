@@ -212,16 +212,21 @@ class Standin:
                 await self._speak([name])
 
     async def _beat(self) -> None:
-        """Renew every lease once in each heartbeat, spread over it; a silent node's is left out."""
+        """Renew every lease once in each heartbeat, spread over it; a silent node's is left out.
+
+        One that comes much too late may have cost the node its readiness, which only its own word brings back.
+        """
         while True:
             for node in list(self._nodes.values()):
                 if node.speaks.is_set():
+                    late = self._loop.time() - node.renewed > 2 * self._heartbeat
                     with contextlib.suppress(*_GONE):
-                        await self._renew(node)
+                        await (self._speak([node.shape.name]) if late else self._renew(node))
                 await asyncio.sleep(self._heartbeat / max(1, len(self._nodes)))
 
     async def _renew(self, node: Node) -> None:
         await self._api.call("PATCH", f"{_LEASES}/{node.shape.name}", {"spec": {"renewTime": now(6)}})
+        node.renewed = self._loop.time()
 
     async def _follow(self) -> None:
         """Follow the pods that have a node, with one watch, listing anew where it breaks."""

@@ -56,6 +56,7 @@ class Node:
         self.held: dict[str, dict[str, Fraction]] = {}
         self.speaks = asyncio.Event()
         self.speaks.set()
+        self.renewed = float("inf")
 
     def lacking(self, pod: Pod) -> str | None:
         """Return the resource that is not enough for ``pod``, or hold all that it asks for and return ``None``."""
