@@ -222,6 +222,9 @@ def test_tasks_can_be_real_processes(tmp_path: Path) -> None:
         task = app["tasks"][0]
         with socket.create_connection((task["host"], task["ports"][0]), timeout=5):
             pass
+        _, (used,) = running.ask("GET", f"/slave({_number(task)})/monitor/statistics", url=running.mesos_url)
+        assert 1 << 20 < used["statistics"]["mem_rss_bytes"] < 1 << 30
+        assert 0 < used["statistics"]["cpus_user_time_secs"] < 30
         running.ask("POST", "/v2/apps", {"id": "/ends", "cmd": "exit 3", "cpus": 0.1, "mem": 16})
         failed = _awaited(
             running,
@@ -232,6 +235,11 @@ def test_tasks_can_be_real_processes(tmp_path: Path) -> None:
         assert failed["state"] == "TASK_FAILED"
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((task["host"], task["ports"][0]), timeout=5)
+
+
+def _number(task: dict[str, Any]) -> int:
+    """Return which of Mesos' agents a task is on, from 1."""
+    return int(task["slaveId"].rpartition("-S")[2]) + 1
 
 
 def _awaited(_running: Emulated, look: Any, key: str, value: Any) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from roadstead_backends.marathon.emulator.cluster.tasks import Report, Task
+import psutil
+
+from roadstead_backends.marathon.emulator.cluster.tasks import Measured, Report, Task
 from roadstead_backends.marathon.emulator.scheduling.probing import Target
 from roadstead_backends.marathon.emulator.serving.clock import Clock
 from roadstead_backends.marathon.emulator.serving.probes import ask
@@ -51,6 +53,11 @@ class Processes:
         life = self._lives.get(task.id)
         if life is not None:
             life.kill()
+
+    def measured(self, task: Task) -> Measured | None:
+        """Return what the processes of a task use; None for one that does not run."""
+        life = self._lives.get(task.id)
+        return life.measured() if life is not None else None
 
     def close(self) -> None:
         """End everything that still runs, by force."""
@@ -144,6 +151,22 @@ class _Life:
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
+
+    def measured(self) -> Measured | None:
+        """Return what its processes used until now; of those that ended, their parent knows."""
+        if self._process is None:
+            return None
+        seconds, memory = 0.0, 0
+        try:
+            first = psutil.Process(self._process.pid)
+            for one in (first, *first.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = one.cpu_times()
+                    seconds += times.user + times.system + times.children_user + times.children_system
+                    memory += one.memory_info().rss
+        except psutil.NoSuchProcess:
+            return None
+        return Measured(at=self._clock.timeline.now, cpu_seconds=seconds, memory=memory)
 
     async def _check(self, check: Mapping[str, Any]) -> None:
         """Make one of the task's own checks, and report each change of what it finds."""
