@@ -66,6 +66,7 @@ def capabilities(
 def _notes(info: Info | None) -> tuple[str, ...]:
     found = [
         "any change of an app but its count restarts all its servers, so owner and generation stay as it was made with",
+        "it holds a cap of spread within each revision: while two are side by side, a place may have as many of each",
         "two writers are found out and not kept apart: Marathon cannot compare before it changes",
     ]
     if info is not None and release(info.version) < OLDEST:

@@ -167,13 +167,15 @@ class SimCluster:
         """Take in what became of a task and pass it on, unless its agent is cut off."""
         if task.id not in self.tasks:
             return
-        task.state, task.since = state, self.timeline.now
         update = TaskUpdate(task=task, state=state, message=message, healthy=healthy, at=self.timeline.now)
+        if not task.agent.connected:
+            held = self._held.setdefault(task.agent.id, [])
+            if not any(one.task is task and one.state in TERMINAL for one in held):
+                held.append(update)
+            return
+        task.state, task.since = state, self.timeline.now
         if state in TERMINAL:
             self._forget(task)
-        if not task.agent.connected:
-            self._held.setdefault(task.agent.id, []).append(update)
-            return
         self._tell(update)
 
     def _forget(self, task: Task) -> None:

@@ -1,0 +1,39 @@
+"""Real processes on an agent that is lost."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from roadstead_backends.marathon.emulator.testing import Emulated, Plan, Settings, emulated
+
+APP = {
+    "id": "/web",
+    "cmd": "sleep 1000",
+    "cpus": 0.1,
+    "mem": 16,
+    "unreachableStrategy": {"inactiveAfterSeconds": 1, "expungeAfterSeconds": 1},
+}
+
+
+def until_states(marathon: Emulated, states: list[str]) -> str:
+    """Let emulated time pass, and a little of ours, until tasks have these states; return where the first is."""
+    for _ in range(400):
+        marathon.advance(1)
+        tasks = marathon.ask("GET", "/v2/tasks")[1]["tasks"]
+        if [task["state"] for task in tasks] == states:
+            return str(tasks[0]["slaveId"])
+        threading.Event().wait(0.01)  # a process takes time of ours to start
+    raise AssertionError(f"not {states}: {tasks}")
+
+
+def test_a_process_that_dies_with_its_agent_is_missed_only_when_mesos_misses_the_agent(tmp_path: Path) -> None:
+    """Nobody is there to tell of its end: it is unreachable then, given up, and replaced elsewhere."""
+    settings = Settings(task_lost_expunge_initial_delay=500, task_lost_expunge_interval=500)
+    plan = Plan(settings=settings, processes=tmp_path, prefix="127.79", by_hand=True)
+    with emulated(plan) as marathon:
+        marathon.ask("POST", "/v2/apps", APP)
+        lost = until_states(marathon, ["TASK_RUNNING"])
+        marathon.control("lose-agent", agent=lost)
+        assert lost == until_states(marathon, ["TASK_UNREACHABLE"])
+        assert lost != until_states(marathon, ["TASK_RUNNING"])
