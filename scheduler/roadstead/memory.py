@@ -63,6 +63,7 @@ class GroupMemory:
     ``ready_ms`` is ``None`` while it is not. ``restarts`` is the sum of its replicas' restart counts when it began.
     ``best`` is the largest number of them that were ready at once: reaching a new best is progress, and starts
     ``trying_ms`` again. ``why`` is what was last said of a replica of it that did not get ready, and outlives them.
+    ``presumed``: the memory was lost, and it counts as proven until it has tried in vain for long.
 
     Where replicas reload, all of this is about one ``version``, and the verdicts about others are kept beside it;
     ``served`` are the last of the versions that were proven, in the order in which they first were, to go back to.
@@ -79,6 +80,7 @@ class GroupMemory:
     proven_versions: tuple[int, ...] = ()
     failed_versions: tuple[int, ...] = ()
     served: tuple[ModelVersion, ...] = ()
+    presumed: bool = False
 
     def has_proven(self, version: int) -> bool:
         """Return whether the replicas were seen to serve ``version`` well."""

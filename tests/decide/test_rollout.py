@@ -467,3 +467,17 @@ def test_without_memory_and_with_nobody_ready_the_revision_that_was_kept_counts_
 
     assert {("here", "/m/1"): 1} == scene.serving()
     assert [] == scene.wrong
+
+
+def test_without_memory_a_revision_that_never_worked_does_not_stand_in_the_way_for_ever() -> None:
+    """There is room for one replica only, and nobody knows any more that the old revision never got ready."""
+    once = RolloutSpec(progress_deadline=Duration(20_000))
+    scene = Scene(fleet(deployment(replicas=1, rollout=once)), {"here": nodes(1, 1_000)})
+    scene.clusters["here"].faults.models["/m/1"] = ModelFault.FAILS
+    scene.turns(8)
+    scene.declare(with_source(scene.fleet.deployments["anchor"], "/m/2"))
+    scene.start_again(forget=True)
+    scene.settle()
+
+    assert {("here", "/m/2"): 1} == scene.serving()
+    assert [] == scene.wrong

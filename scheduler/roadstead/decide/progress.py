@@ -26,7 +26,7 @@ def recalled(shard: Shard, wanted: Collection[tuple[str, str]] = ()) -> Mapping[
 
     Every group with a ready replica except the newest counts as proven; if there is only one, that one does. Where none
     has any, as when a node was lost as well, the oldest one counts that is asked for replicas although its cluster and
-    revision are not ``wanted`` any more: it was kept because it works.
+    revision are not ``wanted`` any more: it was kept because it works, which is presumed until it shows or does not.
     """
     alive = sorted({(member.group.generation, member.cluster, member.group.key) for member in shard.ready})
     believed = alive if len(alive) == 1 else alive[:-1]
@@ -40,7 +40,7 @@ def recalled(shard: Shard, wanted: Collection[tuple[str, str]] = ()) -> Mapping[
     }
     return MappingProxyType(
         {
-            place(cluster, key): GroupMemory(proven=True, version=versions.get((cluster, key)))
+            place(cluster, key): GroupMemory(proven=True, version=versions.get((cluster, key)), presumed=not alive)
             for _, cluster, key in believed
         }
     )
@@ -59,6 +59,8 @@ def learnt(
     """
     if group.reloading is not None:
         known = known.about(group.template.model.version)
+    if known.presumed:
+        return _presumed(known, group, members, elapsed_ms, spec)
     if known.proven:
         return _proven(known, group)
     ready = sum(member.is_current for member in members)
@@ -67,9 +69,7 @@ def learnt(
     ready_ms = _advanced(known.ready_ms, elapsed_ms) if steady else None
     if ready_ms is not None and ready_ms >= group.template.health.proven_after.ms:
         return _proven(known, group)
-    trying = current and any(
-        not member.is_current and member.replica.phase in {Phase.STARTING, Phase.RUNNING} for member in members
-    )
+    trying = current and _is_trying(members)
     progressed = ready > known.best
     trying_ms = 0 if progressed else known.trying_ms + (elapsed_ms if trying and not known.failed else 0)
     why = "" if progressed and not known.failed else known.why
@@ -84,6 +84,23 @@ def learnt(
         failed=known.failed or (trying and trying_ms >= spec.progress_deadline.ms),
         why=why,
     )
+
+
+def _is_trying(members: tuple[Member, ...]) -> bool:
+    return any(not one.is_current and one.replica.phase in {Phase.STARTING, Phase.RUNNING} for one in members)
+
+
+def _presumed(
+    known: GroupMemory, group: Group, members: tuple[Member, ...], elapsed_ms: int, spec: RolloutSpec
+) -> GroupMemory:
+    """Return what is known of a group that counts as proven though nobody saw it work.
+
+    It has as long as any revision to get ready: one that never worked is not kept for ever in the place of another.
+    """
+    if any(member.is_current for member in members):
+        return _proven(known, group)
+    trying_ms = known.trying_ms + (elapsed_ms if _is_trying(members) else 0)
+    return attrs.evolve(known, trying_ms=trying_ms) if trying_ms < spec.progress_deadline.ms else GroupMemory()
 
 
 def _proven(known: GroupMemory, group: Group) -> GroupMemory:
