@@ -120,6 +120,7 @@ class Reflector(Generic[T]):
         self._decode_event = msgspec.json.Decoder(Event)
         self._decode_bookmark = msgspec.json.Decoder(_Bookmark)
         self._listed_at = -math.inf
+        self._expired = False
         self._request = Request(cluster=transport.cluster, method="GET", path=path)
         self._moved = threading.Condition()
         self._known = _Known[T]()
@@ -251,6 +252,11 @@ class Reflector(Generic[T]):
             self._back_off.reset()
             if failed is None:
                 return
+        expired = isinstance(failed, Expired)
+        if expired and not self._expired:
+            # It answers, and a list is not what failed before; whoever always forgets waits longer each time.
+            self._back_off.reset()
+        self._expired = expired
         pause = self._back_off.next(asked_ms=failed.after_ms if isinstance(failed, Retryable) else None)
         if failed is not None:
             _LOG.info("%s: %s; tried again in %s", self._path, failed, pause)

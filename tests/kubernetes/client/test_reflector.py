@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -275,6 +276,31 @@ def test_it_leaves_the_server_alone_for_as_long_as_that_asks(scene: Scene) -> No
         scene.server.wait_for_watch()
         assert scene.server.watches[0].at - scene.server.lists[0].at >= 1
         assert reflector.is_synced
+
+
+class _Longest(random.Random):
+    """Chance that always draws the longest wait."""
+
+    def randint(self, a: int, b: int) -> int:  # noqa: ARG002  # the least is never drawn
+        """Return the greater one."""
+        return b
+
+
+def test_a_server_that_is_back_and_has_forgotten_is_listed_soon(scene: Scene) -> None:
+    """However long the waits became while it was away: it answers now, and what it asks for is a list."""
+    pace = Pace(first=Duration(20), longest=Duration(60_000))
+    following = attrs.evolve(_QUICK, steady=Duration(5_000), pace=pace)
+    scene.proxy.add(Rule(Reply(500, b"{}"), path=_WATCH, times=4))  # waits of 0.06 to 1.6 s, the next is 4.9 s
+    scene.proxy.add(Rule(Reply(410, gone()), path=_WATCH))
+    reflector = Reflector(scene.transport, PATH, Thing, following=following, chance=_Longest())
+    reflector.start()
+    try:
+        assert reflector.wait_until_synced(_SOON)
+        assert becomes(reflector, lambda: len(scene.proxy.applied) == 5)
+        scene.server.put("a")
+        assert becomes(reflector, lambda: shown(reflector) == scene.server.listed, Duration(3_500))
+    finally:
+        reflector.close()
 
 
 def test_a_server_that_always_forgets_is_not_stormed(scene: Scene) -> None:
