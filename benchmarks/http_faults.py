@@ -247,7 +247,7 @@ _LEGEND: Final = (
     "A point is a call that every telling without faults makes, or an open watch before the first write of the story"
     " and after each; a plan is one fault at one point. A plan is wrong where a turn's plan broke a promise, where"
     " fewer replicas served at any moment than the floor or more were there than surge allows, where all did not come"
-    " to rest within a minute as it does without faults (groups, replicas, Services, budgets, what is held), where"
+    " to rest within two minutes as it does without faults (groups, replicas, Services, budgets, what is held), where"
     " anything was written at rest, or where an object of somebody else's changed. Applied are the plans whose fault"
     " really happened: how often a cluster is looked at differs from one telling to the next, so that a call may not"
     " come in three of them. Extra are replicas that were started and are not without the fault. Seconds are those"
@@ -332,7 +332,7 @@ def main() -> None:
         if asked.only in name
     ]
     command = " ".join(("python -m benchmarks.http_faults", *sys.argv[1:]))
-    whole = not asked.only and not asked.variants
+    whole = not asked.only
 
     def keep(lines: Sequence[Line], seconds: float) -> None:
         if whole:

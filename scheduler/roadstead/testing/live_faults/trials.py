@@ -23,7 +23,7 @@ from roadstead.units import Duration
 
 __all__ = ["Count", "Furnish", "Strikes", "Telling", "Trial", "Verdict", "counted", "judged"]
 
-WITHIN: Final = Duration(60_000)
+WITHIN: Final = Duration(120_000)
 """How long a story may take to come to rest, with a fault."""
 
 Furnish = Callable[[], AbstractContextManager[LiveCluster]]
