@@ -481,3 +481,18 @@ def test_without_memory_a_revision_that_never_worked_does_not_stand_in_the_way_f
 
     assert {("here", "/m/2"): 1} == scene.serving()
     assert [] == scene.wrong
+
+
+def test_what_is_known_of_a_deployment_does_not_outlive_it() -> None:
+    """A revision that failed, and was taken out of the file and deleted, is tried when it is declared again."""
+    hasty = deployment(rollout=RolloutSpec(progress_deadline=Duration(20_000)))
+    scene = Scene(fleet(hasty), {"here": nodes(1)})
+    scene.clusters["here"].faults.models["/m/1"] = ModelFault.FAILS
+    scene.turns(20)
+    scene.withdraw("anchor")
+    scene.turn()
+    scene.delete("anchor")
+    scene.settle()
+
+    assert {} == scene.drive.saved.deployments
+    assert [] == scene.wrong

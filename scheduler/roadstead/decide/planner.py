@@ -61,6 +61,7 @@ def plan(  # noqa: PLR0913  # whatever a decision may depend on is an argument
     turn = _Turn(fleet, world, memory, now, policies, numbers)
     for name in _order(fleet, world, turn.settlers, only):
         turn.visit(name)
+    turn.forget_what_is_gone()
     if only is None:
         turn.visit_places()
     return turn.result()
@@ -238,6 +239,16 @@ class _Turn:
         self.numbers.forget(name)
         if name in self.memory.deployments:
             self.changed[name] = None
+
+    def forget_what_is_gone(self) -> None:
+        """Remember nothing of what nobody declares and no cluster has: it may be declared again, and is new then.
+
+        As long as there is no more to remember than is declared, nobody looks.
+        """
+        remembered = self.memory.deployments
+        if len(remembered) > len(self.fleet.deployments) and not self.ledger.unseen:
+            for name in remembered.keys() - self.fleet.deployments.keys() - self.world.shards.keys():
+                self._forget(name)
 
     def _list(self, name: str, entries: tuple[Listed, ...], draining: tuple[Listed, ...]) -> None:
         self.endpoints[name] = entries

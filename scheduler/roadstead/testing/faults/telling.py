@@ -274,7 +274,10 @@ def _ended(stage: Stage, ends: tuple[Serving, ...] | None) -> Ending:
     held = stage.last.plan.held if stage.last is not None else ()
     if stage.last is not None:
         stage.wrong.extend(unsettled(stage.fleet, truth, stage.last.plan))
-    stage.wrong.extend(f"at rest there still is {one}" for one in _unfinished(stage.daemon.reconciler.memory))
+    memory = stage.daemon.reconciler.memory
+    gone = memory.deployments.keys() - stage.fleet.deployments.keys() - truth.shards.keys()
+    stage.wrong.extend(f"{name} is gone and remembered" for name in sorted(gone))
+    stage.wrong.extend(f"at rest there still is {one}" for one in _unfinished(memory))
     serving = tuple(sorted(_serving(truth)))
     if ends is not None and serving != tuple(sorted(ends)):
         stage.wrong.append(f"{serving} serve in the end")
