@@ -145,6 +145,21 @@ def test_a_task_that_cannot_be_fetched_says_so_while_it_waits(scene: Scene) -> N
     assert "its agent could not fetch the model on 127.0.1." in reason.detail
 
 
+def test_a_lost_agent_is_said_of_each_of_its_tasks(scene: Scene) -> None:
+    """As soon as Mesos has given it up; once another task is there and the agent is back, nothing is said."""
+    app = scene.put()
+    scene.look()
+    (task,) = scene.view.apps[app].app.tasks or ()
+    scene.marathon.control("lose-agent", agent=task.slave_id, partition=True)
+    scene.look(80)
+    (reason,) = scene.why[app].tasks.values()
+    assert ReasonCode.UNREACHABLE is reason.code
+    assert f"its agent {task.host} does not answer to Mesos" in reason.detail
+    scene.marathon.control("return-agent", agent=task.slave_id)
+    scene.look(400)
+    assert {} == scene.why
+
+
 def test_once_all_is_well_there_is_nothing_to_say(scene: Scene) -> None:
     """A reason goes with what it was for."""
     scene.marathon.control("set-course", app="/shop", starting=None, running=None)

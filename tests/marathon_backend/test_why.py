@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from roadstead.model import Constraint, Operator, PlacementSpec, Resources, Spread, Template, WholeGpus
 from roadstead.reasons import ChangeKind, ReasonCode
-from roadstead.units import Cpus, Memory
+from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Exit
 from roadstead_backends.marathon.endings import ended_reason
 from roadstead_backends.marathon.funnel import Lacking, amounts_of, waiting_reason
@@ -377,6 +377,19 @@ def test_a_task_that_is_prepared_for_long_names_what_its_agent_has_to_get() -> N
     late = task_reason(task("TASK_STAGING"), app, template, NOW + 301_000)
     assert late is not None
     assert late.detail.endswith("started elsewhere now")
+
+
+def test_a_task_on_a_lost_agent_says_when_another_one_comes() -> None:
+    """Waiting is enough, and the agent that would have to come back is named."""
+    template = attrs.evolve(CONTAINED, health=attrs.evolve(CONTAINED.health, node_lost_after=Duration(30_000)))
+    reason = task_reason(task("TASK_UNREACHABLE"), App(id="/x"), template, NOW)
+    assert reason is not None
+    assert (
+        "unreachable: its agent 10.0.0.3 does not answer to Mesos; "
+        "Marathon starts another task 30s after that, when it looks"
+    ) == str(reason)
+    assert reason.change is not None
+    assert (ChangeKind.WAIT, "wait for that, or bring 10.0.0.3 back") == (reason.change.kind, reason.change.text)
 
 
 HEALTH = {"alive": False, "consecutiveFailures": 2, "lastFailureCause": "400 Bad Request"}

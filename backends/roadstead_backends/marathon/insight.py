@@ -40,7 +40,7 @@ _TURN: Final = Duration(100)
 
 _UNKNOWN: Final = Usage()
 _LAUNCHING: Final = Reason(code=ReasonCode.STARTING, detail="it is in Marathon's launch queue")
-_PREPARED: Final = frozenset({"TASK_STAGING", "TASK_STARTING"})
+_NOT_WELL: Final = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_UNREACHABLE", "TASK_LOST"})
 
 
 @attrs.define
@@ -229,9 +229,9 @@ def _lacks(app: App) -> int:
 
 
 def _is_watched(app: App) -> bool:
-    """Return whether there may be something to say of its tasks: they are being prepared, or a check of them fails."""
+    """Return whether there may be something to say of its tasks: not all run, or a check of them fails."""
     return any(
-        task.state in _PREPARED or any(not one.alive for one in task.health_check_results) for task in app.tasks or ()
+        task.state in _NOT_WELL or any(not one.alive for one in task.health_check_results) for task in app.tasks or ()
     )
 
 

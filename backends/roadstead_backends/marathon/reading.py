@@ -174,9 +174,6 @@ def _at(host: str, named: tuple[Port, ...], ports: tuple[int, ...]) -> Endpoint 
 
 
 def _reason(task: Task, phase: Phase, ended: Exit | None, why: Why) -> Reason | None:
-    if task.state in _UNSEEN:
-        detail = f"its agent {task.host} does not answer to Mesos"
-        return Reason(code=ReasonCode.UNREACHABLE, detail=detail, count=1, total=1, raw=task.state)
     if phase is not Phase.SLOT:
         return why.tasks.get(task.id)
     if why.missing is not None:

@@ -133,6 +133,8 @@ def task_reason(task: Task, app: App, template: Template, now: int) -> Reason | 
     """
     if task.state in ("TASK_STAGING", "TASK_STARTING"):
         return _preparing(task, template, now)
+    if task.state in ("TASK_UNREACHABLE", "TASK_LOST"):
+        return _unreachable(task, template)
     failing = next((one for one in task.health_check_results if not one.alive), None)
     if task.state != "TASK_RUNNING" or failing is None or not failing.consecutive_failures:
         return None
@@ -152,6 +154,13 @@ def _preparing(task: Task, template: Template, now: int) -> Reason | None:
     detail = f"{since}; {after} at {until:%H:%M:%SZ}" if passed < LAUNCH_TIMEOUT.ms else f"{since}; {after} now"
     fix = f"let {task.host} reach {_from(template)}, or look into the task's `stderr` there"
     return Reason(code=code, detail=detail, raw=task.state, change=Change(ChangeKind.FIX_INPUT, fix, subject))
+
+
+def _unreachable(task: Task, template: Template) -> Reason:
+    silent = f"its agent {task.host} does not answer to Mesos"
+    detail = f"{silent}; Marathon starts another task {template.health.node_lost_after} after that, when it looks"
+    change = Change(ChangeKind.WAIT, f"wait for that, or bring {task.host} back")
+    return Reason(code=ReasonCode.UNREACHABLE, detail=detail, raw=task.state, change=change)
 
 
 def _prepared(template: Template) -> tuple[str, ReasonCode, str]:
