@@ -26,13 +26,13 @@ class TinyRuntime:
 
     def launch(self, template: Template) -> Launch:
         """Return how to start the server."""
-        args = ("$(HOST)", str(PORT), str(template.model.version), *template.runtime.args)
+        args = ("$(HOST)", "$(REST_PORT)", str(template.model.version), *template.runtime.args)
         check = Check(path="/", expects='"version"')
         return Launch(program=Program(executable="tiny-server"), args=args, rest_port=PORT, check=check)
 
     def probe(self, server: Server, *, timeout: Duration) -> ModelState:
         """Ask for the version that it serves."""
-        connection = http.client.HTTPConnection(server.endpoint.host, PORT, timeout=timeout.seconds)
+        connection = http.client.HTTPConnection(server.endpoint.host, server.endpoint.rest, timeout=timeout.seconds)
         try:
             connection.request("GET", "/")
             versions = (int(json.loads(connection.getresponse().read())["version"]),)
