@@ -244,11 +244,16 @@ def asking(find: str | None, **options: Any) -> Iterator[Master]:
 
 
 @contextmanager
-def answering(status: int, headers: dict[str, str]) -> Iterator[str]:
-    """Answer every request like this, with the own address for ``SELF`` in a header; return where."""
+def answering(status: int, headers: dict[str, str], asked: list[str] | None = None) -> Iterator[str]:
+    """Answer every request like this, with the own address for ``SELF`` in a header; return where.
+
+    ``asked`` takes the path of each.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if asked is not None:
+                asked.append(self.path)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(status)
             for name, value in headers.items():
@@ -406,6 +411,21 @@ def test_use_is_measured_by_the_agents(running: Emulated) -> None:
         assert () == reader.notes
         reader.read({"elsewhere": "slave(1)@127.0.0.1:9"})
     assert {} == reader.read({})
+
+
+def test_where_no_agent_can_be_reached_hardly_any_is_asked() -> None:
+    """After three in vain nobody is asked for a minute: whoever waits for the answer has other things to do."""
+    now, asked = [0.0], list[str]()
+    with answering(500, {}, asked) as url, asking(url) as master:
+        reader = UsageReader(master, now=lambda: now[0])
+        placed = {f"task-{number}": f"slave({number})@{url.removeprefix('http://')}" for number in range(50)}
+        for moment in (0.0, 1.0, 59.0):
+            now[0] = moment
+            assert {} == reader.read(placed)
+        assert 3 == len(asked)
+        now[0] = 61.0
+        reader.read(placed)
+        assert 4 == len(asked)
 
 
 def test_an_agent_that_does_not_answer_is_said() -> None:

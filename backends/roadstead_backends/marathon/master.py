@@ -21,6 +21,9 @@ from roadstead_backends.marathon.transport import Answer, Limits, Missed, Refuse
 __all__ = ["Master", "agent_url"]
 
 _LIMITS: Final = Limits(connect=Duration(2_000), read=Duration(5_000), whole=Duration(15_000), body=64 << 20)
+_AGENT_S: Final = (1.0, 3.0)
+"""How long an agent may take to be connected with, and to answer: there are many, and others wait."""
+
 _MOST_HOPS: Final = 3
 _FAULTS: Final = "/emulator"
 
@@ -65,7 +68,7 @@ class Master:
             scheme = urlsplit(self._leader or self._options.mesos or "").scheme or "http"
             url = agent_url(pid, scheme) + path
             try:
-                return self._ask("GET", url, None).body
+                return self._ask("GET", url, None, timeout=_AGENT_S).body
             except Refused as error:
                 raise self._refusal(url, error.answer) from error
 
@@ -108,7 +111,7 @@ class Master:
                 return answer.body
         raise Unreachable("the masters of Mesos send us around in circles", cluster=self._cluster)
 
-    def _ask(self, method: str, url: str, body: bytes | None) -> Answer:
+    def _ask(self, method: str, url: str, body: bytes | None, *, timeout: tuple[float, float] | None = None) -> Answer:
         options = self._options
         certificate = options.client_certificate, options.client_key
         try:
@@ -121,7 +124,7 @@ class Master:
                 auth=sign_in(options) if signed else None,
                 verify=str(options.ca) if options.ca is not None else True,
                 cert=(str(certificate[0]), str(certificate[1])) if options.client_certificate is not None else None,
-                timeout=self._timeout,
+                timeout=timeout or self._timeout,
             )
         except Missed as error:
             raise Unreachable(f"Mesos does not answer at {url}: {error}", cluster=self._cluster) from error

@@ -28,6 +28,9 @@ _LEAST_APART: Final = Duration(100)
 _TURN: Final = Duration(500)
 _OLD: Final = Duration(60_000)
 _SILENT: Final = Duration(60_000)
+_ENOUGH_SILENT: Final = 3
+"""How many agents in a row do not answer until none is asked for a while: there is no way to them from here."""
+
 _LEAST_APART_S: Final = 0.5
 
 
@@ -121,6 +124,8 @@ class UsageReader:
         self._now = now
         self._agents: dict[str, _Asked] = {}
         self._error = ""
+        self._in_vain = 0
+        self._asked_again_at = -1e9
         self._placed: Mapping[str, str] = {}
         self._last: Mapping[str, Usage] = {}
         self._due_at = -1e9
@@ -142,7 +147,7 @@ class UsageReader:
         until = self._now() + _TURN.seconds
         every = _every_s(len(self._agents))
         for pid, asked in sorted(self._agents.items(), key=lambda one: one[1].asked_at):
-            if self._now() >= until:
+            if self._now() >= until or self._now() < self._asked_again_at:
                 break
             if self._now() - asked.asked_at >= (max(every, _SILENT.seconds) if asked.silent else every):
                 self._ask(pid, asked)
@@ -162,8 +167,12 @@ class UsageReader:
             asked.learn(sampled(self._master.read_agent(pid, "/monitor/statistics")))
         except (BackendError, ValueError) as error:
             asked.silent, self._error = True, str(error)
+            self._in_vain += 1
+            if self._in_vain >= _ENOUGH_SILENT:
+                self._asked_again_at = self._now() + _SILENT.seconds
         else:
             asked.silent, asked.read_at = False, self._now()
+            self._in_vain = 0
 
 
 def _every_s(agents: int) -> float:
