@@ -105,7 +105,7 @@ def scaled_back(scene: Scene) -> tuple[float, ...]:
     took = []
     for name in [one["metadata"]["name"] for one in found]:
         began = time.time()
-        scene.cluster.api.patch(f"{path}/{name}/scale", {"spec": {"replicas": EACH + 1}})
+        scene.cluster.api.patch(f"{path}/{name}/scale", {"spec": {"replicas": EACH - 1}})
         ours = scene.audit.first(began, partial(_is_about, "patch", "replicasets", name))
         took.append(ours.at - began)
     scene.wait_settled()

@@ -24,6 +24,7 @@ import attrs
 import psutil
 
 from benchmarks.fleet import Stage, free_address, kill, until
+from roadstead.cli.errors import NoDaemon, Refused
 from roadstead.decide.report import RolloutState
 from roadstead.shim.identity import ProcessIdentity
 from roadstead_backends.kubernetes.access import FromFiles, Login
@@ -283,9 +284,15 @@ class Scene:
     def begin(self) -> float:
         """Start a daemon, and return when it was asked to."""
         began = time.time()
-        self.stage.must("daemon", "start", "--background")
-        self.daemon = self.stage.daemon()
+        self.stage.say("daemon", "start", "--background")  # it waits for a minute; what is large may take longer
+        self.daemon = until(self._answering, every=0.2, within=PATIENCE)
         return began
+
+    def _answering(self) -> ProcessIdentity | None:
+        try:
+            return self.stage.daemon()
+        except (NoDaemon, Refused):
+            return None
 
     def end(self) -> None:
         """Kill the daemon, where one runs."""
