@@ -35,6 +35,9 @@ _QUEUE_EVERY: Final = Duration(2_000)
 _PATIENCE: Final = Duration(5_000)
 """How long a task may wait to be launched before it is asked why; most are launched sooner."""
 
+_AGAIN: Final = Duration(5_000)
+"""After how long a reason is looked for again, of an app that did not change meanwhile."""
+
 _TURN: Final = Duration(100)
 """How much of one look may go into finding reasons; the others wait for the next one."""
 
@@ -127,8 +130,8 @@ class Insight:
         for app_id, view in apps.items():
             known = self._looked.get(app_id)
             if known is None or known.app is not view.app:
-                why, at = (known.why, known.at) if known is not None else (NO_REASON, -1e9)
-                self._looked[app_id] = _Looked(view.app, _lacks(view.app), _is_watched(view.app), why, at)
+                why = known.why if known is not None else NO_REASON
+                self._looked[app_id] = _Looked(view.app, _lacks(view.app), _is_watched(view.app), why)
         for app_id in self._looked.keys() - apps.keys():
             del self._looked[app_id]
         self._explain(apps, deployments)
@@ -176,12 +179,14 @@ class Insight:
         for _, app_id in sorted(concerned):
             looked = self._looked[app_id]
             contested = self.writers.reason(app_id, self._epoch_ms())
-            missing = looked.why.missing
+            missing, now = looked.why.missing, self._now()
             if not looked.lacks:
                 missing = None
-            elif missing is None or self._now() < until:
+            elif now < until and now >= looked.at + _AGAIN.seconds:
                 missing = self._missing(apps[app_id], looked.lacks, deployments)
-                looked.at = self._now()
+                looked.at = now
+            elif missing is None:
+                missing = _LAUNCHING
             made = Why(app=contested, missing=missing, tasks=self._tasks(apps[app_id]) if looked.watched else {})
             if made != looked.why:
                 looked.why = made if made != NO_REASON else NO_REASON
