@@ -211,7 +211,7 @@ def stories(bench: Bench, *, kubernetes: bool) -> Iterator[Story]:
         name = "migration to Kubernetes and back, the daemon killed after 5 s of each"
         yield Story(name=name, happens=partial(there, PROD, 5.0), lasts=210)
     yield Story(name="a server killed, and healed", happens=lambda: _kill(bench), lasts=60, least=1, planned=False)
-    yield Story(name="an agent killed, and healed", happens=lambda: _agent(bench), lasts=240, least=1, planned=False)
+    yield Story(name="an agent killed, and healed", happens=lambda: _agent(bench), lasts=180, least=1, planned=False)
 
 
 def _scale(bench: Bench) -> None:
@@ -308,7 +308,7 @@ def _answers(found: Marathon) -> bool:
 
 
 @contextmanager
-def at_work(model: Path, *, kubernetes: bool) -> Iterator[Bench]:
+def at_work(model: Path, workload: Path | None, *, kubernetes: bool) -> Iterator[Bench]:
     """Yield a fleet that serves on an emulated Marathon, until the block ends."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roadstead-load-")))
@@ -323,17 +323,24 @@ def at_work(model: Path, *, kubernetes: bool) -> Iterator[Bench]:
         emulator = stack.enter_context(marathon(folder / "tasks"))
         fleet = running(FLEET, model=model, marathon=emulator.url, image=IMAGE, more=more)
         stage = stack.enter_context(fleet)
-        requests, expected = write(folder, count=100, versions=(1, 2))
-        bench = Bench(stage, emulator, ("--requests", str(requests), "--expect", str(expected)))
+        if workload is None:
+            write(folder, count=100, versions=(1, 2))
+        asked = workload if workload is not None else folder
+        words = ("--requests", str(asked / "requests.jsonl"), "--expect", str(asked / "expected.jsonl"))
+        bench = Bench(stage, emulator, words)
         bench.settled()
         yield bench
 
 
-def measure(model: Path, only: Sequence[str], *, kubernetes: bool) -> Found:
-    """Let everything happen whose name has one of the words ``only`` in it, where there are any."""
-    told = []
-    busy = os.getloadavg()[1]
-    with at_work(model, kubernetes=kubernetes) as bench:
+def measure(model: Path, workload: Path | None, only: Sequence[str], *, kubernetes: bool) -> Iterator[Found]:
+    """Let everything happen whose name has one of the words ``only`` in it, where there are any.
+
+    Yields what was found so far, after each story.
+    """
+    told: list[Told] = []
+    where = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
+    machine = f"{where}, where the load was {os.getloadavg()[1]:.0f} before it began"
+    with at_work(model, workload, kubernetes=kubernetes) as bench:
         bench.measure_capacity()
         print(f"two replicas answer {bench.capacity:.1f} requests a second", flush=True)
         for story in stories(bench, kubernetes=kubernetes):
@@ -346,13 +353,8 @@ def measure(model: Path, only: Sequence[str], *, kubernetes: bool) -> Found:
             counts = one.sent
             said = f"{counts.sent} sent, {counts.failed} failed {dict(counts.failures)}"
             print(f"{one.name}: {one.took:.1f} s, {said}", flush=True)
+            yield Found(machine=machine, capacity=bench.capacity, stories=tuple(told))
             bench.settled(replicas=story.replicas)
-    where = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
-    return Found(
-        machine=f"{where}, where the load was {busy:.0f} before it began",
-        capacity=bench.capacity,
-        stories=tuple(told),
-    )
 
 
 def merged(before: Found, now: Found) -> Found:
@@ -400,18 +402,21 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help="words in the names of stories; the others' results are kept then")
     parser.add_argument("--kubernetes", action="store_true", help="start a real cluster, and move there and back, too")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "minilm")
+    parser.add_argument(
+        "--workload", type=Path, help="what `python -m configs.minilm.workload` wrote, for versions 1 and 2"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     if not all((given.model / str(version) / "saved_model.pb").is_file() for version in (1, 2)):
         parser.error(f"{given.model} lacks a version: `python -m configs.minilm.export --version 2` writes one")
-    found = measure(given.model.absolute(), given.only, kubernetes=given.kubernetes)
     kept = given.results / "marathon-live.json"
-    if given.only and kept.exists():
-        found = merged(cattrs.structure(json.loads(kept.read_text()), Found), found)
+    before = cattrs.structure(json.loads(kept.read_text()), Found) if given.only and kept.exists() else None
     given.results.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(attrs.asdict(found), indent=1) + "\n")
-    kept.with_suffix(".md").write_text(report(found))
-    print(report(found))
+    for found in measure(given.model.absolute(), given.workload, given.only, kubernetes=given.kubernetes):
+        whole = merged(before, found) if before is not None else found
+        kept.write_text(json.dumps(attrs.asdict(whole), indent=1) + "\n")
+        kept.with_suffix(".md").write_text(report(whole))
+    print(kept.with_suffix(".md").read_text())
     return 0
 
 
