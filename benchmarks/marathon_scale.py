@@ -418,10 +418,10 @@ def page(found: dict[str, Any]) -> str:
 
 Made by `python -m benchmarks.marathon_scale` on {found["machine"]}. The machine was not idle: its
 load was {loads} before and after, and the emulator runs on the same processors. Most of what a time
-says is how long its process waited, so look at the processor's times and at the counts. There are {found["agents"]} agents,
-{found["apps"]} apps and {found["tasks"]} tasks, all pretended. At rest `observe` and `usage` were asked once a second; the daemon's
-default is every 5 s. `/slave` is an agent that is asked what tasks use, and `POST /api/v1` is the master that is asked for
-its agents, which changes nothing.
+says is how long its process waited, so look at the processor's times and at the counts. There are
+{found["agents"]} agents, {found["apps"]} apps and {found["tasks"]} tasks, all pretended. At rest `observe` and
+`usage` were asked once a second; the daemon's default is every 5 s. `/slave` is an agent that is asked
+what tasks use, and `POST /api/v1` is the master that is asked for its agents, which changes nothing.
 
 Marathon's own documents tell of {PUBLISHED} tasks launched a second; its `--launch_tokens` default is 100 for every
 30 s, with a token given back for each task that runs. A real Marathon 1.11 with three agents, on two processors, had
