@@ -107,7 +107,13 @@ class GroupMemory:
         )
 
     def as_proven(self) -> GroupMemory:
-        """Return that it is proven, with the verdicts on other versions and nothing else."""
+        """Return that it is proven, with the verdicts on other versions and nothing else.
+
+        That is the same object where it says no more already.
+        """
+        counted = self.trying_ms or self.restarts or self.best or self.ready_ms is not None
+        if self.proven and not (self.failed or self.why or counted):
+            return self
         return GroupMemory(
             proven=True,
             version=self.version,

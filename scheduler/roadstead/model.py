@@ -628,6 +628,7 @@ class Intents:
         return MappingProxyType({one.deployment: one for one in self.migrate})
 
 
+_NO_LIMITS = Quota()
 _EMPTY: Mapping[str, Quota] = MappingProxyType({})
 _NO_GATEWAYS: Mapping[str, GatewaySpec] = MappingProxyType({})
 _NO_ADDRESSES: Mapping[str, Address] = MappingProxyType({})
@@ -661,6 +662,11 @@ class Fleet:
         for name, deployment in self.deployments.items():
             names.setdefault(deployment.owner, []).append(name)
         return MappingProxyType({owner: tuple(owned) for owner, owned in names.items()})
+
+    @cached_property
+    def limits(self) -> Mapping[str, Quota]:
+        """The quotas that limit anything, by owner."""
+        return MappingProxyType({owner: quota for owner, quota in self.quotas.items() if quota != _NO_LIMITS})
 
     @cached_property
     def order(self) -> tuple[str, ...]:

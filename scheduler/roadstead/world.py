@@ -620,6 +620,19 @@ class World:
     over: frozenset[str] = frozenset()
     outcomes: tuple[Outcome, ...] = ()
 
+    @cached_property
+    def settled(self) -> Mapping[str, Mapping[str, int]]:
+        """What stands for whole deployments, by name, on each cluster that has such things and takes our word now."""
+        return MappingProxyType(
+            {
+                name: view.snapshot.settled
+                for name, view in self.clusters.items()
+                if isinstance(view, Reachable)
+                and view.snapshot.capabilities.settles
+                and not view.snapshot.foreign_owners
+            }
+        )
+
     def server_load(self, replica: Replica) -> ServerReading | None:
         """Return what the server process that this replica has now said of its own load, if that is known."""
         found = self.server_loads.get(replica.id)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import attrs
 
 from roadstead.decide.ledger import Freed, Ledger
-from roadstead.decide.rooms import Demand, node_room, obstacles, spread_room
+from roadstead.decide.rooms import Demand, holds, node_room, spread_room
 from roadstead.holdings import Use
 from roadstead.model import PlacementSpec, Resources
 from roadstead.world import Node, Snapshot
@@ -64,8 +64,8 @@ def room(
     """Return how many more replicas fit on a directed cluster, counting on until that is ``enough``."""
     if freed is not None:
         return _room_without(snapshot, ledger, demand, freed, enough)
-    counted, kind = ledger.follower(demand.cluster, _Counted, _Counted), kind_of(ledger, demand)
-    known = counted.rooms.get(kind)
+    counted = ledger.follower(demand.cluster, _Counted, _Counted)
+    known = counted.rooms.get(kind_of(ledger, demand)) if counted.rooms else None
     if known is not None:
         return known
     found = _room_on(snapshot.nodes[:MANY_NODES], ledger, demand, None, enough)
@@ -73,7 +73,7 @@ def room(
         return found
     if len(snapshot.nodes) > MANY_NODES:
         found = _room_in_columns(snapshot, ledger, demand, None)
-    counted.rooms[kind] = found
+    counted.rooms[kind_of(ledger, demand)] = found
     return found
 
 
@@ -106,8 +106,9 @@ def _room_in_columns(snapshot: Snapshot, ledger: Ledger, demand: Demand, freed: 
 def _room_on(nodes: Iterable[Node], ledger: Ledger, demand: Demand, freed: Freed | None, enough: int) -> int:
     total = 0
     taken: Counter[str] = Counter()
+    constraints = demand.template.placement.constraints
     for node in nodes:
-        if obstacles(node, ledger, demand, freed):
+        if not node.schedulable or not all(holds(one, node.attributes) for one in constraints):
             continue
         domain = demand.domain(node)
         more = min(node_room(node, ledger, demand, freed), spread_room(node, demand, freed) - taken[domain])

@@ -23,7 +23,6 @@ __all__ = ["DeviceRoom", "Follower", "Freed", "Ledger", "quota_limits"]
 
 _NO_USE = Use()
 _NO_DEVICE_USE = DeviceUse()
-_NO_LIMITS = Quota()
 _WITHOUT_LIMIT = 2**63
 
 
@@ -164,8 +163,7 @@ class Ledger:
 
     def quota(self, owner: str) -> Quota | None:
         """Return the owner's quota, or ``None`` where there is none, or one that limits nothing."""
-        quota = self._fleet.quotas.get(owner)
-        return quota if quota != _NO_LIMITS else None
+        return self._fleet.limits.get(owner)
 
     def owned(self, owner: str) -> Use:
         """Return what the owner holds over all clusters, growth planned so far included."""

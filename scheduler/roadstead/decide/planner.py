@@ -59,7 +59,7 @@ def plan(  # noqa: PLR0913  # whatever a decision may depend on is an argument
     numbers = Numbers(fleet, world, memory, now, scalers)
     memory = with_those_in_force(memory, world, numbers.foreseen)
     turn = _Turn(fleet, world, memory, now, policies, numbers)
-    for name in _order(fleet, world, turn.settlers, only):
+    for name in _order(fleet, world, world.settled, only):
         turn.visit(name)
     turn.forget_what_is_gone()
     if only is None:
@@ -123,7 +123,6 @@ class _Turn:
         self.spread: dict[str, Mapping[str, int]] = {}
         self.changed: dict[str, DeploymentMemory | None] = {}
         self.claims = dict(memory.claims)
-        self.settlers = settling.settlers(world)
         self.usable = _usable(fleet, world)
 
     def visit(self, name: str) -> None:
@@ -199,7 +198,7 @@ class _Turn:
             count == group.target == len(group.replicas)
             and (learnt.proven or not count)
             and (group.reloading is None or _has_reloaded(group, target, shard))
-            and settling.is_at_rest(self.settlers, shard, count, declared.rollout)
+            and settling.is_at_rest(self.world.settled, shard, count, declared.rollout)
         )
 
     def _decide(

@@ -174,6 +174,8 @@ def of_unseen(case: Case, clusters: Mapping[str, ClusterMemory], unseen: Abstrac
 
     ``clusters`` is what :func:`silences` returned. The first counts with all that is not lost; they take nothing more.
     """
+    if not unseen:
+        return ()
     targets = [target for target in case.destinations.all if target.cluster in unseen]
     lost = [clusters.get(target.cluster, _NOTHING).lost for target in targets]
     if not all(lost):

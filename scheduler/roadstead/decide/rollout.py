@@ -77,15 +77,19 @@ def advance(
     room: Room,
 ) -> Moves:
     """Return the next moves towards every row's aim; ``leaving`` are the replicas that are draining already."""
-    standing = {member.replica.id for row in rows for member in row.standing}
-    freed = sum(claim.replica not in standing for claim in claims)
-    growth = _Growth(rows=rows, wanted=wanted, spec=spec, freed=freed, room=room)
+    growth = _Growth(rows=rows, wanted=wanted, spec=spec, freed=_freed(rows, claims), room=room)
     growth.decide()
     retirement = _Retirement(rows=rows, wanted=wanted, spec=spec, leaving=leaving, room=room, growth=growth)
     retirement.decide()
     held = _held(rows, growth, retirement, room)
     new_claims = tuple(claim for claim in retirement.claims if claim not in claims)
     return Moves(grow=growth.grow, victims=retirement.victims, claims=new_claims, held=held)
+
+
+def _freed(rows: Sequence[Row], claims: tuple[Claim, ...]) -> int:
+    """Return how many of those stand no more whose room is claimed."""
+    standing = {member.replica.id for row in rows for member in row.standing} if claims else set()
+    return sum(claim.replica not in standing for claim in claims)
 
 
 class _Growth:

@@ -45,7 +45,7 @@ def seating(
 
     Slots in ``victims`` are on their way out and get none.
     """
-    if case.declared is None:
+    if case.declared is None or not any(row.crew.slots for row in rows):
         return Seating()
     taken = _Seats(case, case.declared.place, ledger, policies[case.declared.place])
     for row in rows:

@@ -22,23 +22,14 @@ from roadstead.model import RolloutSpec
 from roadstead.plans import Delete, Grow, Held, Settle, Shrink, Step, settled_subject
 from roadstead.world import GroupKey, Reachable, Shard, World
 
-__all__ = ["Settled", "Settlers", "heeded", "is_at_rest", "left_over", "settlers", "settles"]
+__all__ = ["Settled", "Settlers", "heeded", "is_at_rest", "left_over", "settles"]
 
 _REFUSALS = 3
 """So often a cluster may refuse to lower it before we ask for fewer all the same: that a deployment follows what is
 wanted of it matters more than who may be disturbed."""
 
 Settlers = Mapping[str, Mapping[str, int]]
-"""What stands now, by deployment, on each cluster that has such things and takes our word."""
-
-
-def settlers(world: World) -> Settlers:
-    """Return what stands now on the clusters where something can."""
-    return {
-        name: view.snapshot.settled
-        for name, view in world.clusters.items()
-        if isinstance(view, Reachable) and view.snapshot.capabilities.settles and not view.snapshot.foreign_owners
-    }
+"""What stands now, by deployment, on each cluster that has such things: :attr:`roadstead.world.World.settled`."""
 
 
 @attrs.frozen
@@ -56,13 +47,13 @@ def settles(case: Case, groups: Mapping[str, GroupMemory], steps: Sequence[Step]
     counts with what it was asked for, any other one with as many as were ready at once. A cluster that does not answer
     cannot be counted on.
     """
-    standing = settlers(case.world)
+    standing = case.world.settled
     return _not_waiting(_changed(case, standing, _counted(case, groups, steps)), case.memory) if standing else Settled()
 
 
 def left_over(name: str, world: World, memory: PlanMemory) -> Settled:
     """Return the removal of what stands for a deployment of which nothing is left."""
-    return _not_waiting(_left_over(name, settlers(world)), memory)
+    return _not_waiting(_left_over(name, world.settled), memory)
 
 
 def heeded(case: Case, shrink: Sequence[Step], grow: Sequence[Step]) -> tuple[Step, ...]:
@@ -70,7 +61,7 @@ def heeded(case: Case, shrink: Sequence[Step], grow: Sequence[Step]) -> tuple[St
 
     Each is told how much may stand by then, so that it is not taken where lowering that failed.
     """
-    standing = settlers(case.world) if any(isinstance(step, Shrink) for step in shrink) else {}
+    standing = case.world.settled if any(isinstance(step, Shrink) for step in shrink) else {}
     if not standing:
         return tuple(shrink)
     left: Counter[str] = Counter()

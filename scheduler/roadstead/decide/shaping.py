@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 
 import attrs
@@ -22,6 +23,8 @@ from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.world import NOBODY, Group, Phase, Reachable, Shard, World
 
 __all__ = ["Shape", "shape"]
+
+_NOTHING = ClusterMemory()
 
 
 @attrs.frozen
@@ -52,7 +55,7 @@ class _Aim:
         """Where."""
         return self.target.cluster
 
-    @property
+    @cached_property
     def key(self) -> RowKey:
         """The row that it aims at."""
         return RowKey(self.cluster, self.revision)
@@ -116,7 +119,7 @@ def _prospects(case: Case, aims: Sequence[_Aim], clusters: Mapping[str, ClusterM
             revision=aim.revision,
             template=aim.template,
             reserve=aim.cluster not in own,
-            known=clusters.get(aim.cluster, ClusterMemory()),
+            known=clusters.get(aim.cluster, _NOTHING),
         )
         for aim in aims
     )
@@ -222,9 +225,8 @@ def _aim(
 
 def _version(declared: Deployment, target: Target, shard: Shard, known: GroupMemory, *, paused: bool) -> VersionToLoad:
     """Return what the replicas of a deployment that reloads are to load on one cluster."""
-    place_of = (target.cluster, target.revision)
-    group = next((one for cluster, one in shard.groups if (cluster, one.key.revision) == place_of), None)
-    members = shard.crews.get(place_of, NOBODY).all
+    group = shard.group(target.cluster, target.revision)
+    members = shard.crews.get((target.cluster, target.revision), NOBODY).all
     return version_to_load(declared, target, group, members, known, paused=paused)
 
 
@@ -256,32 +258,30 @@ def _existing(
     clusters: Mapping[str, ClusterMemory],
 ) -> Iterator[Row]:
     by_key = {aim.key: aim for aim in aims}
+    existing = [(RowKey(cluster, group.key.revision), group) for cluster, group in case.shard.groups]
     newest = max((group.generation for _, group in case.shard.groups), default=0)
-    passed = max(
-        (group.generation for cluster, group in case.shard.groups if RowKey(cluster, group.key.revision) not in by_key),
-        default=0,
-    )
-    for cluster, group in case.shard.groups:
-        spec = case.fleet.clusters.get(cluster)
+    passed = max((group.generation for key, group in existing if key not in by_key), default=0)
+    for key, group in existing:
+        spec = case.fleet.clusters.get(key.cluster)
         if spec is None or spec.state is ClusterState.DISABLED:
             continue
-        aim = by_key.get(RowKey(cluster, group.key.revision))
+        aim = by_key.get(key)
         renewed = aim is not None and aim.declared and not case.undone and group.generation < passed
         yield _row(
             case,
-            cluster,
+            key,
             group,
-            groups[place(cluster, group.key)],
+            groups[place(key.cluster, group.key)],
             generation=newest + 1 if renewed else group.generation,
             aim=aim,
-            count=counts[cluster] if aim is not None else 0,
-            place=clusters.get(cluster),
+            count=counts[key.cluster] if aim is not None else 0,
+            place=clusters.get(key.cluster),
         )
 
 
 def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and what is aimed at
     case: Case,
-    cluster: str,
+    key: RowKey,
     group: Group,
     known: GroupMemory,
     *,
@@ -290,13 +290,14 @@ def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and
     count: int,
     place: ClusterMemory | None,
 ) -> Row:
+    cluster = key.cluster
     view = case.world.clusters[cluster]
     snapshot = view.snapshot
     writable = isinstance(view, Reachable) and not view.snapshot.foreign_owners
-    crew = case.shard.crews.get((cluster, group.key.revision), NOBODY)
+    crew = case.shard.crews.get((cluster, key.revision), NOBODY)
     heals = snapshot is not None and snapshot.capabilities.heals_alone and not is_directed(snapshot)
     return Row(
-        key=RowKey(cluster, group.key.revision),
+        key=key,
         deployment=case.name,
         template=aim.template if aim is not None and aim.reloading is not None else group.template,
         reloading=aim.reloading if aim is not None else group.reloading,

@@ -44,12 +44,12 @@ def learnt(
     """
     found = {}
     for row in rows:
-        key = place(row.key.cluster, row.group_key)
         view = case.world.clusters.get(row.key.cluster)
+        if isinstance(view, Reachable) and is_directed(view.snapshot):
+            continue
+        key = place(row.key.cluster, row.group_key)
         if not isinstance(view, Reachable):
             known = before.get(key, _NOTHING)
-        elif is_directed(view.snapshot):
-            continue
         else:
             free = partial(_free, case, row.key.cluster, view.snapshot, ledger)
             known = _learnt(row, before.get(key, _NOTHING), free if relieved or _rolls(row, rows) else None, elapsed)

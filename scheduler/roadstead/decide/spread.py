@@ -77,14 +77,24 @@ def assign(wanted: int, options: Sequence[Option]) -> Spread:
     Those that have room nowhere wait on the first cluster that is open, or, by weight, the first one that has less than
     its share.
     """
-    filling = _Filling(wanted, options)
-    if len(filling.line) == 1:
-        filling.take_all()
-    elif any(option.weight is not None for option in filling.line):
+    own = [option for option in options if not option.reserve]
+    cut_off = not all(option.open for option in own) or not own
+    line = options if cut_off else own
+    if len(line) == 1:
+        return _all_on(line[0], wanted, options)
+    filling = _Filling(wanted, options, line)
+    if any(option.weight is not None for option in line):
         filling.by_weight()
     else:
         filling.in_order()
     return filling.result()
+
+
+def _all_on(only: Option, wanted: int, options: Sequence[Option]) -> Spread:
+    """Return everything on the only cluster that counts, or as much as stands there where nothing may grow."""
+    count = wanted if only.open else min(wanted, only.standing)
+    counts = {option.cluster: count if option is only else 0 for option in options}
+    return Spread(counts=counts, left=wanted - count)
 
 
 class _Filling:
@@ -95,20 +105,12 @@ class _Filling:
     nowhere yet.
     """
 
-    def __init__(self, wanted: int, options: Sequence[Option]) -> None:
-        own = [option for option in options if not option.reserve]
-        cut_off = not all(option.open for option in own) or not own
-        self.line = [option for option in options if cut_off or not option.reserve]
+    def __init__(self, wanted: int, options: Sequence[Option], line: Sequence[Option]) -> None:
+        self.line = line
         self.counts = {option.cluster: 0 for option in options}
         self.left = wanted
         self.new = max(0, wanted - sum(option.standing for option in self.line))
         self.ideal: dict[str, int] = {}
-
-    def take_all(self) -> None:
-        """Put everything on the only cluster there is."""
-        (only,) = self.line
-        self._add(only, self.left if only.open else only.standing)
-        self.ideal = dict(self.counts)
 
     def in_order(self) -> None:
         """Fill one after the other: each keeps what stands there, and takes what is new, or stands on later ones."""
