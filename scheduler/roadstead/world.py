@@ -191,9 +191,9 @@ class Group:
     ``version`` is the backend's opaque token for compare-and-set: it changes with every change of what is stored about
     the group or of the set of its replicas. ``target`` is how many replicas it was last asked for. Where the group is
     ``reloading``, the template's model version is one too: what its replicas are to load. ``drift`` is what others
-    changed of it, by field. ``scaled_by`` names whoever else decides how many replicas it has, or how much each of them,
-    such as an autoscaler of the cluster's own; empty where nobody does. ``serves_on``: whoever of it is told to stop
-    goes on serving for the template's ``drain_within``, so that nobody else needs to wait for that before.
+    changed of it, by field. ``scaled_by`` names whoever else decides how many replicas it has, or how much each of them
+    has, such as an autoscaler of the cluster's own; empty where nobody does. ``serves_on``: whoever of it is told to
+    stop goes on serving for the template's ``drain_within``, so that nobody else needs to wait for that before.
     """
 
     key: GroupKey

@@ -77,7 +77,7 @@ def test_the_two_engines_differ_in_program_and_address() -> None:
 
 
 def test_only_the_embedded_server_finishes_at_sigterm_and_says_when_its_model_is_available() -> None:
-    """TensorFlow's own has no handler, and serves by its own word whatever becomes of a model; a flag switches it off."""
+    """TensorFlow's own has no handler, and its word says nothing of a model; a flag switches the word off."""
     off = RuntimeSpec(args=("--enable_grpc_healthcheck_service=false",))
     specs = (RuntimeSpec(), off, RuntimeSpec(engine="tensorflow_model_server"))
     made = [TfServing().launch(attrs.evolve(TEMPLATE, runtime=spec)) for spec in specs]
