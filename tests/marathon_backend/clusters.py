@@ -25,9 +25,10 @@ from roadstead_backends.marathon.emulator.settings import Settings, profile_name
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, emulated
 from roadstead_backends.marathon.options import Containers, MarathonOptions
 
-__all__ = ["MarathonSubject", "at_once", "context_of", "running", "subject_of"]
+__all__ = ["MarathonSubject", "context_of", "python3_is_ours", "running", "subject_of"]
 
 FLEET = "tests"
+PREFIX = "127.81"
 SOON = StopSpec(drain_within=Duration(0), kill_after=Duration(2_000))
 
 
@@ -44,7 +45,7 @@ def running(profile: str, *, processes: Path | None = None, instances: int = 1) 
         scale_apps_initial_delay=1_000,
         scale_apps_interval=1_000,
     )
-    plan = Plan(settings=settings, processes=processes, instances=instances, by_hand=processes is None)
+    plan = Plan(settings=settings, processes=processes, instances=instances, by_hand=processes is None, prefix=PREFIX)
     with emulated(plan) as found:
         yield found
 
@@ -164,9 +165,15 @@ def subject_of(marathon: Emulated, proxy: FaultProxy, root: Path, *, processes: 
     )
 
 
-def at_once() -> None:
+@contextlib.contextmanager
+def python3_is_ours() -> Iterator[None]:
     """Have commands that say only `python3` run with this interpreter."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 def _running_as(task: str) -> Iterator[int]:

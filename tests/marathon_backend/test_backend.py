@@ -28,7 +28,7 @@ from roadstead.testing.conformance.asking import (
 )
 from roadstead.testing.http_faults import FaultProxy, Rule, Silence
 from roadstead.testing.subject import OWNER_ID, expectation, found, group_order, small_template
-from roadstead.world import GroupKey, Phase
+from roadstead.world import GroupKey, Phase, Replica, Snapshot
 from roadstead_backends.marathon import writing
 from roadstead_backends.marathon.connect import connect
 from roadstead_backends.marathon.emulator.testing import Emulated
@@ -71,6 +71,12 @@ def app_of(subject: MarathonSubject, key: GroupKey) -> dict[str, Any]:
     assert 200 == status
     shown: dict[str, Any] = answer["app"]
     return shown
+
+
+def replicas_of(seen: Snapshot, key: GroupKey) -> tuple[Replica, ...]:
+    """Return the replicas of a group; none of one that is not there."""
+    group = found(seen, key)
+    return group.replicas if group is not None else ()
 
 
 def put_back(subject: MarathonSubject, key: GroupKey) -> None:
@@ -169,12 +175,10 @@ def test_a_deployment_of_others_is_never_cancelled(subject: MarathonSubject) -> 
     stuck = {"id": "/others/stuck", "cmd": "sleep 9", "cpus": 900, "mem": 16}
     _, begun = subject.marathon.ask("PUT", "/v2/apps", [stuck, {"id": app["id"], "cpus": 0.2}])
     expect = expectation(subject.backend, order.key)
-    for ask in (
-        lambda: subject.backend.apply(order, 2, expect=expect),
-        lambda: subject.backend.delete(order.key, grace=GRACE, expect=expect),
-    ):
-        with pytest.raises(Conflict, match="locked"):
-            ask()
+    with pytest.raises(Conflict, match="locked"):
+        subject.backend.apply(order, 2, expect=expect)
+    with pytest.raises(Conflict, match="locked"):
+        subject.backend.delete(order.key, grace=GRACE, expect=expect)
     assert [begun["deploymentId"]] == [one["id"] for one in subject.marathon.ask("GET", "/v2/deployments")[1]]
     subject.marathon.ask("DELETE", f"/v2/deployments/{begun['deploymentId']}?force=true")
 
@@ -191,7 +195,7 @@ def test_no_more_deployments_are_begun_than_leave_room_for_others(
         subject.backend.apply(stuck[2], 1, expect=ABSENT)
     apply(subject, stuck[0], 2)
     apply(subject, stuck[1], 0)
-    subject.until(lambda seen: not getattr(found(seen, stuck[1].key), "replicas", ()))
+    subject.until(lambda seen: not replicas_of(seen, stuck[1].key))
     create(subject, stuck[2], 1)
 
 
@@ -308,7 +312,7 @@ def test_a_lost_agent_s_servers_are_given_up_after_as_long_as_was_said(subject: 
     subject.marathon.control("lose-agent", agent=task["slaveId"], partition=True)
     try:
         seen = subject.until(lambda now: _reason(now, order.key) is ReasonCode.UNREACHABLE)
-        (unseen,) = getattr(found(seen, order.key), "replicas", ())
+        unseen = replicas_of(seen, order.key)[0]
         assert (before.id, before.incarnation, Phase.RUNNING) == (unseen.id, unseen.incarnation, unseen.phase)
         subject.marathon.advance(400)
         (after,) = settled(subject, order.key, 1)
@@ -342,12 +346,9 @@ def _listens(subject: MarathonSubject) -> bool:
     return any("/v2/events" in one for one in subject.proxy.under_way)
 
 
-def _restarts(seen: Any, key: GroupKey) -> int:
-    group = found(seen, key)
-    return max((one.restarts for one in group.replicas if one.phase is Phase.RUNNING), default=0) if group else 0
+def _restarts(seen: Snapshot, key: GroupKey) -> int:
+    return max((one.restarts for one in replicas_of(seen, key) if one.phase is Phase.RUNNING), default=0)
 
 
-def _reason(seen: Any, key: GroupKey) -> ReasonCode | None:
-    group = found(seen, key)
-    codes = [one.reason.code for one in group.replicas if one.reason is not None] if group else []
-    return codes[0] if codes else None
+def _reason(seen: Snapshot, key: GroupKey) -> ReasonCode | None:
+    return next((one.reason.code for one in replicas_of(seen, key) if one.reason is not None), None)

@@ -16,7 +16,7 @@ from roadstead.spi.runtime import Launch, Program
 from roadstead.units import Cpus, Duration, Memory
 from roadstead_backends.marathon.rival import plain_app, upgrade_strategy
 from tests.cluster.waiting import until
-from tests.marathon_backend.clusters import at_once, context_of, running
+from tests.marathon_backend.clusters import context_of, python3_is_ours, running
 
 LAUNCH = Launch(program=Program(module="roadstead.testing.server"), args=("$(HOST)", "$(REST_PORT)"), rest_port=8501)
 
@@ -46,8 +46,7 @@ def test_shares_are_the_numbers_that_they_stand_for(replicas: int, data: st.Data
 @pytest.mark.timeout(180)
 def test_it_starts_rolls_heals_and_goes(tmp_path: Path) -> None:
     """As Marathon does all of it, with real servers, and nothing is left."""
-    at_once()
-    with running("1.11", processes=tmp_path / "tasks") as marathon:
+    with python3_is_ours(), running("1.11", processes=tmp_path / "tasks") as marathon:
         rival = plain_app(context_of("0f1e2d", marathon.url, tmp_path / "root"))
         try:
             rival.ask(work(tmp_path, 1))

@@ -199,7 +199,7 @@ class MarathonBackend:
     def _begin(self) -> None:
         """See that the cluster was looked at before anything is changed in it."""
         if not self._begun:
-            self._catch_up()
+            self._look_around(self._catch_up())
 
     def _catch_up(self) -> list[Deployment]:
         """Bring the view up to date; what Marathon carries out is asked each time, and tells that it is there."""

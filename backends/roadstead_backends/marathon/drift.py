@@ -23,6 +23,7 @@ _OPEN: Final = frozenset({"labels", "env"})
 """Maps in which every key is somebody's word."""
 
 _UNSAID: Final[Mapping[str, Json]] = {
+    "acceptedResourceRoles": None,
     "args": None,
     "constraints": [],
     "fetch": [],
@@ -62,9 +63,12 @@ class Difference:
 def drift_of(rendering: str, ours: Mapping[str, str], app: Mapping[str, Json]) -> tuple[Drift, ...]:
     """Return what of an app is not as it was made.
 
-    ``rendering`` is what it carries, and ``ours`` the labels that were written beside the rendering's own.
+    ``rendering`` is what it carries, and ``ours`` the labels that were written beside the rendering's own. Raises
+    :class:`ValueError` for a rendering that cannot be read.
     """
     made = json.loads(rendering)
+    if not isinstance(made, dict):
+        raise ValueError(f"a rendering is an app, and this one begins with {rendering[:20]!r}")  # noqa: TRY004  # a text
     wanted = {**made, "labels": {**made.get("labels", {}), **ours}}
     return tuple(
         Drift(field=one.path, ours=_said(one.ours), theirs=_said(one.theirs)) for one in differences(wanted, app)
