@@ -63,7 +63,7 @@ def test_what_marathon_makes_of_an_app_of_ours_is_no_drift(marathon: Emulated, t
 _CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"cmd": "sleep 9"}, "cmd"),
     ({"cpus": 7.5}, "cpus"),
-    ({"env": {"MORE": "1"}}, "env"),
+    ({"env": {"CUDA_VISIBLE_DEVICES": "-1", "PLAIN": "$(no variable)", "MORE": "1"}}, "env.MORE"),
     ({"constraints": [["hostname", "UNIQUE"]]}, "constraints"),
     (
         {"upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}},
