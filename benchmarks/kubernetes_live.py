@@ -36,46 +36,40 @@ class Found:
     shown: tuple[Shown, ...] = ()
 
 
-def measure(model: Path, only: Sequence[str]) -> Found:
-    """Let everything happen whose name has one of the words ``only`` in it, where there are any."""
+def measure(model: Path, only: Sequence[str]) -> Iterator[Found]:
+    """Let everything happen whose name has one of the words ``only`` in it, and yield what is found so far."""
 
     def asked(name: str) -> bool:
         return not only or any(word in name for word in only)
 
+    machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
     with at_work(model) as bench:
-        told = _told(bench, asked)
+        found = Found(machine=machine, capacity=0.0, stories=())
+        for told in _told(bench, asked):
+            yield (found := attrs.evolve(found, capacity=bench.capacity, stories=(*found.stories, told)))
         bench.say("scale", NAME, "1", "--detach")
         bench.settled(replicas=1)
-        shown = []
         for claim in claims(bench):
             if asked(claim.name):
-                shown.append(claim.shown())
-                print(f"{claim.name}: {'; '.join(shown[-1].counted)}", flush=True)
+                shown = claim.shown()
+                print(f"{claim.name}: {'; '.join(shown.counted)}", flush=True)
+                yield (found := attrs.evolve(found, shown=(*found.shown, shown)))
                 bench.settled(replicas=1)
-    return Found(
-        machine=f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}",
-        capacity=bench.capacity,
-        stories=tuple(told),
-        shown=tuple(shown),
-    )
 
 
-def _told(bench: Bench, asked: Callable[[str], bool]) -> list[Told]:
+def _told(bench: Bench, asked: Callable[[str], bool]) -> Iterator[Told]:
     wanted = [story for story in stories(bench) if asked(story.name)]
-    if not wanted:
-        return []
-    bench.measure_capacity()
-    print(f"two replicas answer {bench.capacity:.1f} requests a second", flush=True)
-    told = []
+    if wanted:
+        bench.measure_capacity()
+        print(f"two replicas answer {bench.capacity:.1f} requests a second", flush=True)
     for story in wanted:
         bench.say("scale", NAME, str(story.replicas), "--detach")
         bench.settled(replicas=story.replicas)
         one = bench.told(story)
-        told.append(one)
         counts = one.sent
         print(f"{one.name}: {one.took:.1f} s, {counts.sent} sent, {counts.failed} failed {counts.failures}", flush=True)
+        yield one
         bench.settled(replicas=story.replicas)
-    return told
 
 
 def merged(before: Found, now: Found) -> Found:
@@ -134,14 +128,15 @@ def main() -> int:
     given = parser.parse_args()
     if not all((given.model / str(version) / "saved_model.pb").is_file() for version in (1, 2)):
         parser.error(f"{given.model} lacks a version: `python -m configs.minilm.export --version 2` writes one")
-    found = measure(given.model.absolute(), given.only)
-    kept = given.results / "kubernetes-live.json"
-    if given.only and kept.exists():
-        found = merged(cattrs.structure(json.loads(kept.read_text()), Found), found)
-    text = report(found)
+    kept, text = given.results / "kubernetes-live.json", ""
+    before = cattrs.structure(json.loads(kept.read_text()), Found) if given.only and kept.exists() else None
     given.results.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(attrs.asdict(found), indent=1) + "\n")
-    kept.with_suffix(".md").write_text(text)
+    # Kept after each: it takes long, and what comes later may fail.
+    for now in measure(given.model.absolute(), given.only):
+        found = merged(before, now) if before is not None else now
+        text = report(found)
+        kept.write_text(json.dumps(attrs.asdict(found), indent=1) + "\n")
+        kept.with_suffix(".md").write_text(text)
     print(text)
     return 0
 

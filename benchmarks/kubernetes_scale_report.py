@@ -154,8 +154,8 @@ def _rows(sizes: tuple[Size, ...]) -> Iterator[tuple[str, list[str]]]:
         return name, [cell(one) or "-" for one in sizes]
 
     yield row("deployments", lambda one: str(one.deployments))
-    yield row("all from nothing: until settled (s)", lambda one: one.deployed and f"{one.deployed.wall:.0f}")
-    yield row("... writes of ours, CPU of the daemon (s)", lambda one: one.deployed and _effort(one.deployed))
+    yield row("all from nothing: until settled (s)", lambda one: _made(one, lambda made: f"{made.wall:.0f}"))
+    yield row("... writes of ours, CPU of the daemon (s)", lambda one: _made(one, _effort))
     yield row("a daemon starts: first request until settled (s)", lambda one: f"{one.synced.wall:.1f}")
     yield row("... its CPU with its imports (s)", lambda one: f"{one.synced.cpu:.1f}")
     yield row("... its memory (MB)", lambda one: f"{one.synced.rss:.0f}")
@@ -168,11 +168,19 @@ def _rows(sizes: tuple[Size, ...]) -> Iterator[tuple[str, list[str]]]:
     yield row("somebody scales a group: until our write (ms)", lambda one: _spread(one.scaled_back))
     yield row("a pod dies: until its successor is there (ms)", lambda one: _spread(one.seen_slot))
     yield row("... from then until we bind it (ms)", lambda one: _spread(one.bound_again))
-    yield row("nodes that vanish, pods on them", lambda one: (v := one.vanished) and f"{v.nodes}, {v.pods}")
-    yield row("... until the first is given up (s)", lambda one: (v := one.vanished) and f"{v.given_up:.0f}")
-    yield row("... until all are replaced and ready (s)", lambda one: (v := one.vanished) and f"{v.replaced:.0f}")
-    yield row("... until the daemon says settled (s)", lambda one: (v := one.vanished) and f"{v.settled:.0f}")
-    yield row("... writes of ours, CPU of the daemon (s)", lambda one: one.vanished and _effort(one.vanished))
+    yield row("nodes that vanish, pods on them", lambda one: _lost(one, lambda lost: f"{lost.nodes}, {lost.pods}"))
+    yield row("... until the first is given up (s)", lambda one: _lost(one, lambda lost: f"{lost.given_up:.0f}"))
+    yield row("... until all are replaced and ready (s)", lambda one: _lost(one, lambda lost: f"{lost.replaced:.0f}"))
+    yield row("... until the daemon says settled (s)", lambda one: _lost(one, lambda lost: f"{lost.settled:.0f}"))
+    yield row("... writes of ours, CPU of the daemon (s)", lambda one: _lost(one, _effort))
+
+
+def _made(one: Size, told: Callable[[Cost], str]) -> str | None:
+    return told(one.deployed) if one.deployed is not None else None
+
+
+def _lost(one: Size, told: Callable[[Vanished], str]) -> str | None:
+    return told(one.vanished) if one.vanished is not None else None
 
 
 def _effort(one: Cost | Vanished) -> str:

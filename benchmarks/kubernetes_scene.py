@@ -252,7 +252,7 @@ def at_work(model: Path) -> Iterator[Bench]:
                 image=IMAGE,
             ) as stage,
         ):
-            requests, expected = write(Path(folder), count=100, versions=(1, 2))
+            requests, expected = write(Path(folder), count=40, versions=(1, 2))
             files = ("--requests", str(requests), "--expect", str(expected))
             bench = Bench(stage, cluster, model, files, **{PROD: native, PLACED: directed})
             bench.settled()
