@@ -351,6 +351,16 @@ def test_an_app_that_is_not_queued_says_what_its_deployment_does_first() -> None
     assert nothing.detail.startswith("Marathon has not put it into its launch queue")
 
 
+def test_a_queue_that_cannot_be_read_is_no_empty_one() -> None:
+    """Who may not read it is told so, and not that Marathon has forgotten the app; how a task ended is still told."""
+    unread = "dc1: Marathon answered 403: Not Authorized"
+    missing = Missing(app_id="/x", lacking=wanting(), item=None, read_at=0, unread=unread)
+    reason = missing_reason(missing)
+    assert "why it is not started is not known: Marathon's launch queue cannot be read" == reason.detail
+    assert unread == reason.raw
+    assert ReasonCode.CRASH is missing_reason(attrs.evolve(missing, ending=CRASHED)).code
+
+
 # ---- tasks ----
 
 

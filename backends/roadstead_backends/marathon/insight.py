@@ -110,11 +110,13 @@ class Insight:
         self._queue: Mapping[str, QueueItem] = {}
         self._read_at = 0
         self._queue_due = -1e9
+        self._unread = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What cannot be known now, a sentence each."""
-        return (*self.ground.notes, *self._usage.notes)
+        unread = (f"the launch queue cannot be read: {self._unread}",) if self._unread else ()
+        return (*self.ground.notes, *unread, *self._usage.notes)
 
     def look(self, apps: Mapping[str, Known], deployments: Sequence[Deployment]) -> Mapping[str, Why]:
         """Return why apps are not as they were asked, by id; those not named are as they should be.
@@ -170,6 +172,8 @@ class Insight:
         lacking = [app_id for app_id, one in self._looked.items() if one.lacks]
         if lacking:
             self._read_queue()
+        else:
+            self._unread = ""  # nobody needs it
         until, suspected = self._now() + _TURN.seconds, self.writers.suspected
         concerned = (
             (one.at, app_id)
@@ -197,8 +201,10 @@ class Insight:
         self._queue_due = self._now() + _QUEUE_EVERY.seconds
         try:
             found = self._client.queue()
-        except BackendError:
-            return  # what was there last is told until it is read again; whoever observes learns of it by itself
+        except BackendError as error:
+            self._unread = str(error)  # what was there last is told until it is read again
+            return
+        self._unread = ""
         self._queue = {one.app.id: one for one in found if one.app is not None}
         self._read_at = self._epoch_ms()
 
@@ -220,6 +226,7 @@ class Insight:
             deployments=deployments,
             ending=ending,
             agents=self.ground.agents.values(),
+            unread=self._unread if not self._read_at else "",
         )
         return missing_reason(missing)
 

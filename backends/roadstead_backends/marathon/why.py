@@ -63,6 +63,7 @@ class Missing:
     ``item`` is of the launch queue, ``None`` where the app is not in it; ``read_at`` (ms since the epoch) is when that
     was read. ``deployments`` are all that Marathon carries out. ``ending`` is how a task of it ended that waits to be
     started again, ``None`` where none does. ``agents`` are empty where nobody knows them.
+    ``unread`` says why the queue could not be read, where that is so and it never could be before.
     """
 
     app_id: str
@@ -72,6 +73,7 @@ class Missing:
     deployments: Sequence[Deployment] = ()
     ending: Ending | None = None
     agents: Iterable[Agent] = ()
+    unread: str = ""
 
 
 def missing_reason(missing: Missing) -> Reason:
@@ -111,6 +113,9 @@ def _until(item: QueueItem, read_at: int) -> str:
 
 def _not_queued(missing: Missing) -> Reason:
     """Return what Marathon does instead of starting tasks."""
+    if missing.unread:
+        detail = "why it is not started is not known: Marathon's launch queue cannot be read"
+        return Reason(code=ReasonCode.STARTING, detail=detail, raw=missing.unread)
     for deployment in missing.deployments:
         if missing.app_id not in deployment.affected_apps:
             continue
