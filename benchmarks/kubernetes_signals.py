@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import cattrs
 
 from benchmarks.underload import RESULTS
 from roadstead.testing.live_faults.stories import STORIES, Story
@@ -33,6 +34,7 @@ from tests.cluster.cluster import Cluster
 from tests.kubernetes.live import Ground, standing_by
 from tests.kubernetes.signals import SIGNALS, Signal, real_ground, signalled
 
+FILE: Final = "kubernetes_signals.json"
 WRITES: Final = 1
 WITHIN: Final = Duration(180_000)
 TOLD: Final = ("scale by hand", "roll", "put back what others change", "delete")
@@ -82,6 +84,13 @@ def rows(cluster: Cluster, ground: Ground, stories: Sequence[Story], signals: Se
             yield Row(signal=signal.name, story=story.name, verdict=judged(signal.name, told, right))
 
 
+def kept(folder: Path, stories: Sequence[str]) -> list[Row]:
+    """Return the lines of an earlier run about other stories than these."""
+    file = folder / FILE
+    record = json.loads(file.read_text()) if file.is_file() else {"rows": []}
+    return [row for row in cattrs.structure(record["rows"], list[Row]) if row.story not in stories]
+
+
 # ---- what is printed ----
 
 _HEAD: Final = (
@@ -91,7 +100,7 @@ _HEAD: Final = (
 _LEGEND: Final = (
     "A signal is sent when the first write of the story was answered, and what it stops is back after the time that"
     " is named. A telling is wrong where one of the promises of [kubernetes_faults.md](kubernetes_faults.md) is"
-    " broken, the floor among them: a server that was ready counts until it is told to stop or ends. Where a node is"
+    " broken, the floor among them: a server that has answered counts until it is told to stop or ends. Where a node is"
     " given up, the servers on it count as lost, so that the floor is lower by them. Extra are replicas that were"
     " started and are not without the signal. Seconds are those from the last act until all is at rest, the signal's"
     " own time included."
@@ -132,22 +141,22 @@ def main() -> None:
     """Tell, print and write; the exit code says whether anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="signals with this in their name")
-    parser.add_argument("--stories", nargs="*", default=TOLD, help="only these stories")
+    parser.add_argument("--stories", nargs="*", default=TOLD, help="only these stories; others' lines are kept")
     parser.add_argument("--into", type=Path, default=RESULTS, help="the folder that results are written to")
     asked = parser.parse_args()
     logging.disable(logging.CRITICAL)
     command = " ".join(("python -m benchmarks.kubernetes_signals", *sys.argv[1:]))
-    began, found = time.monotonic(), list[Row]()
+    began, found = time.monotonic(), kept(asked.into, asked.stories)
     with at_work() as (cluster, ground):
         signals = [one for one in SIGNALS if asked.only in one.name]
         for row in rows(cluster, ground, [one for one in STORIES if one.name in asked.stories], signals):
             found.append(row)
             print(_line(row), row.verdict.violations, flush=True)
-            if not asked.only and tuple(asked.stories) == TOLD:
+            if not asked.only:
                 text = page(found, time.monotonic() - began, command)
                 asked.into.joinpath("kubernetes_signals.md").write_text(text)
                 record = {"rows": [attrs.asdict(one) for one in found]}
-                asked.into.joinpath("kubernetes_signals.json").write_text(json.dumps(record) + "\n")
+                asked.into.joinpath(FILE).write_text(json.dumps(record) + "\n")
     print(page(found, time.monotonic() - began, command))
     if any(row.verdict.violations for row in found):
         sys.exit(1)

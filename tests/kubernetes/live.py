@@ -242,8 +242,8 @@ class KubernetesLive:
                     self._see()
 
     def _see(self) -> None:
-        """Count; a real server that was ready serves until it is told to stop, whatever is said of its node."""
-        alive = {(uid, _restarts(pod)): pod for uid, pod in self._pods.items() if _is_alive(pod)}
+        """Count; a real server that answered once serves until it is told to stop, whatever is said of its node."""
+        alive = {(uid, _restarts(pod)): pod for uid, pod in tuple(self._pods.items()) if _is_alive(pod)}
         ready = {key for key, pod in alive.items() if _is_ready(pod)}
         if self._ground.is_real:
             self._served |= ready
@@ -254,10 +254,15 @@ class KubernetesLive:
 
     def serves(self, endpoint: Endpoint, timeout: Duration) -> bool:
         """Return whether a server answers; on a stand-in node, whether its pod is ready."""
+        pods = tuple(self._pods.items())
         if self._ground.is_real:
-            return answers(endpoint, timeout)
-        pods = tuple(self._pods.values())
-        return any(_is_ready(pod) for pod in pods if pod["status"].get("podIP") == endpoint.host)
+            if not answers(endpoint, timeout):
+                return False
+            # Whoever answers serves, also where the kubelet has not asked it yet.
+            self._served |= {(uid, _restarts(pod)) for uid, pod in pods if pod["status"].get("podIP") == endpoint.host}
+            self._see()
+            return True
+        return any(_is_ready(pod) for _, pod in pods if pod["status"].get("podIP") == endpoint.host)
 
     def standing(self) -> Standing:
         """Return what is there now."""

@@ -38,6 +38,7 @@ _BIT: Final = 10
 """Bytes of an answer that arrive before it breaks off: less than any has."""
 
 _PATIENCE: Final = Duration(60_000)
+_COMES_WITHIN: Final = Duration(3_000)
 
 
 _SHAPES: Final[Mapping[Kind, Fault]] = MappingProxyType(
@@ -159,7 +160,8 @@ class ProxyStrike:
         return self._cut and all(id(rule) in applied for rule in self._rules)
 
     def finish(self) -> None:
-        """Return at once: a fault of one call lasts no longer than that."""
+        """Wait a little for a call that has not come: turns go on, and watches are opened again in their time."""
+        self._proxy.wait_for(lambda _: self.happened, _COMES_WITHIN)
 
     def disarm(self) -> None:
         """Take the rules away."""
