@@ -83,12 +83,12 @@ def _throttled(bench: Bench) -> tuple[tuple[str, ...], tuple[Said, ...]]:
     """Ask one replica for more than its CPU can do, and count in its pod's control group."""
     (replica,) = _listed(bench, NAME)
     group = _Group.of(bench, PROD, replica)
-    load = bench.load(NAME, "--concurrency", "8", "--duration", "40s")
+    load = bench.load(NAME, "--concurrency", "8", "--duration", "90s")
     group.wait_busy()
     before, began = group.cpu(), time.monotonic()
     time.sleep(COUNTED_FOR)
     after, took = group.cpu(), time.monotonic() - began
-    until(lambda: _has(bench, NAME, ReasonCode.OVER_LIMIT), every=0.5, within=60)
+    until(lambda: _has(bench, NAME, ReasonCode.OVER_LIMIT), every=0.5, within=75)
     why = bench.say("why", NAME)
     limits = bench.say("limits", NAME)
     load.communicate()
