@@ -218,7 +218,7 @@ class GpuPartition:
 Gpu = WholeGpus | GpuPart | GpuPartition
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Resources:
     """What one replica may use; requests equal limits."""
 
@@ -296,7 +296,7 @@ class Spread:
     max_per: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class PlacementSpec:
     """Where replicas may run."""
 

@@ -19,7 +19,7 @@ from roadstead.world import NOBODY, Crew, Member, Shard, Snapshot, World
 __all__ = ["Case"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # lives for one turn: without slots, what it derives is made faster
 class Case:
     """One deployment's question to a turn.
 

@@ -25,7 +25,7 @@ class RowKey:
     revision: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # lives for one turn: without slots, what it derives is made faster
 class Row:
     """One group, existing (``group``) or to be made (``None``).
 
