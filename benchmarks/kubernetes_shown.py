@@ -32,6 +32,7 @@ LONG: Final = " ".join(["A long sentence of many words is read to its end."] * 2
 MANY: Final = 400
 """So many long sentences in one request take more memory than a server may have."""
 WITH_GPU: Final = "pictures"
+GREEDY: Final = "greedy"
 
 
 @attrs.frozen
@@ -102,20 +103,24 @@ def _throttled(bench: Bench) -> tuple[tuple[str, ...], tuple[Said, ...]]:
 
 def _out_of_memory(bench: Bench) -> tuple[tuple[str, ...], tuple[Said, ...]]:
     """Send one request that takes more memory than the server may have."""
-    (replica,) = _listed(bench, NAME)
-    found = bench.status()
-    assert found is not None
-    address = next(f"{one.host}:{one.grpc}" for one in found.replicas if one.id == replica)
-    group = _Group.of(bench, PROD, replica)
-    with group.watched() as seen:
-        failure = _ask_for_too_much(address)
-        until(lambda: _has(bench, NAME, ReasonCode.OUT_OF_MEMORY), every=0.1, within=60)
-    why = bench.say("why", NAME)
-    bench.settled(replicas=1)
-    after = bench.say("why", NAME)
+    bench.declare(GREEDY, {**_small(bench, PROD), "runtime": {"image": IMAGE, "batching": None}, "replicas": 1})
+    try:
+        bench.settled(GREEDY, replicas=1)
+        (replica,) = _listed(bench, GREEDY)
+        found = bench.status(GREEDY)
+        assert found is not None
+        address = next(f"{one.host}:{one.grpc}" for one in found.replicas if one.id == replica)
+        with _Group.of(bench, PROD, replica).watched() as seen:
+            failure = _ask_for_too_much(address)
+            until(lambda: _has(bench, GREEDY, ReasonCode.OUT_OF_MEMORY), every=0.1, within=60)
+        why = bench.say("why", GREEDY)
+        bench.settled(GREEDY, replicas=1)
+        after = bench.say("why", GREEDY)
+    finally:
+        bench.withdraw(GREEDY)
     use = f"at most {seen.most >> 20} Mi in use, {seen.refused} times more was refused"
     counted = (f"limit {seen.limit >> 20} Mi: {use}, {seen.kills} killed by the kernel", f"the client got {failure}")
-    return counted, (Said("`roadstead why minilm`, at once", why), Said("`roadstead why minilm`, later", after))
+    return counted, (Said("`roadstead why greedy`, at once", why), Said("`roadstead why greedy`, later", after))
 
 
 def _ask_for_too_much(address: str) -> str:
@@ -244,12 +249,17 @@ def _exhausted(bench: Bench) -> Iterator[Said]:
 
 
 def _with_gpu(bench: Bench, on: str, asked: Mapping[str, object]) -> dict[str, object]:
+    resources = {"cpu": "400m", "memory": "1Gi", "gpu": dict(asked)}
+    return {**_small(bench, on), "replicas": 2, "resources": resources}
+
+
+def _small(bench: Bench, on: str) -> dict[str, object]:
+    """Return a deployment on one of our clusters without an address."""
     return {
         "model": {"name": NAME, "source": str(bench.model), "version": 1},
         "clusters": on,
         "runtime": {"image": IMAGE},
-        "replicas": 2,
-        "resources": {"cpu": "400m", "memory": "1Gi", "gpu": dict(asked)},
+        "resources": {"cpu": "400m", "memory": "1Gi"},
         "health": {"every": "2s", "start_within": "1m"},
         "stop": {"drain_within": "1s", "kill_after": "1s"},
         "gateway": None,
