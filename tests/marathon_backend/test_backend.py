@@ -125,7 +125,7 @@ def test_nothing_is_written_at_rest(subject: MarathonSubject) -> None:
     run(subject, order, 2)
     unlocked(subject)
     before = len(writes(subject))
-    for _ in range(20):
+    for _ in range(6):
         subject.backend.observe()
         subject.backend.apply(order, 2, expect=expectation(subject.backend, order.key))
         subject.marathon.advance(60)
@@ -311,6 +311,7 @@ def test_a_lost_agent_s_servers_are_given_up_after_as_long_as_was_said(subject: 
     (task,) = app_of(subject, order.key)["tasks"]
     subject.marathon.control("lose-agent", agent=task["slaveId"], partition=True)
     try:
+        subject.marathon.advance(80)
         seen = subject.until(lambda now: _reason(now, order.key) is ReasonCode.UNREACHABLE)
         unseen = replicas_of(seen, order.key)[0]
         assert (before.id, before.incarnation, Phase.RUNNING) == (unseen.id, unseen.incarnation, unseen.phase)
