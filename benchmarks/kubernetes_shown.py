@@ -32,6 +32,8 @@ LONG: Final = " ".join(["A long sentence of many words is read to its end."] * 2
 MANY: Final = 400
 """So many long sentences in one request take more memory than a server may have."""
 WITH_GPU: Final = "pictures"
+_NOWHERE: Final = (ReasonCode.NO_CAPACITY, ReasonCode.NO_MATCHING_NODE)
+"""Why there is no room: the devices are taken, or no node has any."""
 GREEDY: Final = "greedy"
 
 
@@ -226,7 +228,7 @@ def _devices(
         victim = _listed(bench, WITH_GPU)[0]
         bench.kubectl("delete", "pod", victim, "--grace-period=0", "--force", on=on)
         until(lambda: victim not in _listed(bench, WITH_GPU), every=0.2, within=60)
-        until(lambda: _has(bench, WITH_GPU, ReasonCode.NO_CAPACITY), every=0.5, within=60)
+        until(lambda: _has(bench, WITH_GPU, *_NOWHERE), every=0.5, within=60)
         said.append(Said("The plugin is dead, and a pod was deleted: `roadstead why`", bench.say("why", WITH_GPU)))
         plugin.start()
         bench.settled(WITH_GPU, on=on)
@@ -279,9 +281,9 @@ def _listed(bench: Bench, name: str) -> list[str]:
     return [one.id for one in found.replicas if one.life is Life.LISTED] if found is not None else []
 
 
-def _has(bench: Bench, name: str, code: ReasonCode) -> bool:
+def _has(bench: Bench, name: str, *codes: ReasonCode) -> bool:
     found = bench.status(name)
-    return found is not None and any(cause.code is code for cause in found.causes)
+    return found is not None and any(cause.code in codes for cause in found.causes)
 
 
 def _is_settled(bench: Bench, name: str) -> bool:
