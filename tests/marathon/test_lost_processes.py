@@ -18,6 +18,7 @@ APP = {
 
 def until_states(marathon: Emulated, states: list[str]) -> str:
     """Let emulated time pass, and a little of ours, until tasks have these states; return where the first is."""
+    tasks: list[dict[str, object]] = []
     for _ in range(400):
         marathon.advance(1)
         tasks = marathon.ask("GET", "/v2/tasks")[1]["tasks"]

@@ -55,8 +55,6 @@ def _fetched(url: str, options: AppOptions) -> Source:
     """Have the agent fetch and unpack: it goes by the name's ending, and puts all into the folder of the task."""
     name = posixpath.basename(urlsplit(url).path)
     if not name.lower().endswith(ARCHIVES):
-        raise ValueError(
-            f"{url!r} is no archive that Mesos unpacks; its name must end in one of {', '.join(ARCHIVES)}"
-        )
+        raise ValueError(f"{url!r} is no archive that Mesos unpacks; its name must end in one of {', '.join(ARCHIVES)}")
     fetch = {"uri": url, "extract": True, "executable": False, "cache": options.cache_model}
     return Source(folder='"$MESOS_SANDBOX"', fetch=fetch)
