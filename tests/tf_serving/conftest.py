@@ -22,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 from roadstead.model import Template
+from roadstead.spi.expansion import expand, own_ports
 from roadstead.spi.runtime import Launch, Server
 from roadstead.world import Endpoint
 from roadstead_plugins.runtimes.tf_serving.protos import (
@@ -205,16 +206,10 @@ def start_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start
 
 def written(launch: Launch, folder: Path, model: Path, host: str) -> list[str]:
     """Write the files as a backend does and return the arguments, variables expanded in both."""
-    meanings = {"$(HOST)": host, "$(MODEL_DIR)": str(model), "$(CONFIG_DIR)": str(folder)}
-
-    def expanded(text: str) -> str:
-        for name, value in meanings.items():
-            text = text.replace(name, value)
-        return text
-
+    meanings = {"HOST": host, "MODEL_DIR": str(model), "CONFIG_DIR": str(folder), **own_ports(launch)}
     for file in launch.files:
-        (folder / file.name).write_text(expanded(file.content))
-    return [expanded(argument) for argument in launch.args]
+        (folder / file.name).write_text(expand(file.content, meanings))
+    return [expand(argument, meanings) for argument in launch.args]
 
 
 def launched(start: Start, folder: Path, template: Template, *flags: str) -> tuple[Running, Server]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from roadstead.errors import RoadsteadError
 from roadstead.model import BatchingSpec, GpuPart, HealthSpec, ModelSpec, Resources, RuntimeSpec, Template
+from roadstead.spi.expansion import expand, own_ports
 from roadstead.spi.runtime import Program, Server
 from roadstead.testing.strategies import templates
 from roadstead.units import Cpus, Duration, GpuShare
@@ -39,7 +40,7 @@ def test_what_is_launched_is_understood_by_the_server(template: Template) -> Non
         return
     launch = TfServing().launch(template)
     assert launch == TfServing().launch(template)
-    options = parse([argument.replace("$(HOST)", "127.0.0.1") for argument in launch.args])
+    options = parse([expand(argument, {"HOST": "127.0.0.1", **own_ports(launch)}) for argument in launch.args])
     assert (launch.grpc_port, launch.rest_port) == (options.grpc_port, options.rest_port)
     assert options.session.threads.intra_op == max(1, -(-template.resources.cpu.milli // 1000))
     assert 0 == options.max_load_retries
