@@ -68,7 +68,7 @@ from roadstead.testing.promises import Graces, cut_off, misplaced, unlisted
 from roadstead.testing.proxy import Answer, Proxy, Traffic
 from roadstead.traffic import DataPath, Endpoint, GatewayState, Seen
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import ClusterView, Member, ModelState, ModelStatus, Node, Reachable, Replica, Usage, World
+from roadstead.world import ClusterView, Member, ModelState, ModelStatus, Node, Phase, Reachable, Replica, Usage, World
 from roadstead_backends.simulated import tempers
 from roadstead_backends.simulated.clock import VirtualClock
 from roadstead_backends.simulated.cluster import SimulatedCluster, capabilities
@@ -427,6 +427,11 @@ class Scene:
             if any(map(_is_counting, known.clusters.values()))
         }
         waiting |= self._waiting_for_a_place
+        waiting |= {
+            name
+            for name, shard in truth.shards.items()
+            if any(one.replica.phase is Phase.STOPPING for one in shard.members)
+        }
         return [
             name
             for name in decided.wanted
