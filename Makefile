@@ -29,8 +29,8 @@ stop: ## take down what `make run` started
 	@if [ -x $(BIN)/roadstead ]; then $(QUICKSTART) daemon stop --stop-replicas --yes; fi
 
 .PHONY: test
-test: env ## the default tier of tests
-	$(BIN)/pytest
+test: env ## the default tier of tests, a file of them on each processor
+	$(BIN)/pytest --numprocesses=logical --dist=loadfile
 
 .PHONY: test-slow
 test-slow: env ## whole fleets with real daemons: the rest of what every change has to pass (about ten minutes)
