@@ -1,9 +1,13 @@
-"""Real processes on an agent that is lost."""
+"""Real processes: what they find on their agent, and what becomes of them when it is lost."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
+
+import psutil
+import pytest
 
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, Settings, emulated
 
@@ -38,3 +42,21 @@ def test_a_process_that_dies_with_its_agent_is_missed_only_when_mesos_misses_the
         marathon.control("lose-agent", agent=lost)
         assert lost == until_states(marathon, ["TASK_UNREACHABLE"])
         assert lost != until_states(marathon, ["TASK_RUNNING"])
+
+
+def test_a_task_finds_the_python_of_the_emulator_s_own_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So an app that names `python3` has the packages that are installed beside the emulator."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    app = {**APP, "cmd": "python3 -c 'import roadstead_plugins' && exec sleep 1000"}
+    with emulated(Plan(processes=tmp_path, prefix="127.78", by_hand=True)) as marathon:
+        marathon.ask("POST", "/v2/apps", app)
+        until_states(marathon, ["TASK_RUNNING"])
+        (sandbox,) = tmp_path.iterdir()
+        command = next(
+            one
+            for one in psutil.Process().children(recursive=True)
+            if str(sandbox) == one.environ().get("MESOS_SANDBOX")
+        )
+        assert str(Path(sys.executable).parent) == command.environ()["PATH"].partition(":")[0]

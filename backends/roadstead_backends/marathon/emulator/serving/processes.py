@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from roadstead_backends.marathon.emulator.serving.probes import ask
 __all__ = ["Processes"]
 
 _GRACE: Final = 3.0
-_INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")
+_INHERITED: Final = ("LANG", "LC_ALL", "HOME", "TMPDIR")
 
 
 class Processes:
@@ -119,6 +120,7 @@ class _Life:
             raise ValueError("there is neither a command nor arguments, and no image is run")
         await asyncio.to_thread(self._sandbox.mkdir, parents=True, exist_ok=True)
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment["PATH"] = _path()
         environment |= {**task.environment, "MESOS_SANDBOX": str(self._sandbox), "MESOS_DIRECTORY": str(self._sandbox)}
         with (self._sandbox / "stdout").open("wb") as out, (self._sandbox / "stderr").open("wb") as errors:
             return await asyncio.create_subprocess_exec(
@@ -191,7 +193,10 @@ class _Life:
         if command is None:
             return await self._answers(check)
         process = await asyncio.create_subprocess_shell(
-            command, cwd=self._sandbox, env={**os.environ, **self._task.environment}, start_new_session=True
+            command,
+            cwd=self._sandbox,
+            env={**os.environ, "PATH": _path(), **self._task.environment},
+            start_new_session=True,
         )
         try:
             return await asyncio.wait_for(process.wait(), timeout) == 0
@@ -217,3 +222,9 @@ class _Life:
         )
         outcome = await ask(target)
         return outcome.connected and (outcome.answer is None or 200 <= outcome.answer.status <= 399)
+
+
+def _path() -> str:
+    """Return where programs are looked for: first beside our own Python, as if its environment were the agent's."""
+    own = str(Path(sys.executable).parent)
+    return f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
