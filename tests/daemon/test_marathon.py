@@ -63,7 +63,7 @@ def answers(found: DeploymentStatus) -> dict[int, int]:
     return said
 
 
-def until_settled(daemon: Daemon, count: int) -> DeploymentStatus:
+def until_settled(daemon: Daemon, count: int, within: float = 60) -> DeploymentStatus:
     """Wait until there are exactly so many, all of them used, and nothing is under way."""
 
     def settled() -> DeploymentStatus | None:
@@ -71,7 +71,7 @@ def until_settled(daemon: Daemon, count: int) -> DeploymentStatus:
         done = found.state is RolloutState.SETTLED and found.listed == len(found.replicas) == count
         return found if done else None
 
-    return until(settled, within=60)
+    return until(settled, within=within)
 
 
 def test_a_fleet_lives_on_a_marathon(marathon: Emulated, daemon: Daemon) -> None:
@@ -107,7 +107,7 @@ def test_a_fleet_lives_on_a_marathon(marathon: Emulated, daemon: Daemon) -> None
     (agent,) = (one["id"] for one in agents if one["hostname"] == lost)
     marathon.control("lose-agent", agent=agent)
     until(lambda: lost not in {one.host for one in daemon.deployment().replicas}, within=GIVEN_UP_S)
-    healed = answers(until_settled(daemon, 2))
+    healed = answers(until_settled(daemon, 2, within=GIVEN_UP_S))
     assert [2, 2] == list(healed.values())
 
     apps = marathon.ask("GET", "/v2/apps")[1]["apps"]

@@ -133,8 +133,16 @@ def test_clients_of_a_deployment_notice_nothing_while_it_is_taken_over(
         found = cluster.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
         return {one["metadata"]["uid"]: one["status"]["containerStatuses"][0]["restartCount"] for one in found}
 
+    def reached() -> bool:
+        try:
+            return said_by(url) == "serving"
+        except OSError:
+            return False
+
     before, backend = pods(), opened()
-    with Client(f"http://{service['spec']['clusterIP']}/") as client:
+    url = f"http://{service['spec']['clusterIP']}/"
+    wait_until(reached)  # the node's rules for a new Service may come after its pods are ready
+    with Client(url) as client:
         wait_until(lambda: client.answers.total() >= 20)
         adopted(backend, order)
         until(backend, lambda seen: [2] == [len(group.replicas) for group in seen.groups])
