@@ -41,7 +41,7 @@ def test_the_folder_of_a_replica_that_is_removed_comes_back_and_the_server_serve
     replica = first(daemon.until_listed(1))
     pid, folder = pid_of(replica), folder_of(daemon, replica.id)
 
-    shutil.rmtree(folder)
+    shutil.rmtree(folder.rename(daemon.folder / "removed"))  # all at once: what is written meanwhile is not in the way
     until(lambda: (folder / STATE_FILE).exists() and (folder / "replica.json").exists())
 
     assert pid == pid_of(first(daemon.until_listed(1)))

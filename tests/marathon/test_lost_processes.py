@@ -6,10 +6,10 @@ import sys
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, Settings, emulated
+from tests.daemon.conftest import until
 
 APP = {
     "id": "/web",
@@ -49,14 +49,10 @@ def test_a_task_finds_the_python_of_the_emulator_s_own_environment(
 ) -> None:
     """So an app that names `python3` has the packages that are installed beside the emulator."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    app = {**APP, "cmd": "python3 -c 'import roadstead_plugins' && exec sleep 1000"}
+    app = {**APP, "cmd": "python3 -c 'import sys; print(sys.prefix, flush=True)' && exec sleep 1000"}
     with emulated(Plan(processes=tmp_path, prefix="127.78", by_hand=True)) as marathon:
         marathon.ask("POST", "/v2/apps", app)
         until_states(marathon, ["TASK_RUNNING"])
         (sandbox,) = tmp_path.iterdir()
-        command = next(
-            one
-            for one in psutil.Process().children(recursive=True)
-            if str(sandbox) == one.environ().get("MESOS_SANDBOX")
-        )
-        assert str(Path(sys.executable).parent) == command.environ()["PATH"].partition(":")[0]
+        until(lambda: (sandbox / "stdout").read_text().endswith("\n"))
+    assert sys.prefix == (sandbox / "stdout").read_text().strip()
