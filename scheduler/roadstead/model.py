@@ -9,6 +9,7 @@ around it (a change restarts nothing).
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -286,6 +287,22 @@ class Constraint:
     attribute: str
     operator: Operator
     values: tuple[str, ...] = ()
+
+    def holds(self, attributes: Mapping[str, str]) -> bool:
+        """Return whether a node with these attributes satisfies it; a missing one satisfies only ``not_in``.
+
+        Raises :class:`re.error` for a pattern that is none of Python's.
+        """
+        value = attributes.get(self.attribute)
+        match self.operator:
+            case Operator.EXISTS:
+                return value is not None
+            case Operator.IN:
+                return value in self.values
+            case Operator.NOT_IN:
+                return value not in self.values
+            case Operator.MATCHES:
+                return value is not None and re.fullmatch(self.values[0], value) is not None
 
 
 @attrs.frozen(kw_only=True)

@@ -301,19 +301,10 @@ def _one_of(attribute: str, values: Iterable[str]) -> Constraint:
 
 def _holds(constraint: Constraint, attributes: Mapping[str, str]) -> bool:
     """Return whether an agent meets a rule; a pattern that only Java understands is taken to be met."""
-    value = attributes.get(constraint.attribute)
-    match constraint.operator:
-        case Operator.EXISTS:
-            return value is not None
-        case Operator.IN:
-            return value in constraint.values
-        case Operator.NOT_IN:
-            return value not in constraint.values
-        case Operator.MATCHES:
-            try:
-                return value is not None and re.fullmatch(constraint.values[0], value) is not None
-            except re.error:
-                return True
+    try:
+        return constraint.holds(attributes)
+    except re.error:
+        return True
 
 
 def _memory(value: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import attrs
 
 from roadstead.decide.ledger import Freed, Ledger
-from roadstead.decide.rooms import Demand, holds, node_room, spread_room
+from roadstead.decide.rooms import Demand, node_room, spread_room
 from roadstead.holdings import Use
 from roadstead.model import PlacementSpec, Resources
 from roadstead.world import Node, Snapshot
@@ -108,7 +108,7 @@ def _room_on(nodes: Iterable[Node], ledger: Ledger, demand: Demand, freed: Freed
     taken: Counter[str] = Counter()
     constraints = demand.template.placement.constraints
     for node in nodes:
-        if not node.schedulable or not all(holds(one, node.attributes) for one in constraints):
+        if not node.schedulable or not all(one.holds(node.attributes) for one in constraints):
             continue
         domain = demand.domain(node)
         more = min(node_room(node, ledger, demand, freed), spread_room(node, demand, freed) - taken[domain])

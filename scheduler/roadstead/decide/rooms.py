@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -12,7 +11,7 @@ import attrs
 
 from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
 from roadstead.holdings import Placed
-from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Operator, Template, WholeGpus
+from roadstead.model import Gpu, GpuPart, GpuPartition, Template, WholeGpus
 from roadstead.world import Device, Node, Snapshot
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "devices_for",
     "gpu_room",
     "gpu_text",
-    "holds",
     "is_directed",
     "is_wanted",
     "node_room",
@@ -138,7 +136,7 @@ def _obstacles(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) 
         yield Obstacle(kind=ObstacleKind.UNSCHEDULABLE)
     placement = demand.template.placement
     for constraint in placement.constraints:
-        if not holds(constraint, node.attributes):
+        if not constraint.holds(node.attributes):
             yield Obstacle(kind=ObstacleKind.CONSTRAINT, subject=constraint.attribute)
     if placement.spread is not None and spread_room(node, demand, freed) <= 0:
         yield Obstacle(kind=ObstacleKind.SPREAD, subject=placement.spread.by)
@@ -155,23 +153,6 @@ def _obstacles(node: Node, ledger: Ledger, demand: Demand, freed: Freed | None) 
         possible = any(is_wanted(device, resources.gpu) for device in node.devices)
         kind = ObstacleKind.GPU if possible else ObstacleKind.GPU_KIND
         yield Obstacle(kind=kind, subject=gpu_text(resources.gpu))
-
-
-def holds(constraint: Constraint, attributes: Mapping[str, str]) -> bool:
-    """Return whether a node with these attributes satisfies the constraint.
-
-    A missing attribute satisfies only ``not_in``.
-    """
-    value = attributes.get(constraint.attribute)
-    match constraint.operator:
-        case Operator.EXISTS:
-            return value is not None
-        case Operator.IN:
-            return value in constraint.values
-        case Operator.NOT_IN:
-            return value not in constraint.values
-        case Operator.MATCHES:
-            return value is not None and re.fullmatch(constraint.values[0], value) is not None
 
 
 # ---- devices ----

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadstead.decide.ledger import DeviceRoom, Freed, Ledger
-from roadstead.decide.rooms import Demand, holds, is_wanted, node_room, obstacles
+from roadstead.decide.rooms import Demand, is_wanted, node_room, obstacles
 from roadstead.model import Constraint, Gpu, GpuPart, GpuPartition, Resources, WholeGpus
 from roadstead.spi.policies import RanksTogether
 from roadstead.units import Memory
@@ -164,7 +164,7 @@ class Columns:
     def _satisfying(self, constraint: Constraint) -> Flags:
         found = self._constraints.get(constraint)
         if found is None:
-            answers = (holds(constraint, node.attributes) for node in self.nodes)
+            answers = (constraint.holds(node.attributes) for node in self.nodes)
             found = self._constraints[constraint] = np.fromiter(answers, np.bool_, len(self.nodes))
         return found
 
