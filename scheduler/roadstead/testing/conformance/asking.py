@@ -36,6 +36,7 @@ __all__ = [
     "replaced",
     "restarter",
     "run",
+    "runs",
     "settled",
 ]
 
@@ -129,7 +130,7 @@ def settled(subject: Subject, key: GroupKey, count: int) -> tuple[Replica, ...]:
     """Return a group's replicas when it has ``count``, all of them run, and nothing else of it is left."""
     growing(subject, key, count)
     bind(subject, key)
-    return _of(subject.until(lambda seen: _runs(found(seen, key), count)), key).replicas
+    return _of(subject.until(lambda seen: runs(found(seen, key), count)), key).replicas
 
 
 def gone(subject: Subject, key: GroupKey) -> None:
@@ -147,7 +148,7 @@ def replaced(subject: Subject, key: GroupKey, replica: Replica) -> Replica:
     return next(filter(is_other, _of(seen, key).replicas))
 
 
-def _runs(group: Group | None, count: int) -> bool:
+def runs(group: Group | None, count: int) -> bool:
     """Return whether so many run, are ready where the cluster has a word for it, and no other is there."""
     return (
         group is not None
