@@ -86,6 +86,44 @@ def test_an_available_model_is_believed_until_it_failed_to_answer_often_enough()
     assert [ModelStatus.AVAILABLE, ModelStatus.UNKNOWN] == words
 
 
+def _loads_another(incarnation: str = "i1") -> ModelState:
+    return ModelState(status=ModelStatus.LOADING, incarnation=incarnation, versions=(1,))
+
+
+def _loading_beside(book: ProbeBook) -> None:
+    """Have a server that serves version 1 say that it loads another one beside it."""
+    book.follow([_asked()], 0.0)
+    _answer(book, ModelStatus.AVAILABLE, 0.0)
+    asked = book.due(EVERY)
+    assert asked is not None
+    book.answered(asked, _loads_another(), EVERY)
+
+
+def test_a_server_that_loads_another_version_is_believed_to_serve_the_one_it_has_for_as_many_failures() -> None:
+    """What it serves until then is no less available for an answer that was lost: the second one missing tells."""
+    book = ProbeBook()
+    _loading_beside(book)
+
+    words = []
+    for _ in range(2):
+        due = book.next_due()
+        assert due is not None
+        _answer(book, ModelStatus.UNKNOWN, due)
+        words.append(book.states["r1"].versions)
+
+    assert [(1,), ()] == words
+
+
+def test_a_server_that_loads_another_version_and_does_not_answer_is_asked_again_as_declared() -> None:
+    """It may have much to do with loading: its failures are counted at its owner's pace, as those of any other."""
+    book = ProbeBook()
+    _loading_beside(book)
+    assert EVERY + QUICK.seconds == book.next_due()
+
+    _answer(book, ModelStatus.UNKNOWN, EVERY + QUICK.seconds)
+    assert EVERY + QUICK.seconds + EVERY == book.next_due()
+
+
 def test_an_answer_in_between_starts_the_count_again() -> None:
     """Only failures in a row count."""
     book = ProbeBook()

@@ -46,8 +46,9 @@ class ProbeBook:
     """Keeps for every running server when it is due, and the word that counts about its model.
 
     An answer counts for the incarnation that was asked, and one server is asked one thing at a time. A definite answer
-    counts at once. No answer changes the word about an available model, or about one that was never heard of, only
-    after ``health.failures`` of them in a row: a server that is slow for a moment goes on serving.
+    counts at once. No answer changes the word about a server that serves any version, or about one that was never
+    heard of, only after ``health.failures`` of them in a row: one that is slow for a moment goes on serving, and one
+    that loads another version beside it has more to do than any other.
     """
 
     def __init__(self) -> None:
@@ -112,7 +113,7 @@ class ProbeBook:
         entry.unknown = entry.unknown + 1 if state.status is ModelStatus.UNKNOWN else 0
         health = entry.asked.server.template.health
         patient = 0 < entry.unknown < health.failures
-        believed = entry.state.status is ModelStatus.AVAILABLE and patient
+        believed = bool(entry.state.versions) and patient
         if patient and not entry.state.heard:
             state = attrs.evolve(state, heard=False)
         changed = not believed and state != entry.state
@@ -146,9 +147,13 @@ def _unknown(asked: Asked) -> ModelState:
 
 
 def _pause(entry: _Entry, now: float) -> Duration:
-    """Return how long until a server is asked again: quickly while it starts, then as its owner says."""
+    """Return how long until a server is asked again: quickly while it starts, then as its owner says.
+
+    One that serves and did not answer is given its owner's time, too, before that counts as a second failure.
+    """
     health = entry.asked.server.template.health
-    starting = entry.state.status in {ModelStatus.UNKNOWN, ModelStatus.LOADING}
+    is_missed = bool(entry.unknown and entry.state.versions)
+    starting = entry.state.status in {ModelStatus.UNKNOWN, ModelStatus.LOADING} and not is_missed
     if starting and now - entry.since < health.start_within.seconds:
         return min(QUICK, health.every)
     return health.every

@@ -231,7 +231,7 @@ BUGS = (
         name="one lost answer makes a server unready",
         kind=Class.UNOBSERVED,
         path=f"{ACT}/probing.py",
-        was="believed = entry.state.status is ModelStatus.AVAILABLE and patient",
+        was="believed = bool(entry.state.versions) and patient",
         now="believed = False",
         first=(Kind.LOST_BEFORE,),
         caught_by="tests/act/test_probing.py::test_an_available_model_is_believed_until_it_failed_to_answer_often_enough",
