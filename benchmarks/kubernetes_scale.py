@@ -47,6 +47,8 @@ TIMES: Final = 20
 """How often each reaction is measured, and each look."""
 VANISHING: Final = 10
 """One of so many nodes falls silent."""
+CALM: Final = 2.5
+"""Seconds without news before a reaction is measured: while news do not end, a daemon paces its turns."""
 APART: Final = 10
 """One of so many pods is for each of those who bind."""
 
@@ -104,6 +106,7 @@ def scaled_back(scene: Scene) -> tuple[float, ...]:
     found = scene.cluster.api.get(path, limit=TIMES)["items"]
     took = []
     for name in [one["metadata"]["name"] for one in found]:
+        time.sleep(CALM)
         began = time.time()
         scene.cluster.api.patch(f"{path}/{name}/scale", {"spec": {"replicas": EACH - 1}})
         ours = scene.audit.first(began, partial(_is_about, "patch", "replicasets", name))
@@ -117,6 +120,7 @@ def bound_again(scene: Scene) -> tuple[tuple[float, ...], tuple[float, ...]]:
     slots, binds = [], []
     ours = {one.owner: key for key, one in scene.pods.lives.items() if one.namespace == PLACED and one.leaving is None}
     for owner, (namespace, name) in list(ours.items())[:TIMES]:
+        time.sleep(CALM)
         began = time.time()
         scene.cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", gracePeriodSeconds=0)
         successor, life = until(partial(_made_since, scene, owner, began), every=0.005)
