@@ -15,6 +15,8 @@ from roadstead.plans import Plan
 from roadstead.testing.driving import Drive
 from roadstead.traffic import DataPath, GatewayState, GatewayView, Seen, Unseen
 from roadstead.world import World
+from roadstead_backends.simulated.faults import CallFault
+from roadstead_backends.simulated.tempers import KUBERNETES
 from tests.decide.scene import Scene, deployment, fleet, nodes
 from tests.decide.test_always import COMMON, Fronted
 
@@ -124,6 +126,20 @@ def test_requests_that_come_and_go_put_nothing_in_question() -> None:
         scene.turn()
     assert [] == scene.wrong
     assert [frozenset()] * 5 == beside.asked
+
+
+def test_what_could_not_be_removed_of_a_deployment_that_nobody_knows_is_asked_about_again() -> None:
+    """The cluster refuses it, and nothing changes that would put it in question: it is tried on, and waited for."""
+    scene = Scene(fleet(deployment()), {"here": nodes(2)}, {"here": KUBERNETES.able})
+    beside = Beside.of(scene)
+    scene.settle()
+    scene.clusters["here"].unsettle("buoy", 1)
+    scene.clusters["here"].faults.calls.append(CallFault.REJECTED)
+    scene.turns(4)
+
+    assert [] == scene.wrong
+    assert frozenset({"buoy"}) in beside.asked
+    assert "buoy" not in scene.clusters["here"].truth().settled
 
 
 _REFUSING = Seen(GatewayView(settled=False, problem="no"))

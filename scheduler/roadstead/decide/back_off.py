@@ -1,20 +1,21 @@
 """Steps that failed wait before they are tried again, longer each time.
 
-What came of a step ends the wait or begins it.
+What came of a step ends the wait or begins it. Where it is over and the step is not wanted any more, it is forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import attrs
 
-from roadstead.memory import BackOff, PlanMemory, place
+from roadstead.memory import BackOff, PlanMemory, cluster_of, place
+from roadstead.plans import Step
 from roadstead.reasons import Reason, ReasonCode
-from roadstead.world import Outcome, OutcomeKind
+from roadstead.world import Outcome, OutcomeKind, Unreachable, World
 
-__all__ = ["FIRST_WAIT_MS", "LONGEST_WAIT_MS", "counted", "waiting"]
+__all__ = ["FIRST_WAIT_MS", "LONGEST_WAIT_MS", "counted", "waited_for", "waiting"]
 
 FIRST_WAIT_MS = 1_000
 LONGEST_WAIT_MS = 300_000
@@ -51,6 +52,24 @@ def waiting(memory: PlanMemory, cluster: str, subject: str) -> Reason | None:
         count=wait.failures,
         raw=wait.text,
     )
+
+
+def waited_for(memory: PlanMemory, world: World, steps: Iterable[Step]) -> Mapping[str, BackOff]:
+    """Return the waits that are to be remembered after a plan for ``world`` with all these ``steps``.
+
+    Whatever may be tried again and is not was wanted before, and is not any more: when it is next, that is no second
+    failure in a row. Where a cluster does not answer, nothing is tried, and that says nothing.
+    """
+    waits = memory.back_off
+    if all(wait.wait_ms > 0 for wait in waits.values()):
+        return waits
+    tried = {place(step.cluster, step.subject) for step in steps}
+    kept = {
+        key: wait
+        for key, wait in waits.items()
+        if wait.wait_ms > 0 or key in tried or isinstance(world.clusters.get(cluster_of(key)), Unreachable)
+    }
+    return _same_or(waits, kept)
 
 
 def _brought_forward(wait: BackOff, now: int, longest_ms: int) -> BackOff:

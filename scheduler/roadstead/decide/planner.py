@@ -74,7 +74,7 @@ def _order(fleet: Fleet, world: World, settlers: Settlers, only: frozenset[str] 
     if only is None:
         return (*fleet.order, *sorted({name for name in there if name not in declared}))
     first = sorted(only & declared.keys(), key=lambda name: (-declared[name].priority, name))
-    others = only - declared.keys()
+    others = {name for name in only if name not in declared}
     return (*first, *sorted(others.intersection(there) if others else ()))
 
 
@@ -153,6 +153,8 @@ class _Turn:
             left = settling.left_over(name, self.world, self.memory)
             self.steps.extend(left.steps)
             self.held.extend(left.held)
+            if left.steps or left.held:
+                self.unsettled.add(name)
             self._forget(name)
             return
         known = self.memory.deployments.get(name)
@@ -272,6 +274,7 @@ class _Turn:
                 turn=self.memory.turn + 1,
                 deployments=with_changes(self.memory.deployments, self.changed),
                 claims=self.memory.claims if self.claims == self.memory.claims else MappingProxyType(self.claims),
+                back_off=back_off.waited_for(self.memory, self.world, self.steps),
                 scaling=self.numbers.memory,
             ),
             wanted=MappingProxyType(self.wanted),

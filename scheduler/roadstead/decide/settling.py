@@ -77,9 +77,10 @@ def _heeding(case: Case, steps: Sequence[Step], standing: Settlers, left: Mappin
             yield step
             continue
         refused = case.memory.back_off.get(place(step.cluster, settled_subject(case.name)))
-        if refused is not None and refused.failures >= _REFUSALS:
+        is_low = standing[step.cluster].get(case.name, 0) <= most
+        if refused is not None and refused.failures >= _REFUSALS and not is_low:
             yield step
-        elif refused is None or refused.wait_ms <= 0 or standing[step.cluster].get(case.name, 0) <= most:
+        elif refused is None or refused.wait_ms <= 0 or is_low:
             yield attrs.evolve(step, most_settled=most)
 
 
