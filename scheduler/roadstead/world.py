@@ -17,7 +17,7 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.holdings import Holdings, Placed, Use, use_of
+from roadstead.holdings import Holdings, Placed, Use, sum_of, use_of
 from roadstead.model import Quota, Reloading, Template
 from roadstead.reasons import Reason
 from roadstead.traffic import NO_DATA_PATH, DataPath, Endpoint, Passage, ServerReading
@@ -244,7 +244,7 @@ class Group:
         """How many replicas it counts for: those that it was asked for or has, and those that still stop."""
         return self.pledged + len(self.living) - self.standing
 
-    @cached_property
+    @property
     def held(self) -> Use:
         """What it counts for against its owner's quota: every replica it was asked for or still has."""
         return use_of(self.template.resources) * self.counted
@@ -513,11 +513,20 @@ NOBODY = Crew()
 
 @attrs.frozen(kw_only=True)
 class Shard:
-    """All that exists of one deployment, over all clusters; ``groups`` are ordered by cluster, then generation."""
+    """All that exists of one deployment, over all clusters; ``groups`` are ordered by cluster, then generation.
+
+    ``held`` is what it counts for against its owner's quota. A question about a quota asks that of every deployment of
+    an owner, so it is there from the beginning, and not found out for a thousand shards when one replica was lost.
+    """
 
     deployment: str
     groups: tuple[tuple[str, Group], ...] = ()
     members: tuple[Member, ...] = ()
+    held: Use = attrs.field(init=False, eq=False, repr=False)
+
+    @held.default
+    def _held(self) -> Use:
+        return sum_of(group.held for _, group in self.groups)
 
     def group(self, cluster: str, revision: str) -> Group | None:
         """Return its group of this revision on ``cluster``, if there is one."""
@@ -574,11 +583,6 @@ class Shard:
     def listed(self) -> tuple[Listed, ...]:
         """Where all its ready members answer, by cluster and replica."""
         return listed(self.ready)
-
-    @cached_property
-    def held(self) -> Use:
-        """What the deployment counts for against its owner's quota, over all clusters."""
-        return sum((group.held for _, group in self.groups), Use())
 
 
 def listed(members: Iterable[Member]) -> tuple[Listed, ...]:

@@ -223,8 +223,7 @@ class Ledger:
         """What else counts for each owner than shards of what is declared: of what nobody declares, or nobody sees."""
         found: defaultdict[str, list[Use]] = defaultdict(list)
         shards = self._world.shards
-        declared = self._fleet.deployments
-        for name in [name for name in shards if name not in declared]:
+        for name in shards.keys() - self._fleet.deployments.keys():
             found[shards[name].owner].append(shards[name].held)
         for owner, use in self._asked_unseen:
             found[owner].append(use)
