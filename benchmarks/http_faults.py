@@ -3,10 +3,11 @@
     python -m benchmarks.http_faults                        # until every plan was tried: hours
     python -m benchmarks.http_faults --until 50 --jobs 6    # for 50 minutes
     python -m benchmarks.http_faults --only roll --variants directed --most 30
+    python -m benchmarks.http_faults --cluster marathon --until 20
 
-The daemon's own loop drives a real control plane with stand-in kubelets; each worker has a namespace and nodes of its
-own. Writes benchmarks/results/kubernetes_faults.{md,json}. Stories, faults and verdicts are those of
-`roadstead.testing.live_faults`, the same for every backend.
+The daemon's own loop drives a real control plane with stand-in kubelets, each worker with a namespace and nodes of its
+own, or emulated Marathons, one in each worker. Writes benchmarks/results/{kubernetes,marathon}_faults.{md,json}.
+Stories, faults and verdicts are those of `roadstead.testing.live_faults`, the same for every backend.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ from typing import Final
 import attrs
 
 from benchmarks.underload import RESULTS
-from roadstead.testing.live_faults.calls import Dialect, Plan, plans, points
+from roadstead.testing.live_faults.calls import EFFECTS, Dialect, Kind, Plan, plans, points
+from roadstead.testing.live_faults.calls import Sort as CallSort
 from roadstead.testing.live_faults.stories import STORIES
 from roadstead.testing.live_faults.trials import Count, Furnish, Telling, Trial, Verdict, counted, judged
 from tests.kubernetes.ground import VARIANTS, standin_ground, started
 from tests.kubernetes.live import KubernetesDialect
+from tests.marathon_backend import live as marathon
 
 REFERENCES: Final = 2
 """So often is each story told without faults: points are the calls that all of these tellings make."""
@@ -50,13 +53,21 @@ Grounds = Callable[[str, str], contextlib.AbstractContextManager[Furnish]]
 
 @attrs.frozen(kw_only=True)
 class Sort:
-    """A sort of cluster: what is started once, what a worker needs of that for a variant, and how it is spoken to."""
+    """A sort of cluster: what is started once, what a worker needs of that for a variant, and how it is spoken to.
+
+    ``effects`` are what can go wrong there, besides the loss of who answers where it ``elects`` one. ``beside`` is what
+    stands there for a deployment, and ``left_out`` what is not tried, and where it is.
+    """
 
     what: str
     variants: tuple[str, ...]
     started: Callable[[], contextlib.AbstractContextManager[object]]
     furnished: Grounds
     dialect: Dialect
+    beside: str
+    left_out: tuple[str, ...]
+    effects: Mapping[CallSort, tuple[Kind, ...]] = EFFECTS
+    elects: bool = False
 
 
 @contextlib.contextmanager
@@ -65,6 +76,13 @@ def _kubernetes(place: str, variant: str) -> Iterator[Furnish]:
         yield ground.cluster
 
 
+@contextlib.contextmanager
+def _marathon(_place: str, variant: str) -> Iterator[Furnish]:
+    with marathon.ground(variant) as ground:
+        yield ground.cluster
+
+
+_TWO_FAULTS: Final = "two faults of one story, and faults of the daemon's own process and files: faults.md"
 SORTS: Final[Mapping[str, Sort]] = MappingProxyType(
     {
         "kubernetes": Sort(
@@ -73,6 +91,28 @@ SORTS: Final[Mapping[str, Sort]] = MappingProxyType(
             started=started,
             furnished=_kubernetes,
             dialect=KubernetesDialect(),
+            beside="groups, replicas, Services, budgets, what is held",
+            left_out=(
+                "a watch that falls silent and stays open, which takes 90 s to be found out: tests/kubernetes/client",
+                f"{_TWO_FAULTS}, on simulated clusters",
+                "calls for observed use, which depend on when they fall due; a refusal: tests/kubernetes/client",
+            ),
+        ),
+        "marathon": Sort(
+            what="an **emulated** Marathon of two instances, whose tasks are pretended",
+            variants=tuple(marathon.VARIANTS),
+            started=lambda: contextlib.nullcontext(""),
+            furnished=_marathon,
+            dialect=marathon.MarathonDialect(),
+            beside="groups, replicas, what is held",
+            left_out=(
+                "what is asked of Mesos, which decisions do not rest on: tests/marathon_backend/test_mesos.py",
+                "another address of Marathon in `urls`: tests/marathon_backend/test_client.py",
+                f"{_TWO_FAULTS}, on simulated clusters",
+                "410, which Marathon does not answer",
+            ),
+            effects=marathon.EFFECTS,
+            elects=True,
         ),
     }
 )
@@ -160,9 +200,7 @@ class Line:
         return "sampled" if len(self.verdicts) < self.possible else "all that came"
 
 
-def _lines(
-    pool: Pool, places: Sequence[Place], dialect: Dialect, most: Callable[[Place], int], seed: int
-) -> list[Line]:
+def _lines(pool: Pool, places: Sequence[Place], sort: Sort, most: Callable[[Place], int], seed: int) -> list[Line]:
     """Tell every story without faults, and return what is to be tried; raises where one does not end well.
 
     ``most`` says how many plans of a line are told at most, 0 for all.
@@ -181,8 +219,8 @@ def _lines(
         raise SystemExit(f"these do not end well without faults: {poor}")
     lines = []
     for place, tellings in told.items():
-        found = points(dialect, [one.calls for one in tellings])
-        every = tuple(plans(found))
+        found = points(sort.dialect, [one.calls for one in tellings], elects=sort.elects)
+        every = tuple(plans(found, sort.effects))
         right = max(tellings, key=lambda one: one.started)
         # In no order, so that whoever stops early has some of everything.
         mixed = random.Random(seed).sample(every, min(most(place) or len(every), len(every)))  # noqa: S311  # repeatable
@@ -247,16 +285,11 @@ _LEGEND: Final = (
     "A point is a call that every telling without faults makes, or an open watch before the first write of the story"
     " and after each; a plan is one fault at one point. A plan is wrong where a turn's plan broke a promise, where"
     " fewer replicas served at any moment than the floor or more were there than surge allows, where all did not come"
-    " to rest within two minutes as it does without faults (groups, replicas, Services, budgets, what is held), where"
+    " to rest within two minutes as it does without faults ({beside}), where"
     " anything was written at rest, or where an object of somebody else's changed. Applied are the plans whose fault"
     " really happened: how often a cluster is looked at differs from one telling to the next, so that a call may not"
     " come in three of them. Extra are replicas that were started and are not without the fault. Seconds are those"
     " from the last act to rest, about 0.6 of which are for seeing that it is one."
-)
-NOT_COVERED: Final = (
-    "a watch that falls silent and stays open, which takes 90 s to be found out: tests/kubernetes/client tries it",
-    "two faults of one story, and faults of the daemon's own process and files: faults.md, on simulated clusters",
-    "calls for observed use, which depend on when they fall due; a refusal of them is tried in tests/kubernetes/client",
 )
 KEPT_EVERY: Final = 60.0
 
@@ -293,11 +326,11 @@ def _page(sort: Sort, lines: Sequence[Line], seconds: float, command: str) -> st
     busy = f"The machine was busy with other things as well (load {os.getloadavg()[2]:.0f}); seconds are of such a one."
     parts = (
         "# Every fault of every call to a cluster's API: what came of it",
-        f"Made by `{command}` on {machine}: {sort.what}. {busy} {_LEGEND}",
+        f"Made by `{command}` on {machine}: {sort.what}. {busy} {_LEGEND.format(beside=sort.beside)}",
         _summary(lines, seconds),
         "\n".join((*_HEAD, *map(_line, lines))),
         "## What went wrong\n\n" + ("\n".join(wrong) if wrong else "Nothing."),
-        "## Not covered\n\n" + "\n".join(f"- {one}" for one in NOT_COVERED),
+        "## Not covered\n\n" + "\n".join(f"- {one}" for one in sort.left_out),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -352,7 +385,7 @@ def main() -> None:
             is_first = place.variant == sort.variants[0]
             return int(asked.most if is_first or not asked.others else asked.others)
 
-        tally = Tally(pool, _lines(pool, places, sort.dialect, most, asked.seed), keep)
+        tally = Tally(pool, _lines(pool, places, sort, most, asked.seed), keep)
         tally.run(asked.until * 60)
     print(f"\n\n{_page(sort, tally.lines, tally.seconds, command)}")
     if any(line.count.violations for line in tally.lines):

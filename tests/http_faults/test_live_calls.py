@@ -53,11 +53,27 @@ def test_an_open_watch_is_struck_before_the_first_write_and_after_each(calls: li
 
 
 @given(CALLS)
+def test_who_leads_is_lost_before_the_first_write_and_after_each_where_somebody_is_elected(calls: list[Call]) -> None:
+    """Nobody is, unless it is said."""
+    leads = [Point("leader", nth, Sort.LEADER) for nth in range(Counter(calls)[WRITE] + 1)]
+    assert leads == [one for one in points(Plain(), [calls], elects=True) if one.sort is Sort.LEADER]
+    assert [] == [one for one in points(Plain(), [calls]) if one.sort is Sort.LEADER]
+
+
+@given(CALLS)
 def test_plans_are_points_times_what_can_go_wrong_there(calls: list[Call]) -> None:
     """Each once; their number is known before any is told."""
     found = points(Plain(), [calls])
     made = list(plans(found))
     assert sum(len(EFFECTS[point.sort]) for point in found) == len(made) == len(set(made))
+
+
+@given(CALLS)
+def test_a_cluster_says_what_has_a_meaning_there(calls: list[Call]) -> None:
+    """What it leaves out is in no plan, whatever the point."""
+    effects = {sort: tuple(kind for kind in kinds if kind is not Kind.EXPIRED) for sort, kinds in EFFECTS.items()}
+    found = points(Plain(), [calls])
+    assert [plan for plan in plans(found) if plan.kind is not Kind.EXPIRED] == list(plans(found, effects))
 
 
 def test_whatever_can_go_wrong_is_tried_somewhere() -> None:

@@ -19,7 +19,7 @@ __all__ = ["EFFECTS", "Call", "Dialect", "Kind", "Plan", "Point", "Sort", "plans
 class Sort(enum.Enum):
     """What a call is, as far as that matters to what can go wrong with it.
 
-    ``WATCHED`` is no call but a watch that is open already when something goes wrong.
+    ``WATCHED`` is no call but a watch that is open already when something goes wrong, ``LEADER`` the server itself.
     """
 
     READ = "read"
@@ -27,6 +27,7 @@ class Sort(enum.Enum):
     WRITE = "write"
     WATCH = "watch"
     WATCHED = "open watch"
+    LEADER = "leader"
 
 
 @enum.unique
@@ -49,6 +50,7 @@ class Kind(enum.Enum):
     CUT = "cut in the middle"
     STALE = "older list"
     SILENT = "silent, and done"
+    DEPOSED = "lost, and another elected"
 
 
 _ANY = (Kind.DELAYED, Kind.LOST_BEFORE, Kind.FAILS, Kind.THROTTLED, Kind.TRUNCATED)
@@ -59,9 +61,10 @@ EFFECTS: Mapping[Sort, tuple[Kind, ...]] = MappingProxyType(
         Sort.WRITE: (*_ANY, Kind.LOST_AFTER, Kind.FAILS_AFTER, Kind.CONFLICT, Kind.SILENT),
         Sort.WATCH: (Kind.DELAYED, Kind.LOST_BEFORE, Kind.FAILS, Kind.THROTTLED, Kind.EXPIRED),
         Sort.WATCHED: (Kind.CUT, Kind.DELAYED, Kind.THROTTLED, Kind.EXPIRED, Kind.STALE),
+        Sort.LEADER: (Kind.DEPOSED,),
     }
 )
-"""What is tried; what is not listed has no meaning there, or takes longer to be noticed than a story lasts."""
+"""What is tried as a rule; what is not listed means nothing there, or takes longer to be noticed than a story lasts."""
 
 
 @attrs.frozen
@@ -97,7 +100,7 @@ class Dialect(Protocol):
 class Point:
     """Where a fault strikes: the ``nth`` call of that name in a story, counted from 0.
 
-    Of a watch that is open: when so many writes of the story were answered.
+    Of a watch that is open, and of the one that leads: when so many writes of the story were answered.
     """
 
     name: str
@@ -107,6 +110,8 @@ class Point:
     def __str__(self) -> str:
         if self.sort is Sort.WATCHED:
             return f"open {self.name} after {self.nth} writes"
+        if self.sort is Sort.LEADER:
+            return f"{self.name} after {self.nth} writes"
         return f"{self.name} #{self.nth}"
 
 
@@ -121,11 +126,12 @@ class Plan:
         return f"{self.kind.value} at {self.point}"
 
 
-def points(dialect: Dialect, tellings: Sequence[Sequence[Call]]) -> tuple[Point, ...]:
+def points(dialect: Dialect, tellings: Sequence[Sequence[Call]], *, elects: bool = False) -> tuple[Point, ...]:
     """Return the points of a story by the calls of several tellings without faults: those that all of them have.
 
     How often a cluster is looked at differs from one telling to the next, so the fewest count. Watches that are open
-    are struck before the first write and after each, those of the rest at the beginning only.
+    are struck before the first write and after each, those of the rest at the beginning only. Where who
+    answers is elected (``elects``), that one is lost as often.
     """
     made = [Counter(calls) for calls in tellings]
     common = {call: min(one[call] for one in made) for call in made[0]}
@@ -133,11 +139,12 @@ def points(dialect: Dialect, tellings: Sequence[Sequence[Call]]) -> tuple[Point,
     found = [Point(call.name, nth, call.sort) for call, count in common.items() for nth in range(count)]
     found += [Point(name, nth, Sort.WATCHED) for name in dialect.watches for nth in range(writes + 1)]
     found += [Point(name, 0, Sort.WATCHED) for name in dialect.other_watches]
+    found += [Point("leader", nth, Sort.LEADER) for nth in range(writes + 1) if elects]
     return tuple(sorted(found, key=lambda one: (one.sort.value, one.name, one.nth)))
 
 
-def plans(found: Iterable[Point]) -> Iterator[Plan]:
-    """Yield every fault of every point."""
+def plans(found: Iterable[Point], effects: Mapping[Sort, tuple[Kind, ...]] = EFFECTS) -> Iterator[Plan]:
+    """Yield every fault of every point; ``effects`` are those that have a meaning where calls are of such a sort."""
     for point in found:
-        for kind in EFFECTS[point.sort]:
+        for kind in effects[point.sort]:
             yield Plan(point, kind)

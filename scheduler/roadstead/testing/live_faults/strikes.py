@@ -190,20 +190,21 @@ class ProxyStrike:
         if kind is Kind.STALE:
             yield name, Kind.EXPIRED
             yield self._dialect.list_of(name), Kind.STALE
-        elif kind is not Kind.CUT:
+        elif kind not in (Kind.CUT, Kind.SILENT):
             yield name, kind
 
     def _has_come(self, writes: int) -> bool:
         return len(self._mark.writes(self._proxy, self._dialect)) >= writes
 
     def _break(self, point: Point) -> int:
-        """End the watch of that name that is under way; return how many there were."""
-        cut = 0
+        """End the watch of that name that is under way, or let nothing more through; return how many there were."""
+        break_ = self._proxy.silence if self._plan.kind is Kind.SILENT else self._proxy.cut
+        broken = 0
         for target in set(self._proxy.under_way):
             call = self._dialect.call("GET", target)
             if call is not None and call.name == point.name:
-                cut += self._proxy.cut(_exactly(target))
-        return cut
+                broken += break_(_exactly(target))
+        return broken
 
     # ---- rules ----
 

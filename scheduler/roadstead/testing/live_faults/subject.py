@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -16,7 +16,7 @@ from roadstead.testing.live_faults.calls import Dialect
 from roadstead.units import Duration
 from roadstead.world import Endpoint
 
-__all__ = ["LiveCluster", "Standing", "Tally", "Terms"]
+__all__ = ["Elects", "LiveCluster", "Standing", "Tally", "Terms"]
 
 
 @attrs.frozen(kw_only=True)
@@ -117,3 +117,11 @@ class LiveCluster(Protocol):
 
     def empty_a_node(self) -> Callable[[], None]:
         """Have an administrator drain a node that replicas are on, and return how to take it back into use."""
+
+
+@runtime_checkable
+class Elects(Protocol):
+    """A cluster whose API is answered by one of several servers, which they elect."""
+
+    def depose(self) -> Callable[[], None]:
+        """Have the one that leads be lost, and return how to bring it back."""

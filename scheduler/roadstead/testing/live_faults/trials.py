@@ -13,11 +13,11 @@ from typing import Final
 import attrs
 
 from roadstead.testing.faults.verdicts import compared
-from roadstead.testing.live_faults.calls import Call, Plan
+from roadstead.testing.live_faults.calls import Call, Plan, Sort
 from roadstead.testing.live_faults.stage import Left, Stage
 from roadstead.testing.live_faults.stories import Act, Story, deployment
-from roadstead.testing.live_faults.strikes import Mark, Nothing, ProxyStrike, Strike
-from roadstead.testing.live_faults.subject import LiveCluster
+from roadstead.testing.live_faults.strikes import LastingStrike, Mark, Nothing, ProxyStrike, Strike
+from roadstead.testing.live_faults.subject import Elects, LiveCluster
 from roadstead.testing.live_faults.told import ToldRuntime, host_with
 from roadstead.units import Duration
 
@@ -25,6 +25,9 @@ __all__ = ["Count", "Furnish", "Strikes", "Telling", "Trial", "Verdict", "counte
 
 WITHIN: Final = Duration(120_000)
 """How long a story may take to come to rest, with a fault."""
+
+DEPOSED: Final = Duration(2_000)
+"""How long a server that led stays away: longer than it takes to elect another one."""
 
 Furnish = Callable[[], AbstractContextManager[LiveCluster]]
 """Gives a cluster with nothing of ours on it, for one telling."""
@@ -84,8 +87,8 @@ class Trial:
             shutil.rmtree(folder, ignore_errors=True)
 
     def planned(self, plan: Plan, right: Telling) -> Telling:
-        """Tell the story with one fault of what goes through the proxy."""
-        return self.told(lambda cluster: ProxyStrike(plan, cluster.proxy, cluster.dialect), right)
+        """Tell the story with one fault of what goes through the proxy, or of whoever answers there."""
+        return self.told(lambda cluster: _strike(plan, cluster), right)
 
     def _told(self, cluster: LiveCluster, strike: Strike, right: Telling | None, folder: Path) -> Telling:
         host = host_with(ToldRuntime(cluster.terms.launch, cluster.serves))
@@ -129,6 +132,14 @@ class Trial:
             rests.append(stage.rest(self.within, right.rests[number] if right is not None else None))
             stage.wrong += _outside(act, stage.cluster)
         return tuple(rests), time.monotonic() - began
+
+
+def _strike(plan: Plan, cluster: LiveCluster) -> Strike:
+    if plan.point.sort is not Sort.LEADER:
+        return ProxyStrike(plan, cluster.proxy, cluster.dialect)
+    if not isinstance(cluster, Elects):
+        raise TypeError(f"{cluster.spec.name} elects nobody; leave {plan} out")
+    return LastingStrike(plan.point.nth, cluster.depose, DEPOSED, cluster.proxy, cluster.dialect)
 
 
 def _outside(act: Act, cluster: LiveCluster) -> Iterable[str]:
