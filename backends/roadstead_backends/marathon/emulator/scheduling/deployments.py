@@ -26,6 +26,9 @@ _LOCKED = (
 )
 #: A stop waits for its instances no longer than until they are being killed, or cannot be.
 _AS_GOOD_AS_GONE = ("Killing", "Unreachable", "UnreachableInactive")
+#: When a scaling first looks whether instances are missing again, and how often then (``StartingBehavior``).
+_FIRST_LOOK = 1_000
+_LOOK_EVERY = 5_000
 
 
 class Hands(Protocol):
@@ -68,6 +71,8 @@ class _Progress:
     new: list[Instance] = attrs.field(factory=list)
     old: list[Instance] = attrs.field(factory=list)
     replaced: set[str] = attrs.field(factory=set)
+    awaited: int = 0
+    """How many new instances a scaling waits for; others may take the place of those that are lost meanwhile."""
     done: bool = False
 
 
@@ -178,7 +183,21 @@ class Deployments:
         for progress in running.current:
             if not progress.done:
                 self._start(progress)
+                self._plan_look(running, progress, _FIRST_LOOK)
         self._advance(running)
+
+    def _plan_look(self, running: _Running, progress: _Progress, delay: int) -> None:
+        """Look again after a while whether instances of a scaling that waits for some were lost, and replace them."""
+
+        def look() -> None:
+            if running.over or progress.done or progress not in running.current:
+                return
+            spec = progress.action.spec
+            progress.new += self._hands.add(spec, spec.instances - len(self._wanted(spec.id)))
+            self._plan_look(running, progress, _LOOK_EVERY)
+
+        if progress.awaited and not progress.done:
+            self._timeline.after(delay, look)
 
     def _advance(self, running: _Running) -> None:
         if running.over or not all(progress.done for progress in running.current):
@@ -227,8 +246,8 @@ class Deployments:
     def _check(self, progress: _Progress) -> None:
         match progress.action.kind:
             case ActionKind.SCALE:
-                gone = not _present(self._hands, progress.old)
-                progress.done = gone and all(self._is_up(each) for each in progress.new)
+                up = sum(self._is_up(each) for each in progress.new)
+                progress.done = up >= progress.awaited and not _present(self._hands, progress.old)
             case ActionKind.STOP:
                 self._check_stop(progress)
             case ActionKind.RESTART:
@@ -257,6 +276,7 @@ class Deployments:
         else:
             progress.new = [each for each in present if not each.is_active]
             progress.new += self._hands.add(spec, -surplus)
+            progress.awaited = len(progress.new)
 
     def _begin_stop(self, progress: _Progress) -> None:
         spec = progress.action.spec

@@ -1,0 +1,79 @@
+"""What a deployment under way does about instances that are lost meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from roadstead_backends.marathon.emulator.cluster.tasks import Course
+from roadstead_backends.marathon.emulator.settings import Settings
+from tests.marathon.world import World
+
+_APP: Final[dict[str, Any]] = {
+    "id": "/a",
+    "cmd": "sleep 100",
+    "cpus": 0.1,
+    "mem": 16,
+    "unreachableStrategy": {"inactiveAfterSeconds": 1, "expungeAfterSeconds": 2},
+}
+_SLOW: Final = Course(running=40_000)
+
+
+@pytest.fixture
+def world() -> World:
+    """Three agents, and a Marathon that looks for unreachable instances every second."""
+    settings = Settings(task_lost_expunge_initial_delay=1_000, task_lost_expunge_interval=1_000)
+    return World(settings, hosts=("h1", "h2", "h3"), gpus=(0, 0, 0))
+
+
+def _lose_one(world: World) -> None:
+    running = next(task for task in _tasks(world) if task["state"] == "TASK_RUNNING")
+    world.cluster.fail_task(running["id"], "TASK_UNREACHABLE", "Agent unreachable")
+
+
+def _tasks(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.ask("GET", "/v2/apps/a/tasks").json["tasks"]
+    return found
+
+
+def _states(world: World) -> list[str]:
+    return sorted(task["state"] for task in _tasks(world))
+
+
+def test_a_scaling_replaces_an_instance_that_is_lost_while_it_goes_on(world: World) -> None:
+    """It looks again every five seconds; the look at all apps leaves alone what is being deployed."""
+    world.ask("POST", "/v2/apps", {**_APP, "instances": 2})
+    world.settle()
+    world.cluster.set_course("/a", _SLOW)
+    world.ask("PUT", "/v2/apps/a", {"instances": 3})
+    world.timeline.advance(3_000)
+    _lose_one(world)
+    world.timeline.advance(10_000)
+    assert ["TASK_RUNNING", "TASK_STARTING", "TASK_STARTING"] == _states(world)
+    assert 1 == world.marathon.deployments.count
+    world.timeline.advance(40_000)
+    assert ["TASK_RUNNING"] * 3 == _states(world)
+    assert 0 == world.marathon.deployments.count
+
+
+def test_a_scaling_that_only_ends_instances_starts_none(world: World) -> None:
+    """There is nothing that it waits for, so it never looks."""
+    world.ask("POST", "/v2/apps", {**_APP, "instances": 3})
+    world.settle()
+    world.ask("PUT", "/v2/apps/a", {"instances": 1})
+    world.timeline.advance(20_000)
+    assert ["TASK_RUNNING"] == _states(world)
+
+
+def test_a_cancelled_scaling_looks_no_more(world: World) -> None:
+    """What was missing stays missing until all apps are looked at."""
+    world.ask("POST", "/v2/apps", {**_APP, "instances": 2})
+    world.settle()
+    world.cluster.set_course("/a", Course(running=None))
+    world.ask("PUT", "/v2/apps/a", {"instances": 3})
+    (running,) = world.ask("GET", "/v2/deployments").json
+    assert 202 == world.ask("DELETE", f"/v2/deployments/{running['id']}", query="force=true").status
+    before = len(world.marathon.supervisor.tracker.all())
+    world.timeline.advance(6_000)
+    assert before == len(world.marathon.supervisor.tracker.all())
