@@ -14,16 +14,17 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
 import cattrs
 
-from benchmarks.kubernetes_scene import SHARE, Bench, Told, at_work
+from benchmarks.kubernetes_scene import SHARE, at_work
 from benchmarks.kubernetes_shown import Shown, claims
 from benchmarks.kubernetes_stories import stories
-from benchmarks.underload import NAME, RESULTS, ROOT
+from benchmarks.live import Told, retold, table, tellings
+from benchmarks.underload import RESULTS, ROOT
 
 
 @attrs.frozen(kw_only=True)
@@ -45,10 +46,9 @@ def measure(model: Path, only: Sequence[str]) -> Iterator[Found]:
     machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
     with at_work(model) as bench:
         found = Found(machine=machine, capacity=0.0, stories=())
-        for told in _told(bench, asked):
+        for told in tellings(bench, [story for story in stories(bench) if asked(story.name)]):
             yield (found := attrs.evolve(found, capacity=bench.capacity, stories=(*found.stories, told)))
-        bench.say("scale", NAME, "1", "--detach")
-        bench.settled(replicas=1)
+        bench.scale(1)
         for claim in claims(bench):
             if asked(claim.name):
                 shown = claim.shown()
@@ -57,26 +57,10 @@ def measure(model: Path, only: Sequence[str]) -> Iterator[Found]:
                 bench.settled(replicas=1)
 
 
-def _told(bench: Bench, asked: Callable[[str], bool]) -> Iterator[Told]:
-    wanted = [story for story in stories(bench) if asked(story.name)]
-    if wanted:
-        bench.measure_capacity()
-        print(f"two replicas answer {bench.capacity:.1f} requests a second", flush=True)
-    for story in wanted:
-        bench.say("scale", NAME, str(story.replicas), "--detach")
-        bench.settled(replicas=story.replicas)
-        one = bench.told(story)
-        counts = one.sent
-        print(f"{one.name}: {one.took:.1f} s, {counts.sent} sent, {counts.failed} failed {counts.failures}", flush=True)
-        yield one
-        bench.settled(replicas=story.replicas)
-
-
 def merged(before: Found, now: Found) -> Found:
     """Return all of them, those that were told again as they are now; the capacity stays that of the whole run."""
-    told = {one.name: one for one in (*before.stories, *now.stories)}
     shown = {one.name: one for one in (*before.shown, *now.shown)}
-    return attrs.evolve(before, stories=tuple(told.values()), shown=tuple(shown.values()))
+    return attrs.evolve(before, stories=retold(before.stories, now.stories), shown=tuple(shown.values()))
 
 
 def report(found: Found) -> str:
@@ -85,20 +69,14 @@ def report(found: Found) -> str:
         f"`python -m benchmarks.kubernetes_live` on {found.machine}: kubelet, containerd and runc on two nodes that "
         "share the machine, servers in containers, behind Envoy. "
         f"Two replicas answer {found.capacity:.0f} requests a second; {SHARE:.0%} of what the fewest replicas of each "
-        "story can answer was asked for. Failed: an error, a wrong answer, or none in time."
+        "story can answer was asked for. Failed: an error, a wrong answer, or none in time (late)."
     )
-    head = "took (s) | requests/s | sent | failed | without an answer |\n|---|---:|---:|---:|---:|---:|"
     lines = [
         "# A model on Kubernetes, under load",
         "",
         how,
         "",
-        f"| planned | {head}",
-        *(_row(one) for one in found.stories if one.planned),
-        "",
-        f"| not planned | {head}",
-        *(_row(one) for one in found.stories if not one.planned),
-        "",
+        *table(found.stories),
         *(f"{one.name}: {one.seen}.\n" for one in found.stories if one.seen),
         *(line for one in found.shown for line in _section(one)),
     ]
@@ -112,11 +90,6 @@ def _section(shown: Shown) -> Iterator[str]:
     yield ""
     for said in shown.said:
         yield from (f"{said.when}:", "", "```", said.out, "```", "")
-
-
-def _row(one: Told) -> str:
-    counts = one.sent
-    return f"| {one.name} | {one.took:.1f} | {one.rate:.1f} | {counts.sent} | {counts.failed} | {counts.missing} |"
 
 
 def main() -> int:

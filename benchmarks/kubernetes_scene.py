@@ -5,31 +5,25 @@ nodes, in the other we do.
 """
 
 import json
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import yaml
 
-from benchmarks.fleet import Stage, kill, running, until
-from benchmarks.underload import NAME, result, sent
-from benchmarks.underload_report import Sent
+from benchmarks.fleet import Stage, running, until
+from benchmarks.live import Scene
 from configs.minilm.workload import write
-from roadstead.decide.report import DeploymentStatus, Life, RolloutState
+from roadstead.decide.report import Life, RolloutState
 from tests.cluster.cluster import Cluster
 from tests.cluster.node_files import NodeSpec
 
-__all__ = ["GPU", "GPUS_ON", "HERE", "IMAGE", "MIG", "PLACED", "PROD", "SHARE", "Bench", "Story", "Told", "at_work"]
+__all__ = ["GPU", "GPUS_ON", "HERE", "IMAGE", "MIG", "PLACED", "PROD", "SHARE", "Bench", "at_work"]
 
 SHARE: Final = 0.5
 """Of what the fewest replicas of a story can answer: how much is asked for."""
-CALM: Final = 4.0
-"""Seconds of load before and after what happens."""
 IMAGE: Final = "localhost/roadstead/host:1"
 PROD, PLACED, HERE = "prod", "placed", "here"
 GPU, MIG = "nvidia.com/gpu", "nvidia.com/mig-1g.10gb"
@@ -65,71 +59,16 @@ FLEET: Final = """
 """
 
 
-def _to_the_deployment() -> tuple[str, ...]:
-    return (NAME,)
-
-
-@attrs.frozen(kw_only=True)
-class Story:
-    """Something that ``happens`` under load to so many ``replicas``, and is over within ``lasts`` seconds.
-
-    ``least`` of them serve all the time. ``planned``: not one request may fail. ``to`` makes ready what the load goes
-    to, and returns how `roadstead load` is told. What happens may return what else was seen. ``ends`` clears up.
-    """
-
-    name: str
-    happens: Callable[[], str | None]
-    lasts: float
-    replicas: int = 2
-    least: int = 2
-    planned: bool = True
-    to: Callable[[], tuple[str, ...]] = _to_the_deployment
-    ends: Callable[[], None] = lambda: None
-
-
-@attrs.frozen(kw_only=True)
-class Told:
-    """What became of a story: how long it took, in seconds, what its clients got, and what else was ``seen``."""
-
-    name: str
-    planned: bool
-    rate: float
-    took: float
-    sent: Sent
-    seen: str = ""
-
-
-class Bench:
+class Bench(Scene):
     """The fleet, the cluster, and what clients send."""
 
     def __init__(self, stage: Stage, cluster: Cluster, model: Path, files: tuple[str, ...], **places: str) -> None:
-        self._stage = stage
+        super().__init__(stage, files, home=PROD, share=SHARE, patience=180)
         self.cluster = cluster
         self.model = model
         self._namespaces = places
-        self._files = files
-        self.capacity = 0.0
 
     # ---- looking ----
-
-    def status(self, name: str = NAME) -> DeploymentStatus | None:
-        """Return what the daemon says of a deployment."""
-        return self._stage.deployment(name)
-
-    def settled(self, name: str = NAME, *, replicas: int = 2, version: int = 1, on: str = PROD) -> None:
-        """Wait until so many serve that version on one cluster, and nothing else is left."""
-
-        def look() -> bool:
-            found = self.status(name)
-            return (
-                found is not None
-                and found.state is RolloutState.SETTLED
-                and found.wanted == replicas == found.serving == found.listed == len(found.replicas)
-                and all(one.versions == (version,) and one.cluster == on for one in found.replicas)
-                and all(group.updated == group.target for group in found.groups if group.current)
-            )
-
-        until(look, every=0.1, within=180)
 
     def rolled_back(self) -> None:
         """Wait until the daemon has given up a revision, and serves the one before it."""
@@ -152,12 +91,6 @@ class Bench:
         return len(listed) == 2 and all(one.node != node for one in listed)
 
     # ---- doing ----
-
-    def edit(self, was: str, now: str) -> None:
-        """Save the fleet file with a change."""
-        text = self._stage.file.read_text()
-        assert was in text, was
-        self._stage.file.write_text(text.replace(was, now))
 
     def declare(self, name: str, deployment: Mapping[str, object]) -> None:
         """Save the fleet file with one more deployment in it."""
@@ -194,41 +127,6 @@ class Bench:
         """Return the ReplicaSet that has pods now."""
         found = json.loads(self.kubectl("get", "replicasets", "-o", "json"))["items"]
         return str(next(one["metadata"]["name"] for one in found if one["spec"]["replicas"]))
-
-    def say(self, *words: str) -> str:
-        """Run a command of ours, and return what it says."""
-        return self._stage.must(*words)
-
-    def load(self, *words: str) -> "subprocess.Popen[str]":
-        """Begin to send requests."""
-        return self._stage.start("load", *words[:1], *self._files, *words[1:], "-o", "json")
-
-    def replace_daemon(self) -> None:
-        """Kill the daemon, and start the next one at once."""
-        kill(self._stage.daemon())
-        self._stage.must("daemon", "start", "--background")
-
-    # ---- measuring ----
-
-    def measure_capacity(self) -> None:
-        """Find out how much two replicas answer at most."""
-        self.capacity = result(self.load(NAME, "--concurrency", "16", "--duration", "12s"))["rate"]
-
-    def told(self, story: Story) -> Told:
-        """Let it happen under load."""
-        rate = SHARE * self.capacity * story.least / 2
-        seconds = 2 * CALM + story.lasts
-        words = ("--rate", f"{rate:.2f}", "--connections", "50", "--duration", f"{seconds:.0f}s")
-        process = self.load(*story.to(), "--versions", "1,2", *words)
-        time.sleep(CALM)
-        began = time.monotonic()
-        seen = story.happens() or ""
-        took = time.monotonic() - began
-        if took > story.lasts:
-            print(f"    {story.name}: took {took:.1f} s, longer than the load lasts", flush=True)
-        counts = sent(result(process))
-        story.ends()
-        return Told(name=story.name, planned=story.planned, rate=rate, took=took, sent=counts, seen=seen)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.fleet import until
-from benchmarks.kubernetes_scene import HERE, IMAGE, PROD, Bench, Story
+from benchmarks.kubernetes_scene import HERE, IMAGE, PROD, Bench
+from benchmarks.live import Story
 from benchmarks.underload import NAME
 
 BAD_VERSION: Final = 9
@@ -19,16 +20,16 @@ NEWEST: Final = 2
 
 def stories(bench: Bench) -> Iterator[Story]:
     """Yield everything that happens, one after the other."""
-    yield Story(name="scale 1 to 4 to 1", happens=lambda: _scale(bench), lasts=45, replicas=1, least=1)
-    yield Story(name="roll to version 2 and back", happens=lambda: _roll(bench), lasts=90)
+    yield Story(name="scale 1 to 4 to 1", happens=lambda: bench.scale(4, 1), lasts=45, replicas=1, least=1)
+    yield Story(name="roll to version 2 and back", happens=bench.roll, lasts=90)
     yield Story(name="a version that is not there, and back", happens=lambda: _bad_version(bench), lasts=150)
     yield Story(name="kubectl drain of a node, and uncordon", happens=lambda: _drain(bench), lasts=60)
     yield Story(name="kubectl scale to 1 by somebody", happens=lambda: _foreign_scale(bench), lasts=45, least=1)
     yield Story(name="another memory limit by somebody", happens=lambda: _foreign_limit(bench), lasts=60)
-    yield Story(name="migration to local and back", happens=lambda: _migrate(bench, killed=None), lasts=90)
+    yield Story(name="migration to local and back", happens=partial(bench.migrate, HERE, None), lasts=90)
     for moment in (1.0, 4.0, 8.0):
         name = f"migration to local and back, the daemon killed after {moment:.0f} s of each"
-        yield Story(name=name, happens=partial(_migrate, bench, killed=moment), lasts=120)
+        yield Story(name=name, happens=partial(bench.migrate, HERE, moment), lasts=120)
     yield Story(name="the API server killed and back", happens=lambda: _api_server(bench), lasts=30)
     yield Story(
         name="a Deployment of somebody adopted",
@@ -41,18 +42,6 @@ def stories(bench: Bench) -> Iterator[Story]:
     yield Story(name="a pod killed", happens=lambda: _pod_killed(bench), lasts=45, least=1, planned=False)
     dies = partial(_node_dies, bench)
     yield Story(name="a node dies, and comes back", happens=dies, lasts=120, least=1, planned=False)
-
-
-def _scale(bench: Bench) -> None:
-    for replicas in (4, 1):
-        bench.say("scale", NAME, str(replicas), "--detach")
-        bench.settled(replicas=replicas)
-
-
-def _roll(bench: Bench) -> None:
-    for was, now in ((1, 2), (2, 1)):
-        bench.edit(f"version: {was}}}", f"version: {now}}}")
-        bench.settled(version=now)
 
 
 def _bad_version(bench: Bench) -> None:
@@ -87,16 +76,6 @@ def _foreign_limit(bench: Bench) -> None:
 
     until(is_back, every=0.5, within=60)
     bench.settled()
-
-
-def _migrate(bench: Bench, killed: float | None) -> None:
-    for words, to in ((("--to", HERE), HERE), (("--undo",), PROD)):
-        began = time.monotonic()
-        bench.say("migrate", NAME, *words, "--detach")
-        if killed is not None:
-            time.sleep(max(0.0, began + killed - time.monotonic()))
-            bench.replace_daemon()
-        bench.settled(on=to)
 
 
 def _api_server(bench: Bench) -> None:

@@ -17,9 +17,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,19 +27,17 @@ from typing import Any, Final
 import attrs
 import cattrs
 
-from benchmarks.fleet import Stage, free_address, kill, running, until
-from benchmarks.underload import NAME, RESULTS, ROOT, result, sent
-from benchmarks.underload_report import Sent
+from benchmarks.fleet import Stage, running, until
+from benchmarks.live import Scene, Story, Told, retold, table, tellings
+from benchmarks.underload import RESULTS, ROOT
 from configs.minilm.workload import write
-from roadstead.decide.report import DeploymentStatus, RolloutState
 from tests.cluster.cluster import Cluster
 from tests.cluster.node_files import NodeSpec
 
 SHARE: Final = 0.4
 """Of what the fewest replicas of a story can answer: how much is asked for."""
-CALM: Final = 4.0
-"""Seconds of load before and after what happens."""
 PREFIX: Final = "127.21"
+INSTANCES: Final = 2
 IMAGE: Final = "localhost/roadstead/host:1"
 DC1, HERE, PROD = "dc1", "here", "prod"
 
@@ -48,7 +45,7 @@ FLEET: Final = """
     version: 1
     fleet: live
     clusters:
-      dc1: {{backend: marathon, options: {{urls: ["{marathon}"], containers: none, model_roots: ["{model}"]}}}}
+      dc1: {{backend: marathon, options: {{urls: {marathon}, containers: none, model_roots: ["{model}"]}}}}
       here: {{backend: local, options: {{model_roots: ["{model}"]}}}}
       {more}
     gateways:
@@ -72,33 +69,6 @@ KUBERNETES: Final = (
 
 
 @attrs.frozen(kw_only=True)
-class Story:
-    """Something that happens under load to so many ``replicas``, and is over within ``lasts`` seconds.
-
-    ``least`` of them serve all the time. ``planned``: not one request may fail.
-    """
-
-    name: str
-    happens: Callable[[], None]
-    lasts: float
-    replicas: int = 2
-    least: int = 2
-    planned: bool = True
-
-
-@attrs.frozen(kw_only=True)
-class Told:
-    """What became of a story: how long it took, in seconds, what its clients got, and how many got it too late."""
-
-    name: str
-    planned: bool
-    rate: float
-    took: float
-    sent: Sent
-    late: int
-
-
-@attrs.frozen(kw_only=True)
 class Found:
     """Everything, with the machine that it was found on; ``capacity`` is that of two replicas, in requests a second."""
 
@@ -108,17 +78,20 @@ class Found:
 
 
 class Marathon:
-    """An emulator in a process of its own, and the processes of its tasks."""
+    """An emulator of two instances in a process of its own, and the processes of its tasks."""
 
-    def __init__(self, url: str, mesos: str) -> None:
-        self.url = url
+    def __init__(self, urls: Sequence[str], mesos: str) -> None:
+        self.urls = tuple(urls)
         self._mesos = mesos
 
     def tasks(self) -> list[dict[str, Any]]:
         """Return the tasks as Marathon shows them."""
-        with urllib.request.urlopen(f"{self.url}/v2/tasks", timeout=20) as answer:  # noqa: S310  # our own address
-            found: list[dict[str, Any]] = json.loads(answer.read())["tasks"]
+        found: list[dict[str, Any]] = self._answer("tasks")["tasks"]
         return found
+
+    def leader(self) -> str:
+        """Return the address of the instance that leads; raises :class:`OSError` while there is none."""
+        return str(self._answer("leader")["leader"])
 
     def control(self, name: str, **call: Any) -> None:
         """Ask for a fault."""
@@ -126,70 +99,17 @@ class Marathon:
         with urllib.request.urlopen(f"{self._mesos}/emulator/{name}", body, timeout=20):  # noqa: S310  # our own
             pass
 
+    def _answer(self, kind: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.urls[0]}/v2/{kind}", timeout=20) as answer:  # noqa: S310  # our own address
+            return dict(json.loads(answer.read()))
 
-class Bench:
+
+class Bench(Scene):
     """The fleet, the Marathon, and what clients send."""
 
     def __init__(self, stage: Stage, marathon: Marathon, files: tuple[str, ...]) -> None:
-        self._stage = stage
-        self._files = files
+        super().__init__(stage, files, home=DC1, share=SHARE, patience=300)
         self.marathon = marathon
-        self.capacity = 0.0
-
-    def status(self) -> DeploymentStatus | None:
-        """Return what the daemon says of the deployment."""
-        return self._stage.deployment(NAME)
-
-    def settled(self, *, replicas: int = 2, version: int = 1, on: str = DC1) -> None:
-        """Wait until so many serve that version on one cluster, and nothing else is left."""
-
-        def look() -> bool:
-            found = self.status()
-            return (
-                found is not None
-                and found.state is RolloutState.SETTLED
-                and found.wanted == replicas == found.serving == found.listed == len(found.replicas)
-                and all(one.versions == (version,) and one.cluster == on for one in found.replicas)
-                and all(group.updated == group.target for group in found.groups if group.current)
-            )
-
-        until(look, every=0.1, within=300)
-
-    def edit(self, was: str, now: str) -> None:
-        """Save the fleet file with a change."""
-        text = self._stage.file.read_text()
-        assert was in text, was
-        self._stage.file.write_text(text.replace(was, now))
-
-    def say(self, *words: str) -> None:
-        """Run a command of ours."""
-        self._stage.must(*words)
-
-    def replace_daemon(self) -> None:
-        """Kill the daemon, and start the next one at once."""
-        kill(self._stage.daemon())
-        self._stage.must("daemon", "start", "--background")
-
-    def measure_capacity(self) -> None:
-        """Find out how much two replicas answer at most."""
-        words = ("--concurrency", "16", "--duration", "12s", "-o", "json")
-        self.capacity = result(self._stage.start("load", NAME, *self._files, *words))["rate"]
-
-    def told(self, story: Story) -> Told:
-        """Let it happen under load; what is asked for goes on until it is over."""
-        rate = max(1.0, SHARE * self.capacity * story.least / 2)
-        seconds = 2 * CALM + story.lasts
-        words = ("--rate", f"{rate:.2f}", "--connections", "50", "--duration", f"{seconds:.0f}s", "-o", "json")
-        process = self._stage.start("load", NAME, *self._files, "--versions", "1,2", *words)
-        time.sleep(CALM)
-        began = time.monotonic()
-        story.happens()
-        took = time.monotonic() - began
-        if took > story.lasts:
-            print(f"    {story.name}: took {took:.1f} s, longer than the load lasts", flush=True)
-        counts = sent(result(process))
-        late = counts.failures.get("DEADLINE_EXCEEDED", 0)
-        return Told(name=story.name, planned=story.planned, rate=rate, took=took, sent=counts, late=late)
 
 
 # ---- the stories ----
@@ -198,10 +118,12 @@ class Bench:
 def stories(bench: Bench, *, kubernetes: bool) -> Iterator[Story]:
     """Yield everything that happens, one after the other; each ends as it began."""
     yield Story(name="deployed, and asked", happens=bench.settled, lasts=10)
-    yield Story(name="scale 1 to 4 to 1", happens=lambda: _scale(bench), lasts=90, replicas=1, least=1)
-    yield Story(name="roll to version 2 and back", happens=lambda: _roll(bench), lasts=150)
+    yield Story(name="scale 1 to 4 to 1", happens=lambda: bench.scale(4, 1), lasts=90, replicas=1, least=1)
+    yield Story(name="roll to version 2 and back", happens=bench.roll, lasts=150)
     yield Story(name="Marathon's leader lost, and another elected", happens=lambda: _leader(bench), lasts=30)
-    there = partial(_migrate, bench)
+    name = "roll to version 2 and back, the leader lost in the middle of each"
+    yield Story(name=name, happens=lambda: _leader_lost_in_rolls(bench), lasts=180)
+    there = bench.migrate
     yield Story(name="migration to local and back", happens=partial(there, HERE, None), lasts=150)
     for moment in (1.0, 5.0):
         name = f"migration to local and back, the daemon killed after {moment:.0f} s of each"
@@ -214,31 +136,34 @@ def stories(bench: Bench, *, kubernetes: bool) -> Iterator[Story]:
     yield Story(name="an agent killed, and healed", happens=lambda: _agent(bench), lasts=180, least=1, planned=False)
 
 
-def _scale(bench: Bench) -> None:
-    for replicas in (4, 1):
-        bench.say("scale", NAME, str(replicas), "--detach")
-        bench.settled(replicas=replicas)
+def _leader(bench: Bench) -> None:
+    with _another_leader(bench.marathon):
+        bench.settled()
 
 
-def _roll(bench: Bench) -> None:
+def _leader_lost_in_rolls(bench: Bench) -> None:
     for was, now in ((1, 2), (2, 1)):
         bench.edit(f"version: {was}}}", f"version: {now}}}")
-        bench.settled(version=now)
+        until(lambda: len(bench.marathon.tasks()) > 2, every=0.1, within=60)
+        with _another_leader(bench.marathon):
+            bench.settled(version=now)
 
 
-def _leader(bench: Bench) -> None:
-    bench.marathon.control("lose-leader")
-    bench.settled()
+@contextmanager
+def _another_leader(marathon: Marathon) -> Iterator[None]:
+    """Lose the instance that leads until the block ends, which begins once another one does."""
+    lost = marathon.leader()
+    marathon.control("lose-leader")
+    until(lambda: _leads(marathon) not in (None, lost), every=0.1, within=30)
+    yield
+    marathon.control("return-instance", address=lost)
 
 
-def _migrate(bench: Bench, cluster: str, killed: float | None) -> None:
-    for words, to in ((("--to", cluster), cluster), (("--undo",), DC1)):
-        began = time.monotonic()
-        bench.say("migrate", NAME, *words, "--detach")
-        if killed is not None:
-            time.sleep(max(0.0, began + killed - time.monotonic()))
-            bench.replace_daemon()
-        bench.settled(on=to)
+def _leads(marathon: Marathon) -> str | None:
+    try:
+        return marathon.leader()
+    except OSError:
+        return None
 
 
 def _kill(bench: Bench) -> None:
@@ -281,30 +206,22 @@ def _running_as(task: str) -> Iterator[int]:
 @contextmanager
 def marathon(folder: Path) -> Iterator[Marathon]:
     """Yield an emulator with four agents, until the block ends."""
-    addresses = [free_address() for _ in range(2)]
-    port, mesos = (address.rpartition(":")[2] for address in addresses)
     command = [sys.executable, "-m", "roadstead", "emulate", "marathon", "--processes", str(folder), "--agents", "4"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
-        [*command, "--port", port, "--mesos-port", mesos, "--prefix", PREFIX],
-        env={**os.environ, "PATH": path},
-        stdout=subprocess.DEVNULL,
+        [*command, "--instances", str(INSTANCES), "--port", "0", "--mesos-port", "0", "--prefix", PREFIX],
+        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
-        found = Marathon(*(f"http://{address}" for address in addresses))
-        until(lambda: _answers(found), every=0.2, within=60)
-        yield found
+        assert process.stdout is not None
+        said = [process.stdout.readline().split() for _ in range(INSTANCES + 1)]
+        *urls, mesos = (words[-1] for words in said)
+        yield Marathon(urls, mesos)
     finally:
         process.terminate()
         process.wait(60)
-
-
-def _answers(found: Marathon) -> bool:
-    try:
-        found.tasks()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager
@@ -321,7 +238,7 @@ def at_work(model: Path, workload: Path | None, *, kubernetes: bool) -> Iterator
             namespace = stack.enter_context(cluster.namespace("live"))
             more = KUBERNETES.format(kubeconfig=cluster.kubeconfig, namespace=namespace, model=model)
         emulator = stack.enter_context(marathon(folder / "tasks"))
-        fleet = running(FLEET, model=model, marathon=emulator.url, image=IMAGE, more=more)
+        fleet = running(FLEET, model=model, marathon=json.dumps(emulator.urls), image=IMAGE, more=more)
         stage = stack.enter_context(fleet)
         if workload is None:
             write(folder, count=100, versions=(1, 2))
@@ -341,26 +258,16 @@ def measure(model: Path, workload: Path | None, only: Sequence[str], *, kubernet
     where = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
     machine = f"{where}, where the load was {os.getloadavg()[1]:.0f} before it began"
     with at_work(model, workload, kubernetes=kubernetes) as bench:
-        bench.measure_capacity()
-        print(f"two replicas answer {bench.capacity:.1f} requests a second", flush=True)
-        for story in stories(bench, kubernetes=kubernetes):
-            if only and not any(word in story.name for word in only):
-                continue
-            bench.say("scale", NAME, str(story.replicas), "--detach")
-            bench.settled(replicas=story.replicas)
-            one = bench.told(story)
+        every = stories(bench, kubernetes=kubernetes)
+        wanted = [story for story in every if not only or any(word in story.name for word in only)]
+        for one in tellings(bench, wanted):
             told.append(one)
-            counts = one.sent
-            said = f"{counts.sent} sent, {counts.failed} failed {dict(counts.failures)}"
-            print(f"{one.name}: {one.took:.1f} s, {said}", flush=True)
             yield Found(machine=machine, capacity=bench.capacity, stories=tuple(told))
-            bench.settled(replicas=story.replicas)
 
 
 def merged(before: Found, now: Found) -> Found:
     """Return all of them, those that were told again as they are now; the capacity stays that of the whole run."""
-    told = {one.name: one for one in (*before.stories, *now.stories)}
-    return attrs.evolve(before, stories=tuple(told.values()))
+    return attrs.evolve(before, stories=retold(before.stories, now.stories))
 
 
 def report(found: Found) -> str:
@@ -370,30 +277,10 @@ def report(found: Found) -> str:
         "whose tasks are real servers on loopback addresses, behind Envoy. "
         f"Two replicas answer {found.capacity:.0f} requests a second; {SHARE:.0%} of what the fewest replicas of each "
         "story can answer was asked for. Failed: an error, a wrong answer, or none in time (late). How long something "
-        "took says nothing about a real Marathon."
+        "took says nothing about a real Marathon. The way to a real Kubernetes under load, with the daemon killed on "
+        "it, is told by `tests/docs/test_leave_marathon.py`."
     )
-    head = "took (s) | requests/s | sent | failed | late | without an answer |\n|---|---:|---:|---:|---:|---:|---:|"
-    lines = [
-        "# A model on an emulated Marathon, under load",
-        "",
-        how,
-        "",
-        f"| planned | {head}",
-        *(_row(one) for one in found.stories if one.planned),
-        "",
-        f"| not planned | {head}",
-        *(_row(one) for one in found.stories if not one.planned),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _row(one: Told) -> str:
-    counts = one.sent
-    return (
-        f"| {one.name} | {one.took:.1f} | {one.rate:.1f} | {counts.sent} | {counts.failed} | {one.late} "
-        f"| {counts.missing} |"
-    )
+    return "\n".join(("# A model on an emulated Marathon, under load", "", how, "", *table(found.stories)))
 
 
 def main() -> int:
