@@ -413,6 +413,8 @@ class Scene:
         if not decided.held:
             self.wrong.extend(self.misrouted())
             self.wrong.extend(unsettled(self.fleet, self.truth(), decided))
+            waits = decided.memory.back_off.items()
+            self.wrong.extend(f"{key} waits for nobody" for key, wait in waits if wait.wait_ms <= 0)
         return decided
 
     def unsettled(self, decided: Plan) -> list[str]:
