@@ -11,7 +11,6 @@ import attrs
 from roadstead_backends.marathon.emulator.cluster.simulated import SimCluster
 from roadstead_backends.marathon.emulator.paths import ROOT, PathId
 from roadstead_backends.marathon.emulator.refusals import Refusal, illegal, not_found
-from roadstead_backends.marathon.emulator.rules.apps import check_update_version
 from roadstead_backends.marathon.emulator.rules.conversion import AppIntake
 from roadstead_backends.marathon.emulator.rules.documents import Document
 from roadstead_backends.marathon.emulator.scheduling.deployments import Deployments
@@ -97,6 +96,7 @@ class Marathon:
         return AppIntake(
             features=self.settings.features,
             default_network=self.settings.default_network_name,
+            bridge=self.settings.mesos_bridge_name,
             roles=roles,
             default_role=default,
         )
@@ -118,7 +118,12 @@ class Marathon:
         return spec, plan
 
     def change_apps(self, updates: list[AppChange], *, force: bool, asked: Asked, single: bool) -> Plan:
-        """Change, and where allowed create, apps in one deployment."""
+        """Change, and where allowed create, apps in one deployment.
+
+        What is wrong with a single one, or with the form of several, is found before the tree is touched, and told to
+        nobody but who asked; the rest fails as a change of the tree.
+        """
+        self._check_first(updates, single=single)
         version = self.manager.new_version()
         rollbacks: list[PathId] = []
 
@@ -126,7 +131,7 @@ class Marathon:
             tree = root
             for update in updates:
                 spec = self._changed(tree, update, version)
-                if "version" in update.body:
+                if "version" in update.body and not update.whole:
                     rollbacks.append(spec.id)
                 tree = tree.put_spec(spec, version)
             return tree.put_group(tree.tree, version) if not updates else tree
@@ -144,23 +149,36 @@ class Marathon:
                 self._tell_post(spec, asked, with_info=True)
         return plan
 
+    def _check_first(self, updates: list[AppChange], *, single: bool) -> None:
+        for update in updates:
+            intake, current = self.intake(update.path), self.root.app(update.path)
+            if update.whole:
+                intake.admitted(update.body)
+            elif single and current is not None:
+                intake.changed(update.body, current.document)
+            else:
+                intake.normalized(update.body)
+
     def _changed(self, root: RootGroup, update: AppChange, version: int) -> RunSpec:
         path, body = update.path, update.body
         current = root.app(path)
-        if current is None:
-            if not update.creates:
-                raise not_found("App", path)
-            document = self.intake(path).created(body, str(path))
-            return RunSpec(id=path, document=document, stamps=Stamps.of_new(version))
-        if "version" in body:
+        if current is None and not update.creates:
+            raise not_found("App", path)
+        if current is not None and "version" in body and not update.whole:
             return self._rolled_back(current, body)
         intake = self.intake(path)
-        document = intake.changed(body, current.document) if update.partial else intake.created(body, str(path))
+        if update.whole:
+            document = intake.admitted(body)
+        elif current is None:
+            document = intake.created(body, str(path))
+        else:
+            document = intake.changed(body, current.document)
+        if current is None:
+            return RunSpec(id=path, document=document, stamps=Stamps.of_new(version))
         changed = attrs.evolve(current, document=document)
         return current if document == current.document else changed
 
     def _rolled_back(self, current: RunSpec, body: Document) -> RunSpec:
-        check_update_version(body)
         old = self.manager.store.spec(current.id, moment_of(body["version"]))
         if old is None:
             raise not_found("App", current.id)
@@ -198,7 +216,13 @@ class Marathon:
         return self.manager.update(path.parent, change, version, force=force)
 
     def kill_and_scale(self, victims: dict[PathId, list[Instance]], *, force: bool) -> Plan:
-        """End instances, and want so many fewer of their apps."""
+        """End instances, and want so many fewer of their apps; of those that are being ended already nobody is missed.
+
+        Where an app has no instance at all, the original says that there is no such path.
+        """
+        for path in victims:
+            if not self.supervisor.of(path):
+                raise not_found("Path", path)
         version = self.manager.new_version()
 
         def change(root: RootGroup) -> RootGroup:
@@ -206,7 +230,8 @@ class Marathon:
             for path, instances in victims.items():
                 spec = root.spec(path)
                 if spec is not None:
-                    tree = tree.put_spec(spec.with_instances(max(0, spec.instances - len(instances))), version)
+                    fewer = sum(instance.is_active and instance.condition != "Killing" for instance in instances)
+                    tree = tree.put_spec(spec.with_instances(max(0, spec.instances - fewer)), version)
             return tree
 
         ids = {path: tuple(instance.id for instance in instances) for path, instances in victims.items()}
@@ -233,9 +258,9 @@ class Asked:
 
 @attrs.frozen(kw_only=True)
 class AppChange:
-    """A change of one app: what its JSON says, whether that is all of the app, and whether the app may be new."""
+    """A change of one app: what its JSON says, whether that is the whole app, and whether the app may be new."""
 
     path: PathId
     body: dict[str, Any]
-    partial: bool = True
+    whole: bool = False
     creates: bool = True

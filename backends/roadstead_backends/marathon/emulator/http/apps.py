@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from roadstead_backends.marathon.emulator.documents.app_types import APP, APP_UPDATE
@@ -11,7 +12,7 @@ from roadstead_backends.marathon.emulator.http.messages import Answer, Request, 
 from roadstead_backends.marathon.emulator.http.views import ALWAYS, Views, app_embeds
 from roadstead_backends.marathon.emulator.marathon import AppChange, Asked, Marathon
 from roadstead_backends.marathon.emulator.paths import ROOT, PathId, path_of
-from roadstead_backends.marathon.emulator.refusals import Refusal, illegal, unknown
+from roadstead_backends.marathon.emulator.refusals import Refusal, illegal, invalid_json, unknown
 from roadstead_backends.marathon.emulator.rules.labels import selector_of
 from roadstead_backends.marathon.emulator.scheduling.groups import Group
 from roadstead_backends.marathon.emulator.scheduling.instances import Instance
@@ -116,36 +117,36 @@ class Apps:
         return self._change(request, app_id, partial=request.flag("partialUpdate", default=True))
 
     def patch(self, request: Request, app_id: str) -> Answer:
-        """Change an app, or add it: the original does not tell them apart here."""
-        return self._change(request, app_id, partial=True)
+        """Change an app that there is."""
+        return self._change(request, app_id, partial=True, creates=False)
 
-    def _change(self, request: Request, app_id: str, *, partial: bool) -> Answer:
+    def _change(self, request: Request, app_id: str, *, partial: bool, creates: bool = True) -> Answer:
         path = absolute(app_id)
         body = known(json_of(request.body), self._marathon.settings.profile)
-        if isinstance(body, dict):
-            body = {**body, "id": str(path)}
-        update = typed(body, APP_UPDATE)
         new = self._marathon.root.app(path) is None
-        change = AppChange(path=path, body=update, partial=partial)
+        whole = new or not partial
+        if whole and not isinstance(body, dict):
+            raise invalid_json([{"path": "", "errors": ["error.expected.jsobject"]}])
+        update = typed({**body, "id": str(path)}, APP) if whole else typed(body, APP_UPDATE)
+        change = AppChange(path=path, body=update, whole=whole, creates=creates)
         plan = self._marathon.change_apps([change], force=request.flag("force"), asked=_asked(request), single=True)
         return _deployed(plan, status=201 if new else 200, location=str(path) if new else None)
 
     def replace_many(self, request: Request) -> Answer:
         """Change or add several apps in one deployment."""
-        return self._change_many(request, creates=True, partial=request.flag("partialUpdate", default=True))
+        return self._change_many(request, creates=True, whole=not request.flag("partialUpdate", default=True))
 
     def patch_many(self, request: Request) -> Answer:
         """Change several apps in one deployment."""
-        return self._change_many(request, creates=False, partial=True)
+        return self._change_many(request, creates=False, whole=False)
 
-    def _change_many(self, request: Request, *, creates: bool, partial: bool) -> Answer:
-        updates: list[dict[str, Any]] = typed(
-            known(json_of(request.body), self._marathon.settings.profile), array(APP_UPDATE)
-        )
+    def _change_many(self, request: Request, *, creates: bool, whole: bool) -> Answer:
+        body = known(json_of(request.body), self._marathon.settings.profile)
+        updates: list[dict[str, Any]] = typed(body, array(APP if whole else APP_UPDATE))
         if any("id" not in update for update in updates):
             raise illegal("requirement failed: App Update must have app id set")
         changes = [
-            AppChange(path=absolute(update["id"]), body=update, partial=partial, creates=creates) for update in updates
+            AppChange(path=absolute(update["id"]), body=update, whole=whole, creates=creates) for update in updates
         ]
         plan = self._marathon.change_apps(changes, force=request.flag("force"), asked=_asked(request), single=False)
         return _deployed(plan)
@@ -175,43 +176,48 @@ class Apps:
 
     def kill_tasks(self, request: Request, app_id: str) -> Answer:
         """End the tasks of an app, on one host or on all."""
-        spec = self._app(absolute(app_id))
+        _check_ends(request)
         host = next(iter(request.values("host")), None)
-        victims = [
-            instance
-            for instance in self._marathon.supervisor.of(spec.id)
-            if instance.tasks
-            and (host in (None, "*") or (instance.agent is not None and instance.agent.hostname == host))
-        ]
-        shown = self._views.tasks(victims)
-        return self._killed(request, spec, victims) or json_answer({"tasks": shown})
+
+        def meant(instance: Instance) -> bool:
+            on_host = instance.agent is not None and instance.agent.hostname == host
+            return bool(instance.tasks) and (host in (None, "*") or on_host)
+
+        path = absolute(app_id)
+        return self._scaled_down(request, path, meant) or json_answer({"tasks": self._killed(request, path, meant)})
 
     def kill_task(self, request: Request, app_id: str, task_id: str) -> Answer:
         """End one task of an app."""
-        spec = self._app(absolute(app_id))
-        instance = next(
-            (
-                each
-                for each in self._marathon.supervisor.of(spec.id)
-                if task_id in each.tasks or task_id.startswith(f"{each.id}.") or task_id == each.id
-            ),
-            None,
-        )
-        victims = [instance] if instance is not None else []
-        shown = self._views.tasks(victims)
-        answer = self._killed(request, spec, victims)
+        _check_ends(request)
+
+        def meant(instance: Instance) -> bool:
+            return task_id in instance.tasks or task_id == instance.id or task_id.startswith(f"{instance.id}.")
+
+        path = absolute(app_id)
+        answer = self._scaled_down(request, path, meant)
         if answer is not None:
             return answer
+        shown = self._killed(request, path, meant)
         if not shown:
             raise unknown("Task", task_id)
         return json_answer({"task": shown[0]})
 
-    def _killed(self, request: Request, spec: RunSpec, victims: list[Instance]) -> Answer | None:
-        scale, wipe = request.flag("scale"), request.flag("wipe")
-        if scale and wipe:
-            raise Refusal(400, {"message": "You cannot use scale and wipe at the same time."})
-        if scale:
-            plan = self._marathon.kill_and_scale({spec.id: victims}, force=request.flag("force"))
-            return _deployed(plan)
-        self._marathon.supervisor.kill_and_replace(victims, wipe=wipe)
-        return None
+    def _scaled_down(self, request: Request, path: PathId, meant: Callable[[Instance], bool]) -> Answer | None:
+        """End what is meant and want so many fewer, where that is asked."""
+        if not request.flag("scale"):
+            return None
+        victims = [each for each in self._marathon.supervisor.of(path) if each.is_active and meant(each)]
+        return _deployed(self._marathon.kill_and_scale({path: victims}, force=request.flag("force")))
+
+    def _killed(self, request: Request, path: PathId, meant: Callable[[Instance], bool]) -> list[dict[str, Any]]:
+        """End what is meant, to be replaced; return the tasks."""
+        spec = self._app(path)
+        victims = [each for each in self._marathon.supervisor.of(spec.id) if meant(each)]
+        shown = self._views.tasks(victims)
+        self._marathon.supervisor.kill_and_replace(victims, wipe=request.flag("wipe"))
+        return shown
+
+
+def _check_ends(request: Request) -> None:
+    if request.flag("scale") and request.flag("wipe"):
+        raise Refusal(400, {"message": "You cannot use scale and wipe at the same time."})

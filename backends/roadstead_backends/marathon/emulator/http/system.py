@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from roadstead_backends.marathon.emulator.documents.reading import Field, ObjectOf, array, string
 from roadstead_backends.marathon.emulator.http.apps import absolute
@@ -13,8 +14,8 @@ from roadstead_backends.marathon.emulator.http.messages import Answer, Request, 
 from roadstead_backends.marathon.emulator.http.views import Views
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.paths import PathId
-from roadstead_backends.marathon.emulator.refusals import Refusal
-from roadstead_backends.marathon.emulator.rules.documents import Document
+from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
+from roadstead_backends.marathon.emulator.rules.documents import Document, is_uri
 from roadstead_backends.marathon.emulator.scheduling.instances import Instance
 from roadstead_backends.marathon.emulator.scheduling.moments import written
 
@@ -56,13 +57,13 @@ class System:
 
     def delete_tasks(self, request: Request) -> Answer:
         """End tasks of any apps."""
+        scale, wipe = request.flag("scale"), request.flag("wipe")
+        if scale and wipe:
+            raise Refusal(400, {"message": "You cannot use scale and wipe at the same time."})
         ids: list[str] = typed(json_of(request.body), _DELETE)["ids"]
         for task_id in ids:
             if not _TASK_ID.fullmatch(task_id):
                 raise Refusal(400, {"message": f"Invalid task id '{task_id}'."})
-        scale, wipe = request.flag("scale"), request.flag("wipe")
-        if scale and wipe:
-            raise Refusal(400, {"message": "You cannot use scale and wipe at the same time."})
         victims: dict[PathId, list[Instance]] = {}
         for instance in self._marathon.supervisor.tracker.all():
             if any(task_id in ids for task_id in instance.tasks):
@@ -116,10 +117,13 @@ class System:
             raise Refusal(404, {"message": "There is no leader", "details": []})
         return json_answer({"leader": leader})
 
-    def abdicate(self, _request: Request) -> Answer:
-        """Give up leading."""
+    def abdicate(self, request: Request) -> Answer:
+        """Give up leading; what is to be stored before, and read after, is looked at and left alone."""
         if self._elections.leader() is None:
             raise Refusal(404, {"message": "There is no leader", "details": []})
+        for name in ("backup", "restore"):
+            for uri in request.values(name)[:1]:
+                _check_store(uri)
         self._elections.abdicate()
         return json_answer({"message": "Leadership abdicated", "details": []})
 
@@ -270,6 +274,19 @@ class System:
     def no_file(request: Request, _rest: Any = None) -> Answer:
         """Say that there is no such file."""
         return html_error(404, request.path)
+
+
+def _check_store(uri: str) -> None:
+    """Refuse an address that no state can be stored at: there are files and S3 (``UriIO``)."""
+    found = Violations()
+    parts = urlsplit(uri) if is_uri(uri) else None
+    found.check(parts is not None, "/", "URI has invalid syntax.")
+    if parts is not None:
+        whole = (parts.scheme == "file" and len(parts.path) > 1) or (
+            parts.scheme == "s3" and bool(parts.hostname) and bool(parts.path)
+        )
+        found.check(whole, "/", f"Invalid URI or unsupported scheme: {uri}")
+    found.raise_any()
 
 
 _FEATURES: Final = ("secrets", "external_volumes", "vips", "gpu_resources", "task_killing")

@@ -16,7 +16,12 @@ from roadstead_backends.marathon.emulator.rules.apps import (
     check_update_version,
 )
 from roadstead_backends.marathon.emulator.rules.documents import Document, is_resident, volumes_of
-from roadstead_backends.marathon.emulator.rules.normalization import completed, modernized, modernized_update
+from roadstead_backends.marathon.emulator.rules.normalization import (
+    completed,
+    completed_update,
+    modernized,
+    modernized_update,
+)
 
 __all__ = ["AppIntake"]
 
@@ -47,6 +52,8 @@ class AppIntake:
 
     features: Collection[str]
     default_network: str | None
+    bridge: str
+    """The name that the bridge's network goes by."""
     roles: Sequence[str]
     """The roles that the app may have."""
     default_role: str
@@ -54,23 +61,27 @@ class AppIntake:
     def admitted(self, app: Document) -> Document:
         """Return what is kept of a new app; refuse one that breaks a rule."""
         check_deprecated(app)
-        current = {"role": self.default_role, **modernized(app)}
+        current = {"role": self.default_role, **modernized(app, self.bridge)}
         AppRules(features=self.features, default_network=self.default_network, roles=self.roles).check(current)
         check_converted(current)
         return _kept(completed(current, self.default_network))
 
+    def normalized(self, update: Document) -> Document:
+        """Return an update in today's form, without its version; refuse what it may not say at once."""
+        modern = modernized_update(update, self.bridge)
+        check_update_version(modern)
+        complete = completed_update(modern, self.default_network)
+        return {key: item for key, item in complete.items() if key not in _WHOLE}
+
     def changed(self, update: Document, current: Document) -> Document:
         """Return what is kept of an app after an update; what the update does not name stays as it is."""
-        check_update_version(update)
-        stated = {key: item for key, item in modernized_update(update).items() if key not in _WHOLE}
+        stated = self.normalized(update)
         kept = {key: item for key, item in current.items() if key not in _LOST}
         return self.admitted({**_with_defaults(current["id"]), **kept, **stated})
 
     def created(self, update: Document, app_id: str) -> Document:
         """Return what is kept of an app that an update creates."""
-        check_update_version(update)
-        stated = {key: item for key, item in update.items() if key not in _WHOLE}
-        return self.admitted({**_with_defaults(app_id), **stated})
+        return self.admitted({**_with_defaults(app_id), **self.normalized(update)})
 
 
 #: What an update does not keep. Of the limits it is known from one recording only: the next change restarts the app.

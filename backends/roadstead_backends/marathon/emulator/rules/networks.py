@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from roadstead_backends.marathon.emulator.refusals import Refusal, Violations, illegal
+from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
 from roadstead_backends.marathon.emulator.rules.documents import Document, modes
 
-__all__ = ["check_networks", "named", "translated"]
+__all__ = ["check_networks", "named", "require_names", "translated"]
 
 _OLD: Final = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
 
@@ -51,22 +51,33 @@ def named(networks: Sequence[Document], default_name: str | None) -> list[Docume
     ]
 
 
-def translated(app: Document) -> list[Document] | None:
-    """The networks that an app asks for: by ``networks``, or by the older ``ipAddress`` and ``docker.network``."""
+def require_names(networks: Sequence[Document]) -> None:
+    """Refuse a container network that has no name although the default one was filled in."""
+    if any(network["mode"] == "container" and not network.get("name") for network in networks):
+        raise Refusal(500, {"message": "container network name is not defined"})
+
+
+def translated(app: Document, bridge: str) -> list[Document] | None:
+    """The networks that an app asks for: by ``networks``, or by the older ``ipAddress`` and ``docker.network``.
+
+    ``bridge`` is the name under which an address of its own is one on the bridge.
+    """
     address: Document | None = app.get("ipAddress")
     old = ((app.get("container") or {}).get("docker") or {}).get("network")
-    networks: list[Document] | None = app.get("networks") or None
+    networks: list[Document] | None = app.get("networks")
     if networks is not None:
         if address is not None or old is not None:
-            raise illegal("cannot mix deprecated and new network API")
+            raise Refusal(500, {"message": "cannot mix deprecated and canonical network APIs"})
         return networks
     if old is not None and old not in _OLD:
         raise Refusal(500, {"message": f"unsupported docker network type {old}"})
     if address is None and old is None:
         return None
-    network: dict[str, Any] = {"mode": _OLD[old] if old is not None else "container"}
-    if address is not None and network["mode"] == "container" and address.get("networkName"):
-        network["name"] = address["networkName"]
+    name = (address or {}).get("networkName")
+    by_name = "container/bridge" if name == bridge else "container"
+    network: dict[str, Any] = {"mode": _OLD[old] if old is not None else by_name}
+    if network["mode"] == "container" and name is not None:
+        network["name"] = name
     labels = (address or {}).get("labels", {})
     if network["mode"] == "host":
         return [network]

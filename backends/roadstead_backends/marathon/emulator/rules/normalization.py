@@ -8,9 +8,9 @@ from typing import Any, Final
 from roadstead_backends.marathon.emulator.paths import ROOT, path_of
 from roadstead_backends.marathon.emulator.refusals import Refusal
 from roadstead_backends.marathon.emulator.rules.documents import Document, is_resident, modes, off_host
-from roadstead_backends.marathon.emulator.rules.networks import named, translated
+from roadstead_backends.marathon.emulator.rules.networks import named, require_names, translated
 
-__all__ = ["completed", "modernized", "modernized_update"]
+__all__ = ["completed", "completed_update", "modernized", "modernized_update"]
 
 _ARCHIVE: Final = re.compile(r".*\.(tgz|tar\.gz|tbz2|tar\.bz2|txz|tar\.xz|zip)$")
 _DEFAULT_MAPPING: Final = {
@@ -20,9 +20,10 @@ _BARE_MAPPING: Final = {"containerPort": 0, "labels": {}, "protocol": "tcp", "se
 _STATUSES: Final = [200]
 
 
-def modernized(app: Document) -> Document:
+def modernized(app: Document, bridge: str) -> Document:
     """The app without deprecated fields: what they meant said in today's (before validation)."""
-    networks = translated(app) or []
+    stated_networks = app.get("networks") or None
+    networks = translated({**app, "networks": stated_networks}, bridge) or []
     stated = app.get("portDefinitions")
     definitions = stated if stated is not None else _from_ports(app.get("ports"))
     container = app.get("container") or ({"type": "MESOS", "volumes": []} if "ipAddress" in app else None)
@@ -46,18 +47,19 @@ def modernized(app: Document) -> Document:
     return normal
 
 
-def modernized_update(update: Document) -> Document:
+def modernized_update(update: Document, bridge: str) -> Document:
     """An update without deprecated fields; ports get no defaults before it meets the app."""
     normal = {key: item for key, item in update.items() if key not in ("uris", "ports", "ipAddress")}
-    if update.get("uris") and not update.get("fetch"):
+    if update.get("uris"):
+        if update.get("fetch"):
+            raise Refusal(500, {"message": "cannot specify both uris and fetch fields"})
         normal["fetch"] = _fetched(update)
-    networks = translated(update)
+    networks = translated(update, bridge)
     if networks is not None:
         normal["networks"] = networks
     container = update.get("container") or ({"type": "MESOS", "volumes": []} if "ipAddress" in update else None)
     if container is not None:
-        container = _with_discovery(_with_own_mappings(container), update.get("ipAddress"))
-        normal["container"] = _bridged(container, networks or [])
+        normal["container"] = _with_discovery(_with_own_mappings(container), update.get("ipAddress"))
     if update.get("portDefinitions") is None and update.get("ports") is not None:
         normal["portDefinitions"] = _from_ports(update["ports"])
     if "healthChecks" in update:
@@ -67,21 +69,32 @@ def modernized_update(update: Document) -> Document:
     return normal
 
 
+def completed_update(update: Document, default_network: str | None) -> Document:
+    """An update with what follows from its networks: their names, and a container where it names none."""
+    if "networks" not in update:
+        return update
+    networks = named(update["networks"], default_network)
+    require_names(networks)
+    return _with_container({**update, "networks": networks}, networks)
+
+
 def completed(app: Document, default_network: str | None) -> Document:
     """The app with what follows from it: names of networks, containers, strategies (after validation)."""
     networks = named(app["networks"], default_network) or [{"mode": "host"}]
-    normal = {**app, "networks": networks}
-    container = app.get("container")
-    if container is None and off_host(networks):
-        container = {"type": "MESOS", "volumes": [], "portMappings": [dict(_DEFAULT_MAPPING)]}
-    if container is not None:
-        normal["container"] = _bridged(container, networks)
+    normal = _with_container({**app, "networks": networks}, networks)
     if "unreachableStrategy" not in app:
         strategy: Any = {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}
         normal["unreachableStrategy"] = "disabled" if is_resident(app) else strategy
     if off_host(networks):
         normal["requirePorts"] = False
     return normal
+
+
+def _with_container(document: Document, networks: list[Document]) -> Document:
+    container = document.get("container")
+    if container is None and off_host(networks):
+        container = {"type": "MESOS", "volumes": [], "portMappings": [dict(_DEFAULT_MAPPING)]}
+    return document if container is None else {**document, "container": _bridged(container, networks)}
 
 
 def _default_definition() -> Document:
