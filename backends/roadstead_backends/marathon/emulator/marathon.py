@@ -78,21 +78,31 @@ class Marathon:
             return bool(group.enforce_role)
         return self.settings.new_group_enforce_role == "Top"
 
-    def roles_of(self, path: PathId, *, enforced: bool | None = None) -> tuple[list[str], str]:
+    def roles_of(self, path: PathId) -> tuple[list[str], str]:
         """The roles that an app or pod of that path may have, and the one that it gets by itself."""
         own = self.settings.mesos_role
         if path.parent.is_root:
             return [own], own
         group_role = path.top.segments[0]
-        spec = self.root.spec(path)
-        existing = [spec.role] if spec is not None else []
-        if enforced if enforced is not None else self.enforces_role(path.top):
-            return list(dict.fromkeys([group_role, *existing])), group_role
-        return list(dict.fromkeys([own, group_role, *existing])), own
+        if self.enforces_role(path.top):
+            return list(dict.fromkeys([group_role, *self._role_of(path)])), group_role
+        return list(dict.fromkeys([own, group_role, *self._role_of(path)])), own
 
-    def intake(self, path: PathId, *, enforced: bool | None = None) -> AppIntake:
+    def _role_of(self, path: PathId) -> list[str]:
+        spec = self.root.spec(path)
+        return [spec.role] if spec is not None else []
+
+    def intake(self, path: PathId) -> AppIntake:
         """The way in for an app of that path."""
-        roles, default = self.roles_of(path, enforced=enforced)
+        roles, default = self.roles_of(path)
+        return self._intake(roles, default)
+
+    def intake_in_group(self, path: PathId, *, default: str, enforced: bool) -> AppIntake:
+        """The way in for an app of that path in the update of a group, which knows fewer roles than the app alone."""
+        own = [] if enforced else [self.settings.mesos_role]
+        return self._intake(list(dict.fromkeys([default, *own, *self._role_of(path)])), default)
+
+    def _intake(self, roles: list[str], default: str) -> AppIntake:
         return AppIntake(
             features=self.settings.features,
             default_network=self.settings.default_network_name,

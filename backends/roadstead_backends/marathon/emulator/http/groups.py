@@ -14,9 +14,10 @@ from roadstead_backends.marathon.emulator.http.messages import Answer, Request, 
 from roadstead_backends.marathon.emulator.http.views import GroupEmbeds, Views
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.paths import ROOT, PathId, path_of
-from roadstead_backends.marathon.emulator.refusals import Refusal, illegal, not_found, unknown
+from roadstead_backends.marathon.emulator.refusals import Refusal, Violations, illegal, not_found, unknown
+from roadstead_backends.marathon.emulator.rules.apps import check_path
 from roadstead_backends.marathon.emulator.rules.documents import Document
-from roadstead_backends.marathon.emulator.rules.groups import GroupIntake
+from roadstead_backends.marathon.emulator.rules.groups import GroupIntake, Roles
 from roadstead_backends.marathon.emulator.scheduling.groups import Group, RootGroup
 from roadstead_backends.marathon.emulator.scheduling.moments import moment_of, written
 from roadstead_backends.marathon.emulator.scheduling.plans import Plan, steps_between
@@ -82,10 +83,8 @@ class Groups:
 
     def create(self, request: Request, group_id: str = "") -> Answer:
         """Add a group."""
-        base = absolute(group_id)
-        update = typed(known(json_of(request.body), self._marathon.settings.profile), GROUP_UPDATE)
-        path = path_of(update.get("id", "")).within(base)
-        normal = self._intake().normalized(update, path)
+        base, path, update = self._asked(request, group_id)
+        normal = self._intake().normalized(update, path, base)
         if self._marathon.root.group(path) is not None:
             raise Refusal(409, {"message": f"Group {path} is already created. Use PUT to change this group."})
         if self._marathon.root.app(path) is not None:
@@ -99,22 +98,34 @@ class Groups:
 
     def update(self, request: Request, group_id: str) -> Answer:
         """Change a group or add it; with ``dryRun`` only say how."""
-        base = absolute(group_id)
-        update = typed(known(json_of(request.body), self._marathon.settings.profile), GROUP_UPDATE)
-        path = path_of(update.get("id", "")).within(base)
-        normal = self._intake().normalized(update, path)
+        _, path, update = self._asked(request, group_id)
+        normal = self._intake().normalized(update, path, path)
         if request.flag("dryRun"):
             target = self._target(self._marathon.root, path, normal, self._marathon.manager.new_version())
             steps = steps_between(self._marathon.root, target)
             return json_answer({"steps": [step.shown() for step in steps]})
         return _deployed(self._deploy(path, normal, force=request.flag("force")))
 
-    def _intake(self) -> GroupIntake:
-        def admit(path: PathId, app: Document, enforced: bool | None) -> Document:  # noqa: FBT001
-            return self._marathon.intake(path, enforced=enforced).admitted(app)
+    def _asked(self, request: Request, group_id: str) -> tuple[PathId, PathId, Document]:
+        """The group that the address names, the one that is meant, and what is said of it; ids are checked at once."""
+        base = absolute(group_id)
+        _check_id(str(base))
+        update: Document = typed(known(json_of(request.body), self._marathon.settings.profile), GROUP_UPDATE)
+        _check_id(update.get("id", "/"))
+        return base, path_of(update.get("id", "")).within(base), update
 
-        enforce_new = self._marathon.settings.new_group_enforce_role == "Top"
-        return GroupIntake(root=self._marathon.root, enforce_new=enforce_new, admit=admit)
+    def _intake(self) -> GroupIntake:
+        def admit(path: PathId, app: Document, roles: Roles) -> Document:
+            return self._marathon.intake_in_group(path, default=roles.default, enforced=roles.enforced).admitted(app)
+
+        settings = self._marathon.settings
+        return GroupIntake(
+            root=self._marathon.root,
+            knows_roles=settings.profile.roles,
+            enforce_new=settings.new_group_enforce_role == "Top",
+            own_role=settings.mesos_role,
+            admit=admit,
+        )
 
     def _deploy(self, path: PathId, update: Document, *, force: bool) -> Plan:
         version = self._marathon.manager.new_version()
@@ -171,6 +182,12 @@ class Groups:
 
         plan = self._marathon.manager.update(path.parent, change, version, force=request.flag("force"))
         return _deployed(plan)
+
+
+def _check_id(text: str) -> None:
+    found = Violations()
+    check_path(text, "/", found)
+    found.raise_any()
 
 
 def _scaled(app: RunSpec, factor: float) -> RunSpec:

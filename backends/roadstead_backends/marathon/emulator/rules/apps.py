@@ -34,6 +34,9 @@ def check_path(text: str, path: str, found: Violations, *, reserved: bool = True
     parsed = path_of(text)
     found.check(parsed.has_legal_characters, path, _ILLEGAL_PATH)
     found.check(not (reserved and parsed.ends_reserved), path, _RESERVED)
+    if parsed.absolute:
+        in_place = parsed.within(parsed.parent).parent == parsed.parent
+        found.check(in_place, path, f"Identifier is not child of '{parsed.parent}'")
 
 
 def check_update_version(update: Document) -> None:
