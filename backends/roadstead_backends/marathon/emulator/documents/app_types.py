@@ -215,12 +215,16 @@ _CHECK: Final = ObjectOf(
             read=ObjectOf(
                 fields=(
                     Field(name="portIndex", read=integer(minimum=0)),
+                    Field(name="port", read=ANY_PORT),
                     Field(name="path", read=PATH),
                     Field(name="scheme", read=HTTP_SCHEME, default="HTTP"),
                 )
             ),
         ),
-        Field(name="tcp", read=ObjectOf(fields=(Field(name="portIndex", read=integer(minimum=0)),))),
+        Field(
+            name="tcp",
+            read=ObjectOf(fields=(Field(name="portIndex", read=integer(minimum=0)), Field(name="port", read=ANY_PORT))),
+        ),
         Field(name="exec", read=ObjectOf(fields=(Field(name="command", read=COMMAND, required=True),), macro=True)),
         *_CHECK_TIMES,
     )

@@ -18,10 +18,11 @@ from roadstead_backends.marathon.emulator.rules.documents import (
     modes,
     off_host,
 )
-from roadstead_backends.marathon.emulator.rules.networks import check_networks
+from roadstead_backends.marathon.emulator.rules.linux import check_container_linux
+from roadstead_backends.marathon.emulator.rules.networks import NAME_OF_SEVERAL, check_networks
 from roadstead_backends.marathon.emulator.rules.volumes import check_external_apps, check_volumes, feature_off
 
-__all__ = ["AppRules", "check_converted", "check_deprecated", "check_path", "check_update_version"]
+__all__ = ["AppRules", "check_converted", "check_deprecated", "check_path", "check_scheme", "check_update_version"]
 
 _ILLEGAL_PATH: Final = f"must fully match regular expression '{SEGMENT_PATTERN}'"
 _RESERVED: Final = "must not end with any of the following reserved keywords: restart, tasks, versions, ., .."
@@ -103,11 +104,19 @@ def check_converted(app: Document) -> None:
     check = app.get("check")
     if check is not None and sum(kind in check for kind in ("http", "tcp", "exec")) != 1:
         raise Refusal(500, {"message": "illegal RAML Check: expected one of http, tcp or exec checks"})
+    if check is not None:
+        check_scheme(check)
     found = Violations()
     for index, definition in enumerate(app.get("portDefinitions") or []):
         port = definition["port"]
         found.check(port >= 0, f"/portDefinitions({index})/port", f"got {port}, expected 0 or more")
     found.raise_any()
+
+
+def check_scheme(check: Document) -> None:
+    """Refuse a check over HTTPS, which the conversion does not know: in Scala's words for that."""
+    if check.get("http", {}).get("scheme") == "HTTPS":
+        raise Refusal(500, {"message": "HTTPS (of class mesosphere.marathon.raml.HttpScheme$Https$)"})
 
 
 @attrs.frozen(kw_only=True)
@@ -142,6 +151,8 @@ class AppRules:
         found.check(len(set(names)) == len(names), "/container/portMappings", "Port names must be unique.")
         self._check_network_names(app, mappings, found)
         check_volumes(app, self.features, found)
+        if "linuxInfo" in container:
+            check_container_linux(container["linuxInfo"], "/container/linuxInfo", found)
         docker = container.get("docker")
         found.check(docker is not None or container["type"] == "MESOS", "/container/docker", "not defined")
         if docker is not None and "pullConfig" in docker:
@@ -165,8 +176,7 @@ class AppRules:
             found.check(
                 not several or "hostPort" not in mapping or len(mapping.get("networkNames", [])) == 1,
                 path,
-                "networkNames must be a single item list when hostPort is specified and more than 1 container network"
-                " is defined",
+                NAME_OF_SEVERAL,
             )
 
     def _check_pull_config(self, app: Document, docker: Document, found: Violations) -> None:

@@ -8,8 +8,11 @@ from typing import Any, Final
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
 from roadstead_backends.marathon.emulator.rules.documents import Document, modes
 
-__all__ = ["check_networks", "named", "require_names", "translated"]
+__all__ = ["NAME_OF_SEVERAL", "check_networks", "named", "require_names", "translated"]
 
+NAME_OF_SEVERAL: Final = (
+    "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined"
+)
 _OLD: Final = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
 
 

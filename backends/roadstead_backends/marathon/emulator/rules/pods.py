@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from roadstead_backends.marathon.emulator.documents.pod_types import POD
 from roadstead_backends.marathon.emulator.paths import path_of
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
-from roadstead_backends.marathon.emulator.rules.apps import check_limits, check_path, check_secrets
+from roadstead_backends.marathon.emulator.rules.apps import check_limits, check_path, check_scheme, check_secrets
 from roadstead_backends.marathon.emulator.rules.constraints import constraint_fault
 from roadstead_backends.marathon.emulator.rules.documents import Document, modes
-from roadstead_backends.marathon.emulator.rules.networks import check_networks, named
+from roadstead_backends.marathon.emulator.rules.linux import check_container_linux, check_pod_linux
+from roadstead_backends.marathon.emulator.rules.networks import NAME_OF_SEVERAL, check_networks, named
 from roadstead_backends.marathon.emulator.rules.volumes import feature_off
 
 __all__ = ["PodIntake"]
+
+_EMPTY: Final = "must be empty"
 
 
 @attrs.frozen(kw_only=True)
@@ -38,9 +41,18 @@ class PodIntake:
         names = [container["name"] for container in pod["containers"]]
         found.check(len(set(names)) == len(names), "/containers", "container names must be unique")
         check_secrets(pod, "/environment", pod["environment"], self.features, found)
+        if pod["secrets"] and "secrets" not in self.features:
+            found.add("/secrets", _EMPTY)
+        if "linuxInfo" in pod:
+            check_pod_linux(pod["linuxInfo"], "/linuxInfo", found)
         check_networks(pod["networks"], self.default_network, found)
         self._check_scheduling(pod, found)
         self._check_endpoints(pod, found)
+        found.check(
+            not _is_resident(pod) or (pod.get("scheduling") or {}).get("unreachableStrategy", "disabled") == "disabled",
+            "/",
+            "unreachableStrategy must be disabled for pods with persistent volumes",
+        )
         found.raise_any()
         self._check_converted(pod)
         kept = self._kept(pod)
@@ -76,7 +88,15 @@ class PodIntake:
             found.check(mount["name"] in volumes, f"{path}/volumeMounts({index})/name", message)
         for index, endpoint in enumerate(container["endpoints"]):
             _check_endpoint(pod, endpoint, f"{path}/endpoints({index})", found)
-        check_limits(container["resources"], container.get("resourceLimits"), found, f"{path}/resourceLimits")
+        limits = container.get("resourceLimits")
+        check_limits(container["resources"], limits, found, f"{path}/resourceLimits")
+        found.check(
+            limits is None or not pod.get("legacySharedCgroups"),
+            f"{path}/resourceLimits",
+            "resourceLimits cannot be defined if legacySharedCgroups is enabled",
+        )
+        if "linuxInfo" in container:
+            check_container_linux(container["linuxInfo"], f"{path}/linuxInfo", found)
         check_secrets({**pod, "secrets": {}}, f"{path}/environment", _plain(container), self.features, found)
         for name, value in container["environment"].items():
             if isinstance(value, dict):
@@ -89,7 +109,7 @@ class PodIntake:
         if "pullConfig" in image:
             where = f"{path}/image/pullConfig"
             if "secrets" not in self.features:
-                found.add(where, "must be empty")
+                found.add(where, _EMPTY)
                 found.add(where, feature_off("secrets"))
             known = image["pullConfig"]["secret"] in pod["secrets"]
             found.check(known, where, "pullConfig.secret must refer to an existing secret")
@@ -101,6 +121,7 @@ class PodIntake:
             parts = [constraint["fieldName"], constraint["operator"]]
             fault = constraint_fault([*parts, constraint["value"]] if "value" in constraint else parts)
             if fault is not None:
+                found.add("/scheduling/placement/constraints", _EMPTY)
                 found.add(f"/scheduling/placement/constraints({index})", fault)
 
     @staticmethod
@@ -119,10 +140,12 @@ class PodIntake:
             if check is not None and sum(kind in check for kind in ("http", "tcp", "exec")) != 1:
                 message = "illegal RAML Check: expected one of http, tcp or exec checks"
                 raise Refusal(500, {"message": message})
+            if check is not None:
+                check_scheme(check)
 
     def _kept(self, pod: Document) -> Document:
         stated = pod.get("scheduling") or {}
-        resident = any("persistent" in volume for volume in pod["volumes"])
+        resident = _is_resident(pod)
         strategy: Any = {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}
         upgrade = {"minimumHealthCapacity": 1.0, "maximumOverCapacity": 1.0}
         if resident:
@@ -136,6 +159,7 @@ class PodIntake:
         }
         kept = {
             **pod,
+            "containers": [_with_host_ports(pod, container) for container in pod["containers"]],
             "id": str(path_of(pod["id"])),
             "networks": named(pod["networks"], self.default_network),
             "scaling": pod.get("scaling") or {"instances": 1, "kind": "fixed"},
@@ -151,7 +175,24 @@ class PodIntake:
         role = pod["role"]
         message = f"got {role}, expected one of: [{', '.join(self.roles)}]"
         found.check(role in self.roles, "/role", message)
+        if _is_resident(pod):
+            found.check(role != "*", "/role", "Resident pods cannot have the role *")
+        accepted = (pod["scheduling"].get("placement") or {}).get("acceptedResourceRoles", [])
+        allowed = "*" if role == "*" else f"* and {role}"
+        message = f"acceptedResourceRoles can only contain {allowed}"
+        found.check(set(accepted) <= {"*", role}, "/acceptedResourceRoles", message)
         found.raise_any()
+
+
+def _is_resident(pod: Document) -> bool:
+    return any("persistent" in volume for volume in pod.get("volumes", []))
+
+
+def _with_host_ports(pod: Document, container: Document) -> Document:
+    """The container with a port on the host for each endpoint, unless pods have addresses of their own."""
+    if "container" in modes(pod["networks"]):
+        return container
+    return {**container, "endpoints": [{"hostPort": 0, **endpoint} for endpoint in container["endpoints"]]}
 
 
 def _plain(container: Document) -> Document:
@@ -176,6 +217,11 @@ def _check_endpoint(pod: Document, endpoint: Document, path: str, found: Violati
         len(set(protocols)) == len(protocols),
         f"{path}/protocol",
         "Duplicate protocols within the same endpoint are not allowed",
+    )
+    found.check(
+        by_mode.count("container") <= 1 or "hostPort" not in endpoint or len(endpoint["networkNames"]) == 1,
+        path,
+        NAME_OF_SEVERAL,
     )
     names = [network["name"] for network in pod["networks"] if "name" in network]
     for index, name in enumerate(endpoint["networkNames"]):

@@ -1,0 +1,125 @@
+"""Which pods are accepted, in what words others are refused, and what Marathon adds to them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from tests.marathon.replay import world_of
+from tests.marathon.world import Reply, World
+
+_CONTAINER: Final[dict[str, Any]] = {"name": "c", "resources": {"cpus": 0.1, "mem": 32}}
+_POD: Final[dict[str, Any]] = {
+    "id": "/p",
+    "scaling": {"kind": "fixed", "instances": 0},
+    "networks": [{"mode": "host"}],
+    "containers": [_CONTAINER],
+}
+_VOLUME: Final = {"name": "v", "persistent": {"size": 16}}
+_MOUNTED: Final = {**_CONTAINER, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+_SECCOMP: Final = "Seccomp unconfined can NOT be true when Profile is defined"
+_CONFINED: Final = "Seccomp unconfined must be true when Profile is NOT defined"
+_SHARED: Final = "ipcInfo shmSize can NOT be set when mode is SHARE_PARENT"
+_SEVERAL: Final = (
+    "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined"
+)
+
+
+@pytest.fixture
+def world() -> World:
+    """A Marathon without features."""
+    return world_of("app-create")
+
+
+def _said(reply: Reply) -> tuple[int, Any]:
+    """The status, and the violations or else the message."""
+    body = reply.json
+    details = body.get("details")
+    return reply.status, {each["path"]: each["errors"] for each in details} if details else body.get("message")
+
+
+def _with(**container: Any) -> dict[str, Any]:
+    return {**_POD, "containers": [{**_CONTAINER, **container}]}
+
+
+@pytest.mark.parametrize(
+    ("pod", "violations"),
+    [
+        ({**_POD, "linuxInfo": {"seccomp": {"unconfined": True}}}, {
+            "/linuxInfo/seccomp": ["Seccomp configuration on executor level is not supported"],
+        }),
+        ({**_POD, "linuxInfo": {"ipcInfo": {"mode": "SHARE_PARENT", "shmSize": 1}}}, {"/linuxInfo/ipcInfo": [_SHARED]}),
+        (_with(linuxInfo={"seccomp": {"profileName": "p", "unconfined": True}}), {
+            "/containers(0)/linuxInfo/seccomp": [_SECCOMP],
+        }),
+        (_with(linuxInfo={"seccomp": {"unconfined": False}}), {"/containers(0)/linuxInfo/seccomp": [_CONFINED]}),
+        ({**_with(resourceLimits={"cpus": "unlimited"}), "legacySharedCgroups": True}, {
+            "/containers(0)/resourceLimits": [
+                "resourceLimits cannot be defined if legacySharedCgroups is enabled"
+            ],
+        }),
+        ({**_POD, "secrets": {"s": {"source": "x"}}}, {
+            "/secrets": ["Feature secrets is not enabled. Enable with --enable_features secrets)", "must be empty"],
+        }),
+        ({**_POD, "scheduling": {"placement": {"constraints": [{"fieldName": "a", "operator": "MAX_PER"}]}}}, {
+            "/scheduling/placement/constraints": ["must be empty"],
+            "/scheduling/placement/constraints(0)": ["MAX_PER requires an integer value"],
+        }),
+        ({**_POD, "scheduling": {"placement": {"acceptedResourceRoles": ["*", "x"]}}}, {
+            "/acceptedResourceRoles": ["acceptedResourceRoles can only contain *"],
+        }),
+        ({**_POD, "volumes": [_VOLUME], "containers": [_MOUNTED]}, {
+            "/role": ["Resident pods cannot have the role *"],
+        }),
+        (
+            {
+                **_POD,
+                "volumes": [_VOLUME],
+                "containers": [_MOUNTED],
+                "scheduling": {"unreachableStrategy": {"inactiveAfterSeconds": 1, "expungeAfterSeconds": 2}},
+            },
+            {"/": ["unreachableStrategy must be disabled for pods with persistent volumes"]},
+        ),
+        (
+            {
+                **_with(endpoints=[{"name": "e", "containerPort": 80, "hostPort": 0}]),
+                "networks": [{"mode": "container", "name": "a"}, {"mode": "container", "name": "b"}],
+            },
+            {"/containers(0)/endpoints(0)": [_SEVERAL]},
+        ),
+    ],
+)  # fmt: skip
+def test_a_pod_that_breaks_a_rule_is_told_which(world: World, pod: dict[str, Any], violations: dict[str, Any]) -> None:
+    """Every rule that it breaks, by path."""
+    assert (422, violations) == _said(world.ask("POST", "/v2/pods", pod))
+
+
+def test_a_check_over_https_is_one_that_the_conversion_does_not_know(world: World) -> None:
+    """Of pods and of apps: an error of the server."""
+    words = "HTTPS (of class mesosphere.marathon.raml.HttpScheme$Https$)"
+    endpoints = [{"name": "e", "hostPort": 0}]
+    pod = _with(check={"http": {"endpoint": "e", "scheme": "HTTPS"}}, endpoints=endpoints)
+    assert (500, words) == _said(world.ask("POST", "/v2/pods", pod))
+    app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "check": {"http": {"portIndex": 0, "scheme": "HTTPS"}}}
+    assert (500, words) == _said(world.ask("POST", "/v2/apps", app))
+    app["check"] = {"http": {"port": 8080}}
+    assert {"port": 8080, "scheme": "HTTP"} == world.ask("POST", "/v2/apps", app).json["check"]["http"]
+
+
+@pytest.mark.parametrize(("mode", "given"), [("host", 0), ("container/bridge", 0), ("container", None)])
+def test_an_endpoint_gets_a_port_on_the_host_unless_the_pod_has_an_address_of_its_own(
+    world: World, mode: str, given: int | None
+) -> None:
+    """Zero stands for any."""
+    endpoint = {"name": "e"} if mode == "host" else {"name": "e", "containerPort": 80}
+    network = {"mode": mode, "name": "n"} if mode == "container" else {"mode": mode}
+    found = world.ask("POST", "/v2/pods", {**_with(endpoints=[endpoint]), "networks": [network]})
+    assert given == found.json["containers"][0]["endpoints"][0].get("hostPort")
+
+
+def test_the_container_of_an_app_has_the_same_rules_of_linux(world: World) -> None:
+    """Where seccomp is, and where it is said which."""
+    container = {"type": "MESOS", "linuxInfo": {"seccomp": {"unconfined": False}, "ipcInfo": {"mode": "PRIVATE"}}}
+    app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "container": container}
+    assert (422, {"/container/linuxInfo/seccomp": [_CONFINED]}) == _said(world.ask("POST", "/v2/apps", app))
