@@ -360,6 +360,7 @@ def main() -> int:
     if given.look is not None:
         print(json.dumps(attrs.asdict(look(given.kubeconfig, given.look))))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # with the daemon, which would outlive it
     machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
     found = Found(machine=machine, sizes=())
     asked = [(size, measure) for size in given.sizes.split(",") if size]
