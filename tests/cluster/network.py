@@ -26,6 +26,9 @@ MOST_NODES: Final = 7
 _ALL: Final = IPv4Network("198.18.0.0/15")
 _BLOCK: Final = 4096
 _BRIDGE: Final = "machines"
+_BRIDGE_ADDRESS: Final = "02:00:00:00:00:01"
+"""On the wire; a bridge that was given none takes the lowest of its ports' addresses, and another when that port goes:
+whoever remembers the old one then does not reach the router for half a minute."""
 _IP: Final = shutil.which("ip") or "ip"
 
 
@@ -81,7 +84,7 @@ class Addresses:
 
 def connect_router(router: Machine, addresses: Addresses) -> None:
     """Give the router its bridge, and wire the machine that the tests run on to it."""
-    router.network(f"link add {_BRIDGE} type bridge", f"link set {_BRIDGE} up")
+    router.network(f"link add {_BRIDGE} address {_BRIDGE_ADDRESS} type bridge", f"link set {_BRIDGE} up")
     router.network(f"address add {addresses.router}/24 dev {_BRIDGE}")
     # What it forwards leaves by the interface that it came in by; nobody needs to be told of a shorter way.
     _set(router, "net/ipv4/ip_forward", "1")
