@@ -6,7 +6,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import attrs
@@ -15,7 +15,7 @@ import urllib3
 from tests.cluster.certificates import Credentials
 from tests.cluster.waiting import PATIENCE_S, until
 
-__all__ = ["Api", "ApiError", "Json"]
+__all__ = ["Api", "ApiError", "Json", "when_answered"]
 
 Json = dict[str, Any]
 """An object as the API server has it."""
@@ -26,7 +26,13 @@ _PATCHES: Final = {
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-_TIMEOUT: Final = urllib3.Timeout(connect=3, read=30)
+_TIMEOUT: Final = urllib3.Timeout(connect=20, read=60)
+"""So long that only who does not answer at all takes longer: on a busy machine a handshake alone may take seconds."""
+
+_LATER: Final = {429, 500, 503, 504}
+"""What is answered by a server that cannot answer now."""
+
+T = TypeVar("T")
 
 
 class ApiError(Exception):
@@ -134,19 +140,39 @@ class Api:
     def wait(
         self, path: str, holds: Callable[[Json], object], *, within: float = PATIENCE_S, every: float = 0.1
     ) -> Json:
-        """Return an object once something holds for it; one that is not there yet is waited for."""
+        """Return an object once something holds for it; one that is not there yet is waited for, and so is a server."""
 
         def seen() -> Json | None:
             found = self.find(path)
             return found if found is not None and holds(found) else None
 
-        return until(seen, within=within, every=every, what=f"{path} to be as asked")
+        return until(when_answered(seen), within=within, every=every, what=f"{path} to be as asked")
 
     def gone(self, path: str, *, within: float = PATIENCE_S) -> None:
         """Wait until an object is no more."""
-        until(lambda: self.find(path) is None, within=within, every=0.1, what=f"the end of {path}")
+        until(when_answered(lambda: self.find(path) is None), within=within, every=0.1, what=f"the end of {path}")
+
+    def wait_ready(self, within: float = PATIENCE_S) -> None:
+        """Wait until the server says of itself that it is ready."""
+        until(when_answered(lambda: bool(self.text("/readyz"))), within=within, every=0.05, what="the API server")
 
     @staticmethod
     def _json(answer: bytes) -> Json:
         decoded: Json = json.loads(answer)
         return decoded
+
+
+def when_answered(question: Callable[[], T]) -> Callable[[], T | None]:
+    """Return the same question, to which ``None`` is the answer as long as the server cannot be asked."""
+
+    def asked() -> T | None:
+        try:
+            return question()
+        except urllib3.exceptions.HTTPError:
+            return None
+        except ApiError as error:
+            if error.status not in _LATER:
+                raise
+            return None
+
+    return asked

@@ -160,8 +160,12 @@ class Cluster:
 
     @contextlib.contextmanager
     def namespace(self, prefix: str = "test", labels: Mapping[str, str] | None = None) -> Iterator[str]:
-        """Make a namespace for the time of a block, and yield its name; its end is not waited for."""
+        """Make a namespace for the time of a block, and yield its name; its end is not waited for.
+
+        It begins once the API server answers, so that a fixture of many tests is not lost to a moment of silence.
+        """
         name = f"{prefix}-{secrets.token_hex(3)}"
+        self.api.wait_ready()
         self.api.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": dict(labels or {})}})
         try:
             self.api.wait(f"/api/v1/namespaces/{name}/serviceaccounts/default", bool, every=0.02)

@@ -88,7 +88,7 @@ class Machine:
                     stream.close()
         # `unshare` returns when PID 1 was collected, which the kernel allows only after all others of its namespace.
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._init, signal.SIGKILL)

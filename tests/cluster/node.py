@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from tests.cluster import control_groups, host_folders, node_files
+from tests.cluster.api import when_answered
 from tests.cluster.control_plane import PROXY, ControlPlane, proxy_flags
 from tests.cluster.images import Image, images, write
 from tests.cluster.machine import Machine, MachineError, Part
@@ -145,7 +146,7 @@ class Node:
             found = self.plane.api.find(f"/api/v1/nodes/{self.name}")
             return found if found is not None and is_ready(found) else None
 
-        return until(ready, within=within, every=0.1, what=f"node {self.name} to be ready")
+        return until(when_answered(ready), within=within, every=0.1, what=f"node {self.name} to be ready")
 
     def wait_lost(self, within: float = PATIENCE_S) -> Json:
         """Return its Node object once the control plane says that it is not ready."""

@@ -94,6 +94,6 @@ def restricted(wanted: Json) -> Json:
 
 def said_by(url: str) -> str:
     """Return what a server answers, from this side of the cluster's network."""
-    with urlopen(url, timeout=5) as answer:  # noqa: S310  # an address of the cluster's own
+    with urlopen(url, timeout=10) as answer:  # noqa: S310  # an address of the cluster's own
         text: str = answer.read().decode()
         return text

@@ -64,7 +64,7 @@ def test_what_a_killed_run_left_is_swept(control_plane: Cluster) -> None:
         before = traces(number)
         assert len(before) > 2
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(timeout=20)
+        process.wait(timeout=120)
     until(lambda: not any(each.startswith("process") for each in before & traces(number)))
     assert before & traces(number)
     sweep()

@@ -13,9 +13,9 @@ from tests.cluster.standin import Standin
 from tests.cluster.standin_api import Access
 from tests.cluster.standin_life import BEHAVIOUR, Behaviour, Chances
 from tests.cluster.standin_node import NodeShape
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PATIENCE_S, until
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 
 GPU, MIG = "nvidia.com/gpu", "nvidia.com/mig-1g.10gb"
 QUICK = Chances(create=(0.01, 0.05), start=(0.01, 0.05), ready=(0.01, 0.1), live=(0.1, 0.2), back_off=0.02)
@@ -81,7 +81,7 @@ class Pods:
         """Return the pod once something holds for it."""
         return self.api.wait(f"/api/v1/namespaces/{self.namespace}/pods/{name}", holds, every=0.02)
 
-    def gone(self, name: str, within: float = 30) -> None:
+    def gone(self, name: str, within: float = PATIENCE_S) -> None:
         """Wait until the pod is no more."""
         self.api.gone(f"/api/v1/namespaces/{self.namespace}/pods/{name}", within=within)
 
@@ -193,7 +193,7 @@ def test_a_silent_node_is_declared_lost_and_its_pods_end_when_it_returns(pods: P
     pods.make("a", nodeName="s-2", tolerations=tolerations)
     pods.until("a", is_ready)
     standin.silence("s-2")
-    pods.api.wait("/api/v1/nodes/s-2", lambda node: condition(node, "Ready") == "Unknown", within=60)
+    pods.api.wait("/api/v1/nodes/s-2", lambda node: condition(node, "Ready") == "Unknown")
     left = pods.until("a", lambda pod: "deletionTimestamp" in pod["metadata"])
     assert not is_ready(left)
     standin.speak("s-2")
