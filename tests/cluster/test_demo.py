@@ -10,7 +10,7 @@ import pytest
 from tests.cluster import prerequisites
 from tests.cluster.places import ROOT
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
 
 def test_the_quickstart_model_answers_from_real_containers() -> None:
@@ -23,7 +23,7 @@ def test_the_quickstart_model_answers_from_real_containers() -> None:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=220,
+        timeout=500,
         check=False,
     )
     assert 0 == done.returncode, done.stdout

@@ -40,7 +40,7 @@ def _fleet(first_has: int) -> str:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_thousand_deployments_are_validated_planned_served_and_shown(daemon: Daemon) -> None:
     """Each command knows all of them, a change of one is a change of one, and the daemon takes less than 120 MB."""
     daemon.write(_fleet(first_has=1))

@@ -23,7 +23,7 @@ from roadstead_plugins.runtimes.tf_serving.runtime import TfServing
 from tests.load.conftest import ROOT
 from tests.tf_serving.conftest import Running, Start
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 COURSE = Course(pace=Closed(4), duration=1.0, warm_up=0.0, deadline=20.0)
 VERSIONS = (1, 2)

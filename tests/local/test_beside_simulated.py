@@ -160,7 +160,7 @@ def told(side: Side, source: str) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_simulated_cluster_does_what_this_machine_does(
     open_cluster: OpenCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,7 @@ def test_shares_are_the_numbers_that_they_stand_for(replicas: int, data: st.Data
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_it_starts_rolls_heals_and_goes(tmp_path: Path) -> None:
     """As Marathon does all of it, with real servers, and nothing is left."""
     with python3_is_ours(), running("1.11", processes=tmp_path / "tasks") as marathon:
