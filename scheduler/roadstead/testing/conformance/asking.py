@@ -95,19 +95,32 @@ def apply(
         try:
             backend.apply(order, count, retire=retire, expect=expect or now)
         except Conflict as conflict:
-            if not backend.capabilities.locks or (expect or now) != now:
+            is_locked = backend.capabilities.locks and (expect or now) == now
+            if not is_locked and not _has_moved_on(subject, order.key, now, expect):
                 raise
-            raise Retryable("it is locked", cluster=subject.cluster, subject=str(order.key)) from conflict
+            raise Retryable("it is locked, or moves", cluster=subject.cluster, subject=str(order.key)) from conflict
 
     insist(subject, call)
 
 
 def delete(subject: Subject, key: GroupKey, *, expect: Expect | None = None) -> None:
     """Remove a group, as it is now where nothing else is expected of it."""
-    insist(
-        subject,
-        lambda: subject.backend.delete(key, grace=GRACE, expect=expect or expectation(subject.backend, key)),
-    )
+
+    def call() -> None:
+        now = expectation(subject.backend, key)
+        try:
+            subject.backend.delete(key, grace=GRACE, expect=expect or now)
+        except Conflict as conflict:
+            if not _has_moved_on(subject, key, now, expect):
+                raise
+            raise Retryable("it moves", cluster=subject.cluster, subject=str(key)) from conflict
+
+    insist(subject, call)
+
+
+def _has_moved_on(subject: Subject, key: GroupKey, was: Expect, expect: Expect | None) -> bool:
+    """Return whether a group that was to be as it is now is another by now: one of its replicas has just ended."""
+    return expect is None and was != expectation(subject.backend, key)
 
 
 def bind(subject: Subject, key: GroupKey) -> None:

@@ -35,7 +35,7 @@ class LiveSubject:
     connect: Callable[[str], Backend]
     runtime: str = "tests"
     launch: Launch = SERVER
-    patience_s: float = 20.0
+    patience_s: float = 60.0
     asks_servers: bool = True
     _backend: Backend | None = attrs.field(default=None, init=False)
     _answered: set[str] = attrs.field(factory=set, init=False)
