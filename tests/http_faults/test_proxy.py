@@ -32,7 +32,7 @@ from roadstead.units import Duration
 from tests.cluster.certificates import Authority
 from tests.http_faults.origin import Origin, origin
 
-_SOON = Duration(10_000)
+_SOON = Duration(60_000)
 _ENDED = (http.client.RemoteDisconnected, ConnectionResetError)
 _BROKEN = (http.client.IncompleteRead, ConnectionResetError)
 
@@ -45,7 +45,7 @@ def server() -> Iterator[Origin]:
 
 
 @contextmanager
-def _connected(proxy: FaultProxy, timeout: float = 10) -> Iterator[http.client.HTTPConnection]:
+def _connected(proxy: FaultProxy, timeout: float = 60) -> Iterator[http.client.HTTPConnection]:
     with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=timeout)) as connection:
         yield connection
 
@@ -100,7 +100,7 @@ def test_a_server_learns_that_its_client_has_gone(server: Origin) -> None:
         assert proxy.wait_for(lambda proxy: not proxy.under_way, _SOON)
         for _ in range(2):
             server.pieces.put(b"x" * 1_000_000)
-        assert server.stream_ended.wait(10)
+        assert server.stream_ended.wait(60)
 
 
 def test_a_server_that_is_away_is_no_answer() -> None:
@@ -272,7 +272,7 @@ def test_tls_on_both_sides(tmp_path: Path) -> None:
     trusting = ssl.create_default_context(cadata=authority.certificate.decode())
     rule = Rule(Cut(6), path="/stream")
     with origin(serving) as server, FaultProxy(server.url, [rule], trusts=trusting, tls=serving) as proxy:
-        with closing(http.client.HTTPSConnection("127.0.0.1", proxy.port, context=trusting, timeout=10)) as connection:
+        with closing(http.client.HTTPSConnection("127.0.0.1", proxy.port, context=trusting, timeout=60)) as connection:
             connection.request("GET", "/count")
             assert b"GET 1\n" == connection.getresponse().read()
             connection.request("GET", "/stream")

@@ -97,12 +97,12 @@ class FaultProxy:
     def refusing(self) -> Iterator[None]:
         """Refuse new connections meanwhile, and end those that there are."""
         self._call(self._stop_listening())
+        self._socket = _held(self._port)
         self.cut()
         self._call(self._relay.end())  # and the connections on which nothing is under way
         try:
             yield
         finally:
-            self._socket = socket.create_server((_HOST, self._port))
             self._call(self._listen())
 
     # ---- what happened ----
@@ -166,7 +166,7 @@ class FaultProxy:
         self._loop.run_forever()
 
     def _call(self, what: Coroutine[Any, Any, R]) -> R:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(timeout=60)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._relay.accept, sock=self._socket, ssl=self._tls)
@@ -193,3 +193,11 @@ class FaultProxy:
     def _notify(self) -> None:
         with self._moved:
             self._moved.notify_all()
+
+
+def _held(port: int) -> socket.socket:
+    """Return a socket that holds a port without listening there: whoever connects is refused, and nobody takes it."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((_HOST, port))
+    return made
