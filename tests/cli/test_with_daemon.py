@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,8 +25,9 @@ from roadstead.act.lock import StateLock
 from roadstead.act.state import StateDirectory
 from roadstead.cli.client import Client
 from roadstead.cli.exits import Exit
+from tests.ports import free_port
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 TERMINAL = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
 FILE = """\
@@ -50,16 +50,9 @@ daemon: {{state: state, turn: 1s, http: "127.0.0.1:{port}"}}
 """
 
 
-def free_port() -> int:
-    """Return a port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def until(question: Callable[[], bool]) -> None:
     """Wait until the answer is yes."""
-    pause, deadline = threading.Event(), time.monotonic() + 30
+    pause, deadline = threading.Event(), time.monotonic() + 90
     while not question():
         assert time.monotonic() < deadline
         pause.wait(0.05)
@@ -101,7 +94,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.returncode == expect, done.stdout + done.stderr
@@ -149,7 +142,7 @@ def interrupted(place: Place, *arguments: str, stream: str) -> tuple[int, str]:
     assert first is not None
     line = first.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert line
     return process.returncode, err
 
@@ -290,7 +283,7 @@ def answered(place: Place, answer: bytes) -> tuple[int, str]:
                 asked = True
                 os.write(ours, answer)
     os.close(ours)
-    return process.wait(timeout=30), shown.decode()
+    return process.wait(timeout=90), shown.decode()
 
 
 @pytest.mark.slow

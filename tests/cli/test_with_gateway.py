@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from roadstead.cli.exits import Exit
-from tests.daemon.conftest import Daemon, daemon, free_port, installed, until
+from tests.daemon.conftest import Daemon, daemon, installed, until
 from tests.daemon.fleets import ROUTED
+from tests.ports import free_port
 
 __all__ = ["daemon", "installed"]  # fixtures, found by their names
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 def run(place: Daemon, *arguments: str, given: str = "", expect: Exit = Exit.DONE) -> subprocess.CompletedProcess[str]:
@@ -27,7 +28,7 @@ def run(place: Daemon, *arguments: str, given: str = "", expect: Exit = Exit.DON
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == expect, done.stdout + done.stderr
@@ -45,7 +46,7 @@ def told(place: Daemon, *arguments: str) -> dict[str, Any]:
 def test_a_person_finds_the_one_address_and_what_is_behind_it(daemon: Daemon) -> None:
     """From the plan over the first answer to the reason of everything, and to a gateway that is to go."""
     edge = free_port()
-    routed = ROUTED.replace("EDGE", str(edge)).replace("drain_within: 30s", "drain_within: 1s")
+    routed = ROUTED.replace("EDGE", str(edge)).replace("drain_within: 2m", "drain_within: 1s")
     daemon.write(routed)
     before = run(daemon, "plan").stdout
     assert f"address  127.0.0.1:{edge} of gateway edge, new" in before
@@ -96,7 +97,7 @@ def _without_gateways(text: str) -> str:
 def test_a_replica_that_was_stopped_with_requests_in_flight_is_told_by_why(daemon: Daemon) -> None:
     """With when, and how many; the event log knows it after the replica is gone."""
     edge = free_port()
-    daemon.write(ROUTED.replace("EDGE", str(edge)).replace("drain_within: 30s", "drain_within: 1s"))
+    daemon.write(ROUTED.replace("EDGE", str(edge)).replace("drain_within: 2m", "drain_within: 1s"))
     daemon.start()
     daemon.until_listed(2)
     holding = [

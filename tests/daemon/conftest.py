@@ -22,9 +22,11 @@ from roadstead.act.events import Event, EventKind
 from roadstead.act.state import StateDirectory
 from roadstead.cli.client import Client
 from roadstead.decide.report import DeploymentStatus, FleetStatus
+from tests.ports import free_port
 
 T = TypeVar("T")
-WAIT_S = 30.0
+WAIT_S = 90.0
+"""Seconds that pass only on a machine with very much else to do, or in vain."""
 HERE = Path(__file__).parent
 
 
@@ -37,14 +39,6 @@ def until(question: Callable[[], T | bool | None], within: float = WAIT_S) -> T:
             return found  # type: ignore[return-value]  # what is left is a T
         assert time.monotonic() < deadline, f"not within {within:g} s"
         pause.wait(0.02)
-
-
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @attrs.define

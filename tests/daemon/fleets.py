@@ -53,7 +53,7 @@ defaults:
   runtime: {name: tiny}
   resources: {cpu: 200m, memory: 64Mi}
   health: {every: 500ms}
-  stop: {drain_within: 30s, kill_after: 1s}
+  stop: {drain_within: 2m, kill_after: 1s}
 deployments:
   minilm:
     model: {source: models/minilm}

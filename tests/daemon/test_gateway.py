@@ -8,16 +8,18 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 import psutil
 import pytest
 
 from roadstead.act.events import EventKind
-from tests.daemon.conftest import Daemon, free_port, until
+from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import ROUTED
+from tests.ports import free_port
 
-ANSWER_S = 30.0
+ANSWER_S = 90.0
 
 
 @attrs.frozen
@@ -38,6 +40,13 @@ class Address:
         assert 200 == answer.status, body
         return int(json.loads(body)["pid"])
 
+    def asked(self) -> int | None:
+        """Return the process that answered one request, ``None`` where there was no good answer."""
+        try:
+            return self.ask()
+        except (OSError, http.client.HTTPException, AssertionError):
+            return None
+
     def status(self) -> int | None:
         """Return the status of one answer, ``None`` where nobody listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
@@ -54,8 +63,9 @@ class Address:
         found: set[int] = set()
 
         def are_there() -> set[int] | None:
-            if self.status() == 200:
-                found.add(self.ask())
+            pid = self.asked()
+            if pid is not None:
+                found.add(pid)
             return found if len(found) >= count else None
 
         return until(are_there)
@@ -164,8 +174,8 @@ def test_metrics_say_what_goes_through(shared: Daemon, door: Address) -> None:
 
     def counted() -> dict[str, list[float]] | None:
         found = _scraped(shared)
-        all_is_well = [[1.0]] * 3 == [found[name] for name in ("gateway_up", "gateway_settled", "route_usable")]
-        return found if all_is_well and sum(found["replica_requests_total"]) >= 10 else None
+        all_is_well = [[1.0]] * 3 == [found.get(name) for name in ("gateway_up", "gateway_settled", "route_usable")]
+        return found if all_is_well and sum(found.get("replica_requests_total", ())) >= 10 else None
 
     numbers = until(counted)
 
@@ -267,19 +277,32 @@ def test_no_request_is_lost_by_what_we_do(daemon: Daemon, edge: Address, client:
 def test_a_killed_gateway_is_back_at_its_port_by_itself(daemon: Daemon, edge: Address) -> None:
     """Whether a daemon runs or not; nobody behind it is restarted, and the event log tells of it."""
     before = replicas(daemon)
-    first = envoy(daemon)
-    first.kill()
+    with _killed(envoy(daemon)):
+        until(lambda: daemon.events(EventKind.GATEWAY_LOST))
     assert before.keys() == edge.answering(2)
-    until(lambda: daemon.events(EventKind.GATEWAY_LOST) and daemon.events(EventKind.GATEWAY_BACK))
+    until(lambda: daemon.events(EventKind.GATEWAY_BACK))
     daemon.kill()
 
-    envoy(daemon).kill()
-    until(lambda: edge.status() != 200)
+    with _killed(envoy(daemon)):
+        until(lambda: edge.status() != 200)
     assert before.keys() == edge.answering(2)
     daemon.start()
     daemon.until_listed(2)
 
     assert before == replicas(daemon)
+
+
+@contextmanager
+def _killed(gateway: psutil.Process) -> Iterator[None]:
+    """Kill a gateway; its shim, which would have it back before anybody has looked, stands still for the block."""
+    shim = gateway.parent()
+    assert shim is not None
+    shim.suspend()
+    try:
+        gateway.kill()
+        yield
+    finally:
+        shim.resume()
 
 
 def test_a_port_that_somebody_has_is_said_and_used_once_it_is_free(daemon: Daemon) -> None:
@@ -293,7 +316,7 @@ def test_a_port_that_somebody_has_is_said_and_used_once_it_is_free(daemon: Daemo
         until(lambda: daemon.deployment().ready == 2)
         (event,) = until(lambda: daemon.events(EventKind.ROUTE_PROBLEM))
         assert f"clients cannot use port {address.port} of gateway edge for minilm" in event.text
-        assert any(f"port {address.port} of gateway edge" in problem for problem in daemon.health()["problems"])
+        until(lambda: any(f"port {address.port} of gateway edge" in text for text in daemon.health()["problems"]))
 
     address.answering(2)
     until(lambda: not daemon.health()["problems"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,25 +16,7 @@ import attrs
 
 from tests.docs.pages import ROOT, Block, blocks_of, is_course, is_part_of
 
-__all__ = ["Reader", "free_ports", "reading"]
-
-
-def free_ports(count: int) -> int:
-    """Return the first of so many neighbouring TCP ports that were free a moment ago."""
-    for _ in range(100):
-        first = random.SystemRandom().randrange(21_000, 32_000)  # others look for some at the same time
-        probes = [socket.socket() for _ in range(count)]
-        try:
-            for number, probe in enumerate(probes):
-                probe.bind(("127.0.0.1", first + number))
-        except OSError:
-            continue
-        else:
-            return first
-        finally:
-            for probe in probes:
-                probe.close()
-    raise AssertionError("no free ports")
+__all__ = ["Reader", "reading"]
 
 
 @attrs.define

@@ -19,7 +19,8 @@ import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.docs.pages import ROOT, blocks_of
-from tests.docs.reader import Reader, free_ports, reading
+from tests.docs.reader import Reader, reading
+from tests.ports import free_ports
 from tests.tf_serving.conftest import until
 
 PAGE = ROOT / "docs" / "how-to" / "leave-marathon.md"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.docs.reader import Reader, free_ports, reading
+from tests.docs.reader import Reader, reading
+from tests.ports import free_ports
 
 PAGE = ROOT / "docs" / "how-to" / "move-a-deployment.md"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.docs.reader import Reader, free_ports, reading
+from tests.docs.reader import Reader, reading
+from tests.ports import free_ports
 from tests.tf_serving.conftest import until
 
 PAGE = ROOT / "docs" / "how-to" / "tls.md"

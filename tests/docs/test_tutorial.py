@@ -11,7 +11,8 @@ import pytest
 
 from roadstead.cli.exits import Exit
 from tests.docs.pages import ROOT
-from tests.docs.reader import Reader, free_ports, reading
+from tests.docs.reader import Reader, reading
+from tests.ports import free_ports
 from tests.tf_serving.conftest import until
 
 PAGE = ROOT / "docs" / "tutorial" / "first-model.md"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from roadstead.act.events import EventKind
-from tests.daemon.conftest import Daemon, free_port, until
+from tests.daemon.conftest import Daemon, until
 from tests.daemon.fleets import ROUTED
 from tests.daemon.test_gateway import Address, envoy, routed
 from tests.hardening.conftest import run_cli
+from tests.ports import free_port
 
 
 @pytest.mark.nightly

@@ -15,10 +15,11 @@ import attrs
 import pytest
 
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, Settings, emulated
+from tests.ports import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 WORDS = "Failed to launch container: Failed to fetch all URIs for container '0a1b': exited with status 1"
 FLEET = """
 version: 1
@@ -43,6 +44,7 @@ deployments:
     model: {{source: "https://models.example/minilm.tar.gz", version: 1}}
   well:
     model: {{source: /models/minilm, version: 1}}
+daemon: {{http: "127.0.0.1:{port}"}}
 """
 
 
@@ -58,7 +60,7 @@ class Night:
         """Return what a command prints."""
         command = [sys.executable, "-m", "roadstead", "-f", str(self.file), *words]
         return subprocess.run(
-            command, check=True, capture_output=True, text=True, env=self.environment, timeout=60
+            command, check=True, capture_output=True, text=True, env=self.environment, timeout=180
         ).stdout
 
     def why(self, name: str, code: str) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
         failing = {"starting": None, "running": None, "end": 200, "final": "TASK_FAILED", "message": WORDS}
         marathon.control("set-course", app="/night/away", **failing)
         file = folder / "fleet.yaml"
-        file.write_text(FLEET.format(url=marathon.url))
+        file.write_text(FLEET.format(url=marathon.url, port=free_port()))
         made = Night(marathon, file, {**os.environ, "COLUMNS": "200"})
         made.roadstead("daemon", "start", "--background")
         try:

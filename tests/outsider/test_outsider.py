@@ -6,7 +6,6 @@ import ast
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +16,7 @@ import attrs
 import pytest
 
 from tests.outsider.guide import commands, quotations
+from tests.ports import free_port
 from tests.tf_serving.saved_models import half_plus
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +85,7 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 
 def _settle(folder: Path) -> None:
     """Give the fleet a port that is free, a model, and a request: the quick start's where it is, else a tiny one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     fleet = folder / "fleet.yaml"
     fleet.write_text(fleet.read_text().replace("127.0.0.1:7071", f"127.0.0.1:{port}"))
     request: object
