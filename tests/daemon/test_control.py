@@ -17,7 +17,7 @@ import pytest
 
 from roadstead.act.events import Event, EventKind
 from roadstead.cli.errors import Refused
-from tests.daemon.conftest import Daemon, until
+from tests.daemon.conftest import WAIT_S, Daemon, until
 from tests.daemon.fleets import SIMULATED
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def running(daemon: Daemon) -> Daemon:
 def _ask(daemon: Daemon, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
     """Return the status and the object that the control socket answers, without our own client in between."""
     with socket.socket(socket.AF_UNIX) as plain:
-        plain.settimeout(30)
+        plain.settimeout(WAIT_S)
         plain.connect(str(daemon.state.socket))
         connection = http.client.HTTPConnection("x")
         connection.sock = plain
@@ -188,10 +188,10 @@ def test_events_can_be_followed(running: Daemon) -> None:
     follower.start()
     running.client.scale("minilm", 3)
 
-    assert scaled.wait(30)
+    assert scaled.wait(WAIT_S)
     assert EventKind.INTENT is heard[0].kind
     assert 0 == running.terminate()
-    follower.join(30)
+    follower.join(WAIT_S)
     assert not follower.is_alive()
 
 

@@ -51,7 +51,7 @@ def test_a_bad_edit_keeps_the_last_good_fleet_and_is_said_everywhere(daemon: Dae
     assert b"roadstead_problems 1.0" in daemon.http("/metrics")
     health = daemon.health()
     assert ("degraded", [f"the fleet file as saved is not used: {problem}"]) == (health["status"], health["problems"])
-    assert "the last good fleet stays in force" in daemon.said()
+    until(lambda: "the last good fleet stays in force" in daemon.said())
     assert 1 == len(daemon.events(EventKind.FLEET_REFUSED))
     assert 2 == daemon.deployment().wanted
     daemon.write(SIMULATED.replace("replicas: 2", "replicas: 1"))

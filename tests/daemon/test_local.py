@@ -11,9 +11,9 @@ import threading
 import psutil
 import pytest
 
-from roadstead.act.events import EventKind
+from roadstead.act.events import Event, EventKind
 from roadstead.decide.report import DeploymentStatus
-from tests.daemon.conftest import Daemon, until
+from tests.daemon.conftest import WAIT_S, Daemon, until
 from tests.daemon.fleets import LOCAL
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def _pids(found: DeploymentStatus) -> dict[str, int]:
     for replica in found.replicas:
         assert replica.host is not None
         assert replica.rest is not None
-        connection = http.client.HTTPConnection(replica.host, replica.rest, timeout=10)
+        connection = http.client.HTTPConnection(replica.host, replica.rest, timeout=60)
         connection.request("GET", "/")
         pids[replica.id] = int(json.loads(connection.getresponse().read())["pid"])
         connection.close()
@@ -62,13 +62,12 @@ def test_a_killed_replica_is_healed_and_the_events_tell_the_story(daemon: Daemon
     last = max(event.seq for event in daemon.client.events(since=0, follow=False, deployment=None))
 
     os.kill(pid, signal.SIGKILL)
-    until(lambda: [event for event in daemon.events(EventKind.READY) if event.seq > last])
 
-    story = [
-        event
-        for event in daemon.client.events(since=last, follow=False, deployment="minilm")
-        if event.subject == victim
-    ]
+    def story_of(*kinds: EventKind) -> list[Event]:
+        return [event for event in daemon.events(*kinds) if event.subject == victim and event.seq > last]
+
+    until(lambda: story_of(EventKind.READY))
+    story = story_of(EventKind.CRASHED, EventKind.RESTARTED, EventKind.READY)
     assert [EventKind.CRASHED, EventKind.RESTARTED, EventKind.READY] == [event.kind for event in story]
     assert f"{victim} was ended by signal 9" == story[0].text
     assert story[0].at <= story[1].at <= story[2].at
@@ -84,7 +83,7 @@ def test_a_replica_that_ran_out_of_memory_while_no_daemon_ran_is_told_of_afterwa
     daemon.kill()
     assert victim.host is not None
     assert victim.rest is not None
-    connection = http.client.HTTPConnection(victim.host, victim.rest, timeout=30)
+    connection = http.client.HTTPConnection(victim.host, victim.rest, timeout=60)
     connection.request("GET", "/hoard")
     with pytest.raises((OSError, http.client.HTTPException)):
         connection.getresponse()
@@ -138,7 +137,7 @@ def test_stopping_with_replicas_takes_them_down_first(daemon: Daemon) -> None:
 
     daemon.client.stop(stop_replicas=True)
     assert daemon.process is not None
-    assert 0 == daemon.process.wait(30)
+    assert 0 == daemon.process.wait(WAIT_S)
 
     assert [] == _pids_of(before)
     daemon.start()

@@ -13,7 +13,7 @@ from roadstead.decide.report import DeploymentStatus, RolloutState
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, Settings, emulated
 from tests.daemon.conftest import Daemon, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FLEET = """
 version: 1
@@ -34,7 +34,7 @@ deployments:
 daemon: {http: "127.0.0.1:PORT", state: state, turn: 500ms}
 """
 PREFIX = "127.77"
-GIVEN_UP_S = 150
+GIVEN_UP_S = 240
 """Mesos pings an agent five times, 15 s apart, before it says that it is lost."""
 
 
@@ -55,7 +55,7 @@ def answers(found: DeploymentStatus) -> dict[int, int]:
     for replica in found.replicas:
         assert replica.host is not None
         assert replica.rest is not None
-        connection = http.client.HTTPConnection(replica.host, replica.rest, timeout=10)
+        connection = http.client.HTTPConnection(replica.host, replica.rest, timeout=60)
         connection.request("GET", "/")
         answer = json.loads(connection.getresponse().read())
         said[answer["pid"]] = int(answer["version"])
@@ -63,7 +63,7 @@ def answers(found: DeploymentStatus) -> dict[int, int]:
     return said
 
 
-def until_settled(daemon: Daemon, count: int, within: float = 60) -> DeploymentStatus:
+def until_settled(daemon: Daemon, count: int, within: float = 180) -> DeploymentStatus:
     """Wait until there are exactly so many, all of them used, and nothing is under way."""
 
     def settled() -> DeploymentStatus | None:
@@ -97,7 +97,7 @@ def test_a_fleet_lives_on_a_marathon(marathon: Emulated, daemon: Daemon) -> None
 
     rolled = text.replace("replicas: 1", "replicas: 2").replace("version: 1}", "version: 2}")
     daemon.write(rolled)
-    until(lambda: {2} == {version for one in daemon.deployment().replicas for version in one.versions or ()}, within=60)
+    until(lambda: {2} == {said for one in daemon.deployment().replicas for said in one.versions or ()}, within=180)
     second = answers(until_settled(daemon, 2))
     assert [2, 2] == list(second.values())
     assert second.keys().isdisjoint(two)
@@ -116,7 +116,7 @@ def test_a_fleet_lives_on_a_marathon(marathon: Emulated, daemon: Daemon) -> None
     assert {"/models/shop/minilm"} == {app["id"].rpartition("/")[0] for app in apps}
     daemon.write(rolled.partition("deployments:")[0] + "deployments: {}\n" + FLEET[FLEET.index("daemon:") :])
     daemon.client.apply(confirm_removals=True)
-    until(lambda: marathon.ask("GET", "/v2/apps") == (200, {"apps": []}), within=60)
+    until(lambda: marathon.ask("GET", "/v2/apps") == (200, {"apps": []}), within=180)
 
 
 def test_a_fleet_at_rest_writes_nothing(marathon: Emulated, daemon: Daemon) -> None:

@@ -107,6 +107,6 @@ def test_two_local_clusters_share_a_machine_and_a_deployment_moves_between_them(
     daemon.client.migrate("minilm", "there")
     until_on(daemon, there=2)
     assert before.isdisjoint({one.host for one in daemon.deployment().replicas})
-    assert [] == list((daemon.state.cluster("here") / "replicas").iterdir())
+    until(lambda: not list((daemon.state.cluster("here") / "replicas").iterdir()))
     daemon.client.migrate("minilm", None)
     until_on(daemon, here=2)

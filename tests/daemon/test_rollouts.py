@@ -46,7 +46,7 @@ def run(daemon: Daemon, *arguments: str, expect: int = 0) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert expect == done.returncode, done.stdout + done.stderr

@@ -40,7 +40,7 @@ def said(daemon: Daemon, *arguments: str, expect: int = 0) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert expect == done.returncode, done.stdout + done.stderr

@@ -55,10 +55,11 @@ def test_a_second_daemon_is_refused_with_the_first_ones_pid(background: Daemon) 
 
 def test_a_taken_port_is_said_before_anything_is_touched(background: Daemon) -> None:
     """No replica is started by a daemon that cannot be watched."""
-    background.write(SIMULATED)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", background.port))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
+        background.port = taken.getsockname()[1]
+        background.write(SIMULATED)
         with pytest.raises(StartFailed, match=f"daemon.http 127.0.0.1:{background.port} cannot be listened on"):
             process.start(background.file, background.state)
 

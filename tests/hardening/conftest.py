@@ -56,7 +56,7 @@ class Said:
         return " ".join(f"{self.out}\n{self.err}".split())
 
 
-def run_cli(daemon: Daemon, *arguments: str, within: float = 50.0) -> Said:
+def run_cli(daemon: Daemon, *arguments: str, within: float = 180.0) -> Said:
     """Run ``roadstead`` as a person would, for the fleet file of ``daemon``."""
     command = [sys.executable, "-m", "roadstead", *arguments]
     environment = {**daemon.environment, "ROADSTEAD_FILE": str(daemon.file), "COLUMNS": "400"}
@@ -68,7 +68,7 @@ def pid_of(replica: ReplicaStatus) -> int:
     """Return the process of a tiny server, by its own word."""
     assert replica.host is not None
     assert replica.rest is not None
-    connection = http.client.HTTPConnection(replica.host, replica.rest, timeout=10)
+    connection = http.client.HTTPConnection(replica.host, replica.rest, timeout=60)
     try:
         connection.request("GET", "/")
         return int(json.loads(connection.getresponse().read())["pid"])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from roadstead.act.events import EventKind
-from tests.daemon.conftest import Daemon, until
+from tests.daemon.conftest import WAIT_S, Daemon, until
 from tests.daemon.fleets import LOCAL
 from tests.hardening.conftest import pid_of, run_cli
 
@@ -51,7 +51,7 @@ def test_a_vanished_cluster_that_cannot_be_driven_counts_until_somebody_confirms
     daemon.until_listed(2)
     daemon.client.stop(stop_replicas=True)
     assert daemon.process is not None
-    daemon.process.wait(30)
+    daemon.process.wait(WAIT_S)
     identity = json.loads(daemon.state.identity.read_text())
     identity["identity"]["clusters"]["here"]["backend"] = "unheard-of"
     daemon.state.identity.write_text(json.dumps(identity))

@@ -125,6 +125,8 @@ def test_a_log_is_one_object_a_line_for_programs(daemon: Daemon) -> None:
     daemon.start()
     replica = first(daemon.until_listed(1)).id
 
+    until(lambda: b"".join(daemon.client.logs(replica, tail=None, follow=False)).endswith(b"asked /\n"))
+
     said = run_cli(daemon, "logs", replica, "--tail", "2", "-o", "json")
 
     lines = [json.loads(line) for line in said.out.splitlines()]

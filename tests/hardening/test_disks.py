@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from roadstead.act.events import EventKind
-from tests.daemon.conftest import Daemon, until
+from tests.daemon.conftest import WAIT_S, Daemon, until
 from tests.daemon.fleets import LOCAL
 from tests.hardening.conftest import first, mounted, needs_mounts, pid_of, run_cli, shim_of
 
@@ -42,7 +42,7 @@ def small(daemon: Daemon) -> Iterator[Daemon]:
             if daemon.process.poll() is not None:
                 daemon.start()
             daemon.client.stop(stop_replicas=True)
-            daemon.process.wait(30)
+            daemon.process.wait(WAIT_S)
 
 
 @needs_mounts

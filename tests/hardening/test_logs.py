@@ -139,7 +139,7 @@ def test_a_flood_of_lines_leaves_daemon_disk_and_readers_alive_and_bounded(daemo
     assert rate <= 2 * 8 * MIB
     assert process.memory_info().rss - before <= 24 * MIB
     assert "refused: the server prints more than 8 MiB a second, and the rest of it is not kept" in status.all
-    assert 1 == daemon.deployment().listed
+    daemon.until_listed(1)
     unread.close()  # type: ignore[attr-defined]  # a generator
 
 

@@ -17,7 +17,7 @@ ONE = LOCAL.replace("replicas: 2", "replicas: 1")
 def _odd(*flags: str) -> str:
     """A deployment of one replica whose server gets these flags."""
     runtime = f"runtime: {{name: odd, args: [{', '.join(flags)}]}}"
-    return ONE.replace("replicas: 1", f"replicas: 1\n    {runtime}\n    rollout: {{progress_deadline: 3s}}")
+    return ONE.replace("replicas: 1", f"replicas: 1\n    {runtime}\n    rollout: {{progress_deadline: 8s}}")
 
 
 def test_a_model_with_a_wrong_digest_is_said_in_one_sentence(daemon: Daemon) -> None:
@@ -52,7 +52,7 @@ def test_a_model_that_the_server_cannot_read_is_said_in_the_server_s_words(daemo
 @pytest.mark.parametrize(
     ("flag", "cause"),
     [
-        ("--loading", "was not ready within 3s; revision"),
+        ("--loading", "was not ready within 8s; revision"),
         pytest.param("--broken", "it said last: model.bin: the file is not a model", marks=pytest.mark.nightly),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_state_directory_that_is_removed_is_written_again_and_nothing_is_lost(
     serving = {pid_of(replica) for replica in daemon.until_listed(2).replicas}
     owner = json.loads(daemon.state.identity.read_text())["identity"]["owner_id"]
 
-    shutil.rmtree(daemon.state.path)
+    shutil.rmtree(daemon.state.path.rename(daemon.folder / "removed"))  # all at once, whatever is written meanwhile
     until(lambda: daemon.client.alive() and daemon.events(EventKind.STATE_RESTORED))
 
     assert serving == {pid_of(replica) for replica in daemon.until_listed(2).replicas}
