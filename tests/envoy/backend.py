@@ -48,7 +48,7 @@ class Replica:
     def hold(self) -> None:
         """Wait until requests may be answered."""
         self.holding.append(threading.current_thread())
-        self.may_answer.wait(30.0)
+        self.may_answer.wait(120.0)
 
     def close(self) -> None:
         """Stop serving."""

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from roadstead_plugins.gateways.envoy.options import EnvoyOptions
 from tests.envoy.backend import Replica, check_of
 
 T = TypeVar("T")
-WAIT_S = 15.0
+WAIT_S = 60.0
 PORT = 18000
 HOST_NAME = "roadstead.test"
 BACKEND = Path(__file__).with_name("backend.py")
@@ -178,6 +179,19 @@ class Subject:
         identity = until(self.gateway._process.incarnation)
         return identity.pid
 
+    @contextlib.contextmanager
+    def dead(self) -> Iterator[None]:
+        """Kill Envoy, and keep its shim from starting it again until the block ends."""
+        state, pid = self.gateway._process.state(), self.pid()
+        assert state is not None
+        assert state.shim is not None
+        os.kill(state.shim.pid, signal.SIGSTOP)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            yield
+        finally:
+            os.kill(state.shim.pid, signal.SIGCONT)
+
     def processes(self) -> list[int]:
         """Return what runs of it: Envoy."""
         mark = f"{MARK}={self.gateway._process._name}".encode()
@@ -315,13 +329,13 @@ class Load:
         client = Client(self.address, self.port)
         while not self._over.is_set():
             try:
-                self.answered[client.who(b"", timeout=5.0).decode()] += 1
+                self.answered[client.who(b"", timeout=30.0).decode()] += 1
             except grpc.RpcError as error:
                 self.failed.append(str(error.code()))
         client.close()
 
     def _rest(self) -> None:
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=5.0)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=30.0)
         while not self._over.is_set():
             try:
                 connection.request("GET", "/who")

@@ -18,7 +18,7 @@ __all__ = ["GatewayContract", "GatewaySubject"]
 
 _DEPLOYMENT = "m"
 _PORT = 18000
-_PATIENCE_S = 15.0
+_PATIENCE_S = 60.0
 
 
 class GatewaySubject(Protocol):

@@ -177,7 +177,7 @@ def test_a_deployment_whose_files_cannot_be_watched_is_left_out_until_they_can(t
     if unshare is None or subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("NO USER NAMESPACES HERE, so the kernel's limit on watched files is not tested")
     command = [*apart, sys.executable, str(Path(__file__).with_name("few_watches.py")), str(tmp_path), own_address()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     assert 0 == done.returncode, done.stderr
     narrow, wide = (json.loads(line) for line in done.stdout.splitlines())
     assert {"a": "", "b": "", "c": LEFT_OUT} == narrow

@@ -18,7 +18,7 @@ from roadstead.spi.gateway import RouteTable
 from roadstead_plugins.gateways.envoy import process
 from roadstead_plugins.gateways.envoy.gateway import connect
 from tests.envoy.backend import Replica
-from tests.envoy.conftest import PORT, Client, Load, Open, Subject, passage_of, to, until
+from tests.envoy.conftest import PORT, WAIT_S, Client, Load, Open, Subject, passage_of, to, until
 
 Make = Callable[..., Replica]
 Connect = Callable[..., Client]
@@ -35,8 +35,7 @@ def test_a_killed_envoy_comes_back_on_the_same_ports(subject: Subject, replica: 
     only = replica()
     subject.serve(only.endpoint)
     before = subject.pid()
-    os.kill(before, signal.SIGKILL)
-    with pytest.raises(Unreachable):
+    with subject.dead(), pytest.raises(Unreachable):
         until(lambda: subject.gateway.view() is None)
     view = subject.until(lambda view: view.settled and passage_of(view, only.endpoint).serving)
     assert before != subject.pid()
@@ -80,7 +79,7 @@ def test_the_death_of_envoy_is_told_at_once(subject: Subject, replica: Make) -> 
     until(woken.is_set)  # the start of the process, told late
     woken.clear()
     os.kill(pid, signal.SIGKILL)
-    assert woken.wait(5.0)
+    assert woken.wait(WAIT_S)
 
 
 def test_a_killed_shim_costs_no_request_and_is_replaced(subject: Subject, replica: Make) -> None:
