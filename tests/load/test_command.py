@@ -48,7 +48,7 @@ class Shell:
     def run(self, model: str, *more: str, wire: Wire = Wire.GRPC) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
         with self.start(self.words(model, *more, wire=wire)) as process:
-            out, err = process.communicate(timeout=50)
+            out, err = process.communicate(timeout=150)
         assert "Traceback" not in err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -127,7 +127,7 @@ def test_on_a_terminal_it_shows_how_it_goes(shell: Shell) -> None:
     """One line that changes, and then the result."""
     terminal = Terminal(shell, shell.words("right", "--rate", "50", "--duration", "1500ms"))
     terminal.read()
-    assert Exit.DONE == terminal.process.wait(timeout=20)
+    assert Exit.DONE == terminal.process.wait(timeout=90)
     assert terminal.text.index("1s of 1.5s: ") < terminal.text.index("latency")
 
 
@@ -137,7 +137,7 @@ def test_ctrl_c_tells_what_there_is_so_far(shell: Shell) -> None:
     terminal.read("1s of 600s: ")
     terminal.process.send_signal(signal.SIGINT)
     terminal.read()
-    assert Exit.INTERRUPTED == terminal.process.wait(timeout=20)
+    assert Exit.INTERRUPTED == terminal.process.wait(timeout=90)
     sent, flying = re.search(r"sent +(\d+)", terminal.text), re.search(r"in flight +(\d+) when it", terminal.text)
     assert sent is not None
     assert flying is not None

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,18 +37,20 @@ from roadstead_plugins.runtimes.tf_serving.tensors import array_of, proto_of
 
 ROOT = Path(__file__).parents[2]
 
-START = 45.0
+START = 120.0
 """Seconds that a server may take to start, on a machine that does much else."""
 
 
 def until(condition: Callable[[], bool], *, within: float = START, what: str = "") -> None:
     """Return as soon as the condition holds; fail when the time is over."""
-    pause = threading.Event()
-    for _ in range(int(within / 0.02)):
-        if condition():
-            return
+    pause, deadline = threading.Event(), time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not happen within {within} s: {what}")
         pause.wait(0.02)
-    pytest.fail(f"did not happen within {within} s: {what}")
+
+
+_NO_STATES = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 @attrs.frozen(kw_only=True)
@@ -70,13 +73,13 @@ class Running:
         return model_service_pb2_grpc.ModelServiceStub(self.channel)
 
     def states(self, model: str = "default") -> dict[int, str]:
-        """Return the state of each version of a model; none where it is unknown or the port is not open yet."""
+        """Return the state of each version of a model; none where it is unknown or the server is not there yet."""
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = model
         try:
-            response = self.models.GetModelStatus(request, timeout=5)
+            response = self.models.GetModelStatus(request, timeout=20)
         except grpc.RpcError as error:
-            if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
+            if error.code() in _NO_STATES:
                 return {}
             raise
         name = get_model_status_pb2.ModelVersionStatus.State.Name

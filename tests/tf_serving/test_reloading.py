@@ -117,7 +117,7 @@ def test_what_is_in_flight_is_answered_by_the_version_that_took_it(
     """A request that waits while its version is replaced gets that version's answer, and the reload need not wait."""
     half_plus(2, tmp_path / "model" / "1")
     half_plus(3, tmp_path / "model" / "2")
-    slow = BatchingSpec(max_batch_size=2, timeout=Duration(1500), threads=1)
+    slow = BatchingSpec(max_batch_size=2, timeout=Duration(5_000), threads=1)
     running, server = _serving(start, tmp_path, _template(tmp_path / "model", batching=slow))
     in_flight = running.prediction.Predict.future(predict_request(x=[4]), timeout=20)
     assert {1: "AVAILABLE"} == running.states()

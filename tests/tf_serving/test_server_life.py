@@ -16,14 +16,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from roadstead_plugins.runtimes.tf_serving.protos import get_model_status_pb2, model_management_pb2
 from roadstead_plugins.runtimes.tf_serving.tensors import array_of
-from tests.tf_serving.conftest import Running, Start, own_address, predict_request, until
+from tests.tf_serving.conftest import START, Running, Start, own_address, predict_request, until
 from tests.tf_serving.saved_models import broken, half_plus
 
 pytestmark = pytest.mark.slow
 
 
 def _ends_with(server: Running, code: int) -> str:
-    assert code == server.process.wait(timeout=45), server.text()
+    assert code == server.process.wait(timeout=START), server.text()
     return server.text()
 
 
@@ -150,7 +150,7 @@ def _reload(server: Running, base: Path, name: str, *versions: int, **labels: in
     config.model_version_policy.specific.versions.extend(versions)
     for label, version in labels.items():
         config.version_labels[label] = version
-    server.models.HandleReloadConfigRequest(request, timeout=45)
+    server.models.HandleReloadConfigRequest(request, timeout=START)
 
 
 def test_a_configuration_given_by_call_replaces_the_first(start: Start, tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ def test_a_configuration_that_cannot_be_is_refused(start: Start, tmp_path: Path)
 
 
 def _slow_server(start: Start, folder: Path) -> Running:
-    """Return a server that answers a prediction of one row after two seconds: it waits so long for a second one."""
+    """Return a server that answers a prediction of one row after five seconds: it waits so long for a second one."""
     half_plus(2, folder / "model" / "1")
     batching = folder / "batching.config"
-    batching.write_text("max_batch_size { value: 3 } batch_timeout_micros { value: 2000000 }")
+    batching.write_text("max_batch_size { value: 3 } batch_timeout_micros { value: 5000000 }")
     server = start(
         f"--model_base_path={folder / 'model'}", "--enable_batching", f"--batching_parameters_file={batching}"
     )
@@ -218,14 +218,14 @@ def test_health_says_that_the_server_is_going(start: Start, tmp_path: Path) -> N
     """Who watches the health service sees NOT_SERVING while what is in flight is finished, and holds up nothing."""
     server = _slow_server(start, tmp_path)
     stub: Any = health_pb2_grpc.HealthStub(server.channel)
-    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=45)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=START)
     assert health_pb2.HealthCheckResponse.SERVING == next(watch).status
     in_flight = server.prediction.Predict.future(predict_request(x=[4]), timeout=20)
     assert {1: "AVAILABLE"} == server.states()
     server.process.terminate()
     assert health_pb2.HealthCheckResponse.NOT_SERVING == next(watch).status
     assert not in_flight.done()
-    assert 0 == server.process.wait(timeout=30)
+    assert 0 == server.process.wait(timeout=START)
     assert [4.0] == array_of(in_flight.result().outputs["y"]).tolist()
 
 
