@@ -27,7 +27,7 @@ from roadstead.units import Cpus, Duration, Memory
 from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.options import SimulatedOptions
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 ABLE = Capabilities(scheduling=frozenset({Scheduling.DIRECTED}), exact_retire=True, heals_alone=False)
 
 

@@ -201,9 +201,9 @@ def test_a_request_that_never_ends_holds_its_replica_no_longer_than_its_grace(
     turns(session, bell, 1.0)
     assert 2 == len(replicas(session))
 
+    began = time.monotonic()
     process.hesitates = False
     turn_until(session, bell, lambda: len(draining(process)) == 1)
-    began = time.monotonic()
     (leaving,) = draining(process)
     name = replicas(session)[leaving]
     turn_until(session, bell, lambda: bool(told(session, EventKind.OVERDUE)))

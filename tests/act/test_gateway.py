@@ -346,7 +346,7 @@ def harbour() -> Harbour:
 @pytest.fixture
 def gateways(harbour: Harbour, clock: Ahead) -> Iterator[Gateways]:
     """All of them in our hands."""
-    made = Gateways(harbour.connect, lambda: None, clock, Duration(300))
+    made = Gateways(harbour.connect, lambda: None, clock, Duration(1_500))
     yield made
     for process in harbour.processes.values():
         process.gate.set()
@@ -411,7 +411,7 @@ def test_one_that_hangs_holds_up_neither_the_others_nor_a_second_look(
     again = clock.monotonic() - began
     anew = gateways.data_path(anew=True)
 
-    assert (0.2 < took < 3.0, again < 0.2) == (True, True)
+    assert (1.2 < took < 30.0, again < 1.0) == (True, True)
     assert isinstance(first.gateways["edge"], Unseen)
     assert isinstance(second.gateways["edge"], Unseen)
     assert isinstance(anew.gateways["edge"], Unseen)

@@ -194,11 +194,12 @@ class Counting(SimulatedRuntime):
 
     def load(self, server: Server, *, timeout: Duration) -> ServerLoad | None:  # noqa: ARG002  # it waits as it is told
         """Return how often it was read."""
+        error = self.raises  # as it is when the reading is seen to begin
         self.reads.append(server.incarnation)
         self.read.set()
-        self.may_answer.wait(10)
-        if self.raises is not None:
-            raise self.raises
+        self.may_answer.wait(60)
+        if error is not None:
+            raise error
         return ServerLoad(ok=len(self.reads), failed=0, latency=float(len(self.reads)))
 
 
@@ -220,11 +221,11 @@ def reader(runtime: Counting) -> Iterator[LoadReader]:
 
 def _until_read(reader: LoadReader) -> None:
     pause = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         if reader.readings:
             return
         pause.wait(0.01)
-    pytest.fail("nothing was read within 10 s")
+    pytest.fail("nothing was read within a minute")
 
 
 def test_a_reader_publishes_what_servers_say(reader: LoadReader, runtime: Counting) -> None:
@@ -238,7 +239,7 @@ def test_nobody_waits_for_a_reader(reader: LoadReader, runtime: Counting) -> Non
     """While a server does not answer, what is to be read is changed and what is known is had, at once."""
     runtime.may_answer.clear()
     reader.follow(lambda: [_asked()])
-    assert runtime.read.wait(10)
+    assert runtime.read.wait(60)
     asked_on: list[str] = []
 
     def others() -> Iterable[Asked]:
