@@ -147,7 +147,7 @@ class Ground:
 
     def objects(self, kind: str) -> list[Json]:
         """Return all objects of a kind in the namespace, as soon as the API server answers."""
-        found: list[Json] = until(lambda: self._listed(kind), within=60, every=0.1, what=f"a list of {kind}")["items"]
+        found: list[Json] = until(lambda: self._listed(kind), every=0.1, what=f"a list of {kind}")["items"]
         return found
 
     def _listed(self, kind: str) -> Json | None:
@@ -166,7 +166,7 @@ class Ground:
                 if _is_ours(one):
                     body = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
                     self.api.delete(self.path(kind, one["metadata"]["name"]), missing_ok=True, body=body)
-        until(lambda: not any(_is_ours(one) for kind in _KINDS for one in self.objects(kind)), within=60, every=0.02)
+        until(lambda: not any(_is_ours(one) for kind in _KINDS for one in self.objects(kind)), every=0.02)
 
 
 class KubernetesLive:
@@ -312,7 +312,7 @@ class KubernetesLive:
         node = min(one["spec"]["nodeName"] for one in self._ground.objects("pods") if _is_ours(one))
         place = f"/api/v1/nodes/{node}"
         self._ground.api.patch(place, {"spec": {"unschedulable": True}})
-        until(lambda: self._is_empty(node), within=90, every=0.05, what=f"the end of the drain of {node}")
+        until(lambda: self._is_empty(node), every=0.05, what=f"the end of the drain of {node}")
         return lambda: _ignore(self._ground.api.patch(place, {"spec": {"unschedulable": None}}))
 
     def _is_empty(self, node: str) -> bool:
@@ -345,7 +345,7 @@ def standing_by(ground: Ground) -> None:
     api.create(
         ground.path("poddisruptionbudgets"), {"metadata": meta, "spec": {"minAvailable": 0, "selector": selector}}
     )
-    until(lambda: any(_is_ready(one) for one in ground.objects("pods")), within=60, every=0.05, what="a bystander")
+    until(lambda: any(_is_ready(one) for one in ground.objects("pods")), every=0.05, what="a bystander")
 
 
 # ---- objects ----

@@ -33,7 +33,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.waiting import until as wait_until
 from tests.kubernetes.orders import template_with
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
 
 Json = dict[str, Any]
 Open = Callable[..., KubernetesBackend]
@@ -45,7 +45,7 @@ SERVER = Launch(
     image="localhost/roadstead/host:1",
 )
 OWNER_ID = "0f1e2d3c4b5a6978"
-WITHIN_S = 90.0
+WITHIN_S = 120.0
 _NONE = Reason(code=ReasonCode.STARTING, detail="")
 
 

@@ -27,7 +27,7 @@ from tests.cluster.api import Json
 from tests.cluster.cluster import Cluster
 from tests.cluster.waiting import until
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
 
 IMAGE = "localhost/roadstead/host:1"
 LAUNCH = Launch(
@@ -207,7 +207,7 @@ def subject_of(
         namespace=namespace,
         proxy=proxy,
         launch=LAUNCH,
-        patience_s=60.0,
+        patience_s=120.0,
     )
 
 

@@ -21,9 +21,9 @@ from roadstead_backends.kubernetes.options import KubernetesOptions
 from tests.cluster.cluster import Cluster
 from tests.cluster.waiting import until
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 
-QUICK = LeaseTimes(duration=Duration(3_000), renew_within=Duration(2_000), every=Duration(200))
+QUICK = LeaseTimes(duration=Duration(9_000), renew_within=Duration(6_000), every=Duration(200))
 FIRST = Lease(holder="a", transitions=0, duration=Duration(15_000), renewed=1_700_000_000_123)
 
 
@@ -79,7 +79,7 @@ def test_of_many_who_write_at_once_one_succeeds(stores: Stores) -> None:
         line = threading.Barrier(len(writers))
 
         def write(number: int, stored: Lease | None = stored, line: threading.Barrier = line) -> int:
-            line.wait(10)
+            line.wait(60)
             lease = FIRST if stored is None else stored
             # Something new from everybody: to write what stands there already changes nothing, and always succeeds.
             wanted = attrs.evolve(lease, holder=f"w{number}", transitions=lease.transitions + 1)
@@ -129,10 +129,10 @@ def test_a_holder_without_an_api_server_stops_before_another_could_act() -> None
             lead.take()
             lead.must_hold()
             cluster.part("kube-apiserver").freeze()
-            until(lambda: not lead.holds(), within=QUICK.renew_within.seconds + 1)
+            until(lambda: not lead.holds(), within=QUICK.duration.seconds)
             cluster.part("kube-apiserver").thaw()
             cluster.plane.wait_ready()
-            until(lambda: _holds(lead), within=30)
+            until(lambda: _holds(lead))
             lead.release()
     finally:
         cluster.stop()

@@ -24,7 +24,7 @@ from roadstead_backends.kubernetes.importing import imported
 from tests.cluster.cluster import Cluster
 from tests.cluster.node import GPUS
 from tests.cluster.node_files import NodeSpec
-from tests.cluster.pods import said_by
+from tests.cluster.pods import is_pod_ready, said_by
 from tests.cluster.waiting import until as wait_until
 from tests.kubernetes.orders import order_of
 from tests.kubernetes.test_backend import OWNER_ID, context_for, only, order_for, until
@@ -163,6 +163,7 @@ def test_a_server_that_the_kernel_ended_at_its_limit_is_said_to_have_been(
     backend = opened()
     backend.apply(order_for(tmp_path), 1, expect=ABSENT)
     pod = replica(until(backend, running(1))).id
+    cluster.api.wait(f"/api/v1/namespaces/{namespace}/pods/{pod}", is_pod_ready)  # containerd tells of no kill before
     fill = ["dd", "if=/dev/zero", "of=/dev/shm/full", "bs=1M", "count=60"]
     with contextlib.suppress(RuntimeError):  # it may be ended with the container
         cluster.kubectl("-n", namespace, "exec", pod, "--", *fill)
@@ -203,6 +204,11 @@ def running(count: int) -> Callable[[Snapshot], bool]:
     return lambda seen: count == phases(seen)[Phase.RUNNING]
 
 
+def slots(seen: Snapshot) -> list[Replica]:
+    """Return the replicas that have no place yet."""
+    return [one for one in only(seen).replicas if one.phase is Phase.SLOT]
+
+
 def phases(seen: Snapshot) -> Counter[Phase]:
     """Return how many replicas are in each phase."""
     return Counter(one.phase for group in seen.groups for one in group.replicas)
@@ -226,8 +232,8 @@ def test_the_scheduler_gives_devices_until_there_are_none(
     backend = opened()
     wait_until(lambda: devices(backend.observe(), gpu_node) == set(ASKED), what="the devices")
     backend.apply(order_with(tmp_path, ASKED[device]), 2, expect=ABSENT)
-    seen = until(backend, lambda now: running(1)(now) and any(one.reason for one in only(now).replicas))
-    (waiting,) = [one for one in only(seen).replicas if one.phase is Phase.SLOT]
+    seen = until(backend, lambda now: running(1)(now) and any(one.reason for one in slots(now)))
+    (waiting,) = slots(seen)
     assert waiting.reason is not None
     assert ReasonCode.NO_CAPACITY is waiting.reason.code
     assert f"Insufficient nvidia.com/{device.removesuffix('-0')}" in waiting.reason.raw

@@ -215,7 +215,7 @@ class Story:
             return Told(notes=notes, nodes=len(seen.nodes)) if any(words in note for note in notes) else None
 
         try:
-            return until(noted, within=30, every=0.2)
+            return until(noted, every=0.2)
         finally:
             backend.close()
 

@@ -19,7 +19,7 @@ from roadstead_backends.kubernetes.options import KubernetesOptions
 from roadstead_backends.kubernetes.rival import plain_deployment
 from tests.cluster.cluster import Cluster
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
 
 IMAGE = "localhost/roadstead/host:1"
 LAUNCH = Launch(

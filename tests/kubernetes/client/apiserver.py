@@ -145,7 +145,7 @@ class ApiServer:
         """The requests for a watch."""
         return [one for one in self.asked if "watch" in one.query]
 
-    def wait_for_watch(self, count: int = 1, timeout: Duration = Duration(10_000)) -> None:
+    def wait_for_watch(self, count: int = 1, timeout: Duration = Duration(60_000)) -> None:
         """Wait until so many watches were begun, and one is open."""
         with self.lock:
             assert self.lock.wait_for(lambda: len(self.watches) >= count and bool(self._watchers), timeout.seconds)

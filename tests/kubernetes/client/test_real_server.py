@@ -49,10 +49,10 @@ from tests.cluster.cluster import Cluster
 from tests.kubernetes.client.apiserver import gone
 from tests.kubernetes.client.connecting import chance, connected
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 
-_SOON = Duration(30_000)
-_LIMITS = Limits(connect=Duration(2_000), read=Duration(3_000), whole=Duration(6_000))
+_SOON = Duration(120_000)
+_LIMITS = Limits(connect=Duration(5_000), read=Duration(10_000), whole=Duration(20_000))
 _QUICK = Following(page=7, steady=Duration(500), pace=Pace(first=Duration(5), longest=Duration(500)))
 _WATCH, _LIST = "configmaps.*watch=1", r"configmaps\?limit"
 
@@ -315,7 +315,7 @@ def test_whatever_happens_on_the_way_nothing_is_lost(scene: Scene, seed: int) ->
                     reflector.refresh(Duration(300))
                 else:
                     scene.proxy.cut(_WATCH)
-                    scene.proxy.wait_for(_applied(rule), Duration(400))
+                    scene.proxy.wait_for(_applied(rule), Duration(10_000))
                 scene.proxy.remove(rule)
             if dice.random() < 0.2:
                 changes = reflector.changes()
@@ -366,7 +366,7 @@ def test_an_api_server_that_is_killed(scene: Scene) -> None:
         scene.cluster.plane.wait_ready()
         scene.put("c")
         scene.delete("a")
-        assert scene.shows_all(reflector, Duration(60_000))
+        assert scene.shows_all(reflector)
         assert becomes(reflector, lambda: reflector.trouble is None)
 
 
@@ -392,7 +392,7 @@ def test_writers_through_it_all(scene: Scene) -> None:
         scene.cluster.part("kube-apiserver").restart()
         scene.cluster.plane.wait_ready()
         count = len(acknowledged)
-        assert becomes(reflector, lambda: len(acknowledged) > count + 20, Duration(60_000))
+        assert becomes(reflector, lambda: len(acknowledged) > count + 20)
         stop.set()
         writing.join()
         assert scene.shows_all(reflector)
