@@ -23,7 +23,7 @@ APP = {"id": "/web", "cmd": "sleep 1000", "cpus": 0.1, "mem": 16, "instances": 2
 def _connected(url: str) -> socket.socket:
     parts = urllib.parse.urlsplit(url)
     assert parts.hostname is not None
-    connection = socket.create_connection((parts.hostname, parts.port or 0), timeout=10)
+    connection = socket.create_connection((parts.hostname, parts.port or 0), timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -220,7 +220,7 @@ def test_tasks_can_be_real_processes(tmp_path: Path) -> None:
         running.ask("POST", "/v2/apps", {**APP, "cmd": server, "instances": 1, "healthChecks": [check]})
         app = _awaited(running, lambda: running.ask("GET", "/v2/apps/web")[1]["app"], "tasksHealthy", 1)
         task = app["tasks"][0]
-        with socket.create_connection((task["host"], task["ports"][0]), timeout=5):
+        with socket.create_connection((task["host"], task["ports"][0]), timeout=30):
             pass
         _, (used,) = running.ask("GET", f"/slave({_number(task)})/monitor/statistics", url=running.mesos_url)
         assert 1 << 20 < used["statistics"]["mem_rss_bytes"] < 1 << 30
@@ -234,7 +234,7 @@ def test_tasks_can_be_real_processes(tmp_path: Path) -> None:
         )
         assert failed["state"] == "TASK_FAILED"
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection((task["host"], task["ports"][0]), timeout=5)
+        socket.create_connection((task["host"], task["ports"][0]), timeout=30)
 
 
 def _number(task: dict[str, Any]) -> int:
@@ -243,7 +243,7 @@ def _number(task: dict[str, Any]) -> int:
 
 
 def _awaited(_running: Emulated, look: Any, key: str, value: Any) -> dict[str, Any]:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while time.monotonic() < end:
         found: dict[str, Any] = look()
         if found.get(key) == value:

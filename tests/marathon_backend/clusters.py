@@ -161,7 +161,7 @@ def subject_of(marathon: Emulated, proxy: FaultProxy, root: Path, *, processes: 
         proxy=proxy,
         processes=processes,
         asks_servers=processes,
-        patience_s=30.0,
+        patience_s=90.0,
     )
 
 

@@ -136,7 +136,7 @@ class Ground:
     def _clear(self) -> None:
         for app in filter(_is_ours, self.apps()):
             self.marathon.ask("DELETE", f"/v2/apps{app['id']}?force=true")
-        until(self._is_clear, within=30, every=0.02, what="that nothing of ours is left")
+        until(self._is_clear, every=0.02, what="that nothing of ours is left")
 
     def _is_clear(self) -> bool:
         left = self.marathon.do(lambda ensemble: [task for task in _tasks(ensemble) if _is_our_task(task)])
@@ -147,7 +147,7 @@ class Ground:
         leader = self._leader()
         if leader != first:
             self.marathon.control("lose-leader")
-            until(lambda: self._leader() == first, within=30, every=0.02, what=f"{first} to lead again")
+            until(lambda: self._leader() == first, every=0.02, what=f"{first} to lead again")
             self.marathon.control("return-instance", address=leader)
 
     def _leader(self) -> str | None:
@@ -226,7 +226,7 @@ class MarathonLive:
     def meddle(self) -> None:
         """Give the group's servers more memory, for which Marathon replaces them all, one more first."""
         self._change({"mem": 65})
-        until(lambda: not self._ground.is_at_work(), within=60, every=0.02, what="the end of somebody's deployment")
+        until(lambda: not self._ground.is_at_work(), every=0.02, what="the end of somebody's deployment")
 
     def resize(self, count: int) -> None:
         """Give the group another count."""
@@ -244,7 +244,6 @@ class MarathonLive:
         there = agent["agent_id"]["value"]
         until(
             lambda: there not in {one.agent.id for one in self._ours_now()},
-            within=60,
             every=0.02,
             what=f"the end of the drain of {there}",
         )
@@ -275,7 +274,7 @@ def ground(variant: str) -> Iterator[Ground]:
         status, said = marathon.ask("POST", "/v2/apps", app)
         assert status == 201, said
         made = Ground(marathon=marathon, reach=reach)
-        until(lambda: not made.is_at_work(), within=30, every=0.05, what="a bystander")
+        until(lambda: not made.is_at_work(), every=0.05, what="a bystander")
         yield made
 
 

@@ -12,7 +12,7 @@ from roadstead.testing.http_faults import FaultProxy
 from roadstead_backends.marathon.emulator.testing import Emulated
 from tests.marathon_backend.clusters import MarathonSubject, python3_is_ours, running, subject_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 class _OnAMarathon(BackendConformance):

@@ -19,7 +19,7 @@ from roadstead_backends.marathon.stream import Event
 from roadstead_backends.marathon.subscribing import Subscriber
 
 APP = {"id": "/shop/web", "cmd": "sleep 9", "cpus": 0.1, "mem": 16}
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_after_a_gap_everything_is_read_again(marathon: Emulated, fault: object)
     rule = Rule(fault, path="/v2/events")  # type: ignore[arg-type]  # each of these is one
     with FaultProxy(marathon.url, [rule]) as proxy, watching(proxy.url, idle=Duration(500)) as watch:
         assert watch.until(lambda news: news.everything and watch.follower.connections > 0).everything
-        proxy.wait_for(lambda one: len([x for x in one.exchanges if "/v2/events" in x.target]) > 0, Duration(20_000))
+        proxy.wait_for(lambda one: len([x for x in one.exchanges if "/v2/events" in x.target]) > 0, Duration(60_000))
         marathon.ask("POST", "/v2/apps", {**APP, "id": "/shop/gap"})
         watch.until(lambda news: news.everything or "/shop/gap" in news.apps)
         marathon.ask("DELETE", "/v2/apps/shop/gap?force=true")

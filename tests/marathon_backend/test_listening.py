@@ -67,9 +67,9 @@ def test_whoever_waits_for_events_is_released_by_hanging_up(marathon: Emulated) 
 
     waiting = threading.Thread(target=follow)
     waiting.start()
-    assert first.wait(20)
+    assert first.wait(60)
     stream.close()
-    waiting.join(20)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 

@@ -240,7 +240,7 @@ def ran(template: Template, sandbox: Path) -> subprocess.CompletedProcess[str]:
         cwd=sandbox,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
