@@ -37,12 +37,12 @@ class Case:
     going: bool
     now: int
 
-    @cached_property
+    @property
     def paused(self) -> bool:
         """Whether somebody asked that the rollout stands still."""
         return not self.going and self.name in self.fleet.intents.steered and is_paused(self.fleet, self.name)
 
-    @cached_property
+    @property
     def undone(self) -> bool:
         """Whether ``declared`` is what a command went back to, and not what the file says."""
         return self.name in self.fleet.intents.steered and is_undone(self.fleet, self.name)
@@ -52,7 +52,7 @@ class Case:
         """Where it should run; nowhere if nobody declares it."""
         return destinations(self.fleet, self.declared) if self.declared is not None else Destinations(())
 
-    @cached_property
+    @property
     def floor(self) -> int:
         """How many serving replicas our own action never goes below."""
         return floor_of(self.wanted, self.spec)

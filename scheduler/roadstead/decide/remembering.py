@@ -35,7 +35,7 @@ def learnt(case: Case, known: DeploymentMemory, elapsed: int, unseen: frozenset[
     aimed = (
         {(target.cluster, target.revision) for target in case.destinations.all} if case.declared is not None else set()
     )
-    groups = {key: before for key, before in known.groups.items() if cluster_of(key) in unseen}
+    groups = {key: before for key, before in known.groups.items() if cluster_of(key) in unseen} if unseen else {}
     for cluster, group in case.shard.groups:
         key = place(cluster, group.key)
         before = known.groups.get(key, _NEW)

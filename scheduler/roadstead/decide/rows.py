@@ -6,8 +6,6 @@ another cluster than the rows without one.
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import attrs
 
 from roadstead.model import Reloading, Template
@@ -25,7 +23,7 @@ class RowKey:
     revision: str
 
 
-@attrs.frozen(kw_only=True, slots=False)  # lives for one turn: without slots, what it derives is made faster
+@attrs.frozen(kw_only=True)
 class Row:
     """One group, existing (``group``) or to be made (``None``).
 
@@ -39,6 +37,11 @@ class Row:
     ``drains_inside``: replicas drain once they were told to stop, and nobody waits before. ``relabels``: a group that
     exists can be given another owner and generation. ``out`` are replicas that are out of the table to be restarted or
     evicted, ``yields`` is the one that is to go first, and ``because`` says why.
+
+    The rest follows from that, and is there from the beginning, since every turn asks for all of it. ``group_key`` is
+    the group's identity on its cluster. ``alive`` replicas stand or are promised, and ``count`` hold or will hold
+    something, those told to stop included. ``surplus`` standing ones are more than it should end with, and ``need`` is
+    how many it lacks.
     """
 
     key: RowKey
@@ -65,11 +68,31 @@ class Row:
     out: frozenset[str] = frozenset()
     yields: str = ""
     because: str = ""
+    group_key: GroupKey = attrs.field(init=False, eq=False, repr=False)
+    alive: int = attrs.field(init=False, eq=False, repr=False)
+    count: int = attrs.field(init=False, eq=False, repr=False)
+    surplus: int = attrs.field(init=False, eq=False, repr=False)
+    need: int = attrs.field(init=False, eq=False, repr=False)
 
-    @cached_property
-    def group_key(self) -> GroupKey:
-        """The group's identity on its cluster."""
+    @group_key.default
+    def _group_key(self) -> GroupKey:
         return GroupKey(self.deployment, self.key.revision)
+
+    @alive.default
+    def _alive(self) -> int:
+        return max(0, len(self.crew.standing) - self.lost) + self.promised
+
+    @count.default
+    def _count(self) -> int:
+        return len(self.crew.members) - self.lost + self.promised
+
+    @surplus.default
+    def _surplus(self) -> int:
+        return max(0, self.alive - self.aim)
+
+    @need.default
+    def _need(self) -> int:
+        return max(0, self.aim - self.alive) if self.writable and self.open else 0
 
     @property
     def grace(self) -> Duration:
@@ -111,27 +134,7 @@ class Row:
             return False
         return any(one.ready or one.is_unheard for one in self.standing)
 
-    @cached_property
-    def alive(self) -> int:
-        """How many replicas stand or are promised."""
-        return max(0, len(self.standing) - self.lost) + self.promised
-
-    @cached_property
-    def count(self) -> int:
-        """How many replicas hold or will hold something, those told to stop included."""
-        return len(self.members) - self.lost + self.promised
-
-    @cached_property
-    def surplus(self) -> int:
-        """How many standing replicas are more than it should end with."""
-        return max(0, self.alive - self.aim)
-
     @property
     def can_inherit(self) -> bool:
         """Whether it may be given back what was lost: it is known to work, and replicas may be started there."""
         return self.proven and not self.failed and self.writable and self.open
-
-    @cached_property
-    def need(self) -> int:
-        """How many replicas it lacks."""
-        return max(0, self.aim - self.alive) if self.writable and self.open else 0

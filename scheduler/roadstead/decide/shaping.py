@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from types import MappingProxyType
 
 import attrs
@@ -55,7 +54,7 @@ class _Aim:
         """Where."""
         return self.target.cluster
 
-    @cached_property
+    @property
     def key(self) -> RowKey:
         """The row that it aims at."""
         return RowKey(self.cluster, self.revision)
