@@ -98,16 +98,31 @@ def _started(existing: Cluster | None, *, nodes: int) -> Iterator[Cluster]:
     if existing is not None:
         yield existing
         return
-    from tests.cluster.cluster import Cluster  # noqa: PLC0415  # deferred, as above
+    started = _begun(nodes)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def _begun(nodes: int, *, tries: int = 2) -> Cluster:
+    """Start a cluster, and once more where it does not come up: pytest would keep the first failure for all tests."""
+    from tests.cluster.api import ApiError  # noqa: PLC0415  # deferred, as above
+    from tests.cluster.cluster import Cluster  # noqa: PLC0415
+    from tests.cluster.machine import MachineError  # noqa: PLC0415
+    from tests.cluster.waiting import TooLate  # noqa: PLC0415
 
     started = Cluster.start()
     try:
         for _ in range(nodes):
             started.add_node()
         started.wait_ready()
-        yield started
-    finally:
+    except (ApiError, MachineError, TooLate):
         started.stop()
+        if tries > 1:
+            return _begun(nodes, tries=tries - 1)
+        raise
+    return started
 
 
 @pytest.fixture(scope="module")
