@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,22 @@ def test_a_control_plane_answers_with_the_version_that_was_built(control_plane: 
 def test_a_node_joins_the_cluster(cluster: Cluster) -> None:
     """A real kubelet registers, and the control plane finds it ready."""
     assert is_ready(cluster.api.get("/api/v1/nodes/node-1"))
+
+
+def test_the_router_is_found_where_it_was_when_a_node_has_gone(control_plane: Cluster) -> None:
+    """Its address on the wire is its own, and none of those of the wires that end there."""
+    router = control_plane.plane.router
+
+    def address() -> str:
+        (found,) = json.loads(router.run("ip", "-json", "link", "show", "machines"))
+        return str(found["address"])
+
+    before = address()
+    lowest = "link add lowest address 00:00:00:00:00:02 type veth peer name end"
+    router.network(lowest, "link set lowest master machines", "link set lowest up")
+    with_it = address()
+    router.network("link delete lowest")
+    assert (before, before) == (with_it, address())
 
 
 def test_a_pod_answers_from_outside_at_its_own_address(cluster: Cluster, namespace: str) -> None:
