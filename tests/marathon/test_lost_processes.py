@@ -20,11 +20,14 @@ APP = {
 }
 
 
-def until_states(marathon: Emulated, states: list[str]) -> str:
-    """Let emulated time pass, and a little of ours, until tasks have these states; return where the first is."""
+def until_states(marathon: Emulated, states: list[str], *, step: float = 0.05) -> str:
+    """Let emulated time pass, and a little of ours, until tasks have these states; return where the first is.
+
+    A ``step`` of emulated seconds is so short that a process of ours has started long before Marathon gives it up.
+    """
     tasks: list[dict[str, object]] = []
-    for _ in range(400):
-        marathon.advance(1)
+    for _ in range(4_000):
+        marathon.advance(step)
         tasks = marathon.ask("GET", "/v2/tasks")[1]["tasks"]
         if [task["state"] for task in tasks] == states:
             return str(tasks[0]["slaveId"])
@@ -40,7 +43,7 @@ def test_a_process_that_dies_with_its_agent_is_missed_only_when_mesos_misses_the
         marathon.ask("POST", "/v2/apps", APP)
         lost = until_states(marathon, ["TASK_RUNNING"])
         marathon.control("lose-agent", agent=lost)
-        assert lost == until_states(marathon, ["TASK_UNREACHABLE"])
+        assert lost == until_states(marathon, ["TASK_UNREACHABLE"], step=1)
         assert lost != until_states(marathon, ["TASK_RUNNING"])
 
 
