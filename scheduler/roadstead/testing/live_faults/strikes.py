@@ -38,7 +38,7 @@ _BIT: Final = 10
 """Bytes of an answer that arrive before it breaks off: less than any has."""
 
 _PATIENCE: Final = Duration(60_000)
-_COMES_WITHIN: Final = Duration(3_000)
+_COMES_WITHIN: Final = Duration(10_000)
 
 
 _SHAPES: Final[Mapping[Kind, Fault]] = MappingProxyType(
