@@ -47,7 +47,12 @@ _FEATURES = ("secrets", "external_volumes", "vips", "gpu_resources", "task_killi
     "--processes",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Run the tasks' commands for real, with their sandboxes in FOLDER. They have no limits.",
+    help="Run the tasks' commands for real, with their sandboxes in FOLDER.",
+)
+@click.option(
+    "--limits",
+    is_flag=True,
+    help="With --processes, hold each task to its CPUs and memory by control groups, as the isolators of Mesos do.",
 )
 def _command(**given: Any) -> None:
     """A Marathon on an emulated Mesos cluster.
@@ -66,6 +71,7 @@ def _command(**given: Any) -> None:
         settings=settings,
         machine=machine,
         processes=given["processes"],
+        limits=given["limits"],
         **{name: given[name] for name in ("agents", "zones", "prefix", "host", "port", "mesos_port", "instances")},
     )
     with contextlib.suppress(KeyboardInterrupt):

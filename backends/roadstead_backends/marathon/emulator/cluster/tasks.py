@@ -39,6 +39,8 @@ class Task:
     """Seconds from the request to stop until it is forced; None for the agent's own."""
     fetch: tuple[Mapping[str, Any], ...] = ()
     user: str | None = None
+    limits: Mapping[str, Any] = attrs.field(factory=dict)
+    """Amounts of ``cpus`` and ``mem`` up to which it may go beyond its resources, or ``unlimited``."""
     state: str = "TASK_STAGING"
     since: int = 0
 

@@ -70,6 +70,7 @@ def mesos_tasks(instance: Instance, agent: Agent, match: Match, now: int) -> tup
         grace=document.get("taskKillGracePeriodSeconds"),
         fetch=tuple(document.get("fetch", ())),
         user=document.get("user"),
+        limits=document.get("resourceLimits") or {},
     )
     return [tracked], [task]
 
@@ -109,6 +110,7 @@ def _pod_tasks(instance: Instance, agent: Agent, match: Match, now: int) -> tupl
                 grace=(container.get("lifecycle") or {}).get("killGracePeriodSeconds"),
                 fetch=tuple(container.get("artifacts", ())),
                 user=container.get("user", spec.document.get("user")),
+                limits=container.get("resourceLimits") or {},
             )
         )
     return tracked, tasks

@@ -17,6 +17,7 @@ from roadstead_backends.marathon.emulator.http.messages import Answer, Request
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.serving.clock import ByHand, Clock, RealTime
 from roadstead_backends.marathon.emulator.serving.controls import Controls
+from roadstead_backends.marathon.emulator.serving.limits import Isolation
 from roadstead_backends.marathon.emulator.serving.mesos import Operator
 from roadstead_backends.marathon.emulator.serving.nodes import Node
 from roadstead_backends.marathon.emulator.serving.probes import Believing, OverTheNetwork
@@ -56,6 +57,8 @@ class Plan:
     """Of Marathon: the first leads, the others follow on the next ports."""
     processes: Path | None = None
     """Where the sandboxes of real processes are; None to pretend that tasks run."""
+    limits: bool = False
+    """Whether real processes are held to their CPUs and memory, by control groups."""
     by_hand: bool = False
     """Whether time goes only when it is told to."""
 
@@ -80,7 +83,9 @@ class Emulation:
         self.clock: Clock = ByHand() if plan.by_hand else RealTime()
         self._prober = OverTheNetwork(self.clock) if plan.processes is not None else Believing()
         timeline = self.clock.timeline
-        self._processes = Processes(self.clock, plan.processes) if plan.processes is not None else None
+        limited = plan.processes is not None and plan.limits
+        isolation = Isolation(f"emulated-mesos-{uuid.uuid4().hex[:8]}") if limited else None
+        self._processes = Processes(self.clock, plan.processes, isolation) if plan.processes is not None else None
         executor = self._processes or Pretended(timeline)
         master_id = str(uuid.uuid4())
         self.cluster = SimCluster(

@@ -16,28 +16,34 @@ import psutil
 from roadstead_backends.marathon.emulator.cluster.tasks import Measured, Report, Task
 from roadstead_backends.marathon.emulator.scheduling.probing import Target
 from roadstead_backends.marathon.emulator.serving.clock import Clock
+from roadstead_backends.marathon.emulator.serving.limits import Isolation, IsolationError, TaskGroup
 from roadstead_backends.marathon.emulator.serving.probes import ask
 
 __all__ = ["Processes"]
 
 _GRACE: Final = 3.0
+_CLEAR_EVERY: Final = 0.02
+#: Writes the shell's own id to each file that is named before ``--`` and becomes what stands behind.
+_ENTER: Final = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@"'
 _INHERITED: Final = ("LANG", "LC_ALL", "HOME", "TMPDIR")
 
 
 class Processes:
     """Runs tasks below ``folder``, one sandbox each with ``stdout`` and ``stderr``; agents are loopback addresses.
 
-    They have no limits: whoever starts the emulator lends its own machine to what it is asked to run.
+    ``isolation`` holds each to its resources. Without it, whoever starts the emulator lends its own machine to what it
+    is asked to run, as a Mesos agent does that was not told of any isolation.
     """
 
-    def __init__(self, clock: Clock, folder: Path) -> None:
+    def __init__(self, clock: Clock, folder: Path, isolation: Isolation | None = None) -> None:
         self._clock = clock
         self._folder = folder
+        self._isolation = isolation
         self._lives: dict[str, _Life] = {}
 
     def start(self, task: Task, report: Report) -> None:
         """Begin to run a task and report what becomes of it."""
-        life = _Life(task, report, self._clock, self._folder / task.id)
+        life = _Life(task, report, self._clock, self._folder / task.id, self._isolation)
         self._lives[task.id] = life
         life.run(lambda: self._lives.pop(task.id, None))
 
@@ -69,16 +75,20 @@ class Processes:
         """Wait until nothing runs any more."""
         works = [life.work for life in self._lives.values() if life.work is not None]
         await asyncio.gather(*works, return_exceptions=True)
+        if self._isolation is not None:
+            self._isolation.close()
 
 
 class _Life:
     """One task while it runs."""
 
-    def __init__(self, task: Task, report: Report, clock: Clock, sandbox: Path) -> None:
+    def __init__(self, task: Task, report: Report, clock: Clock, sandbox: Path, isolation: Isolation | None) -> None:
         self._task = task
         self._report_to = report
         self._clock = clock
         self._sandbox = sandbox
+        self._isolation = isolation
+        self._group: TaskGroup | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.work: asyncio.Task[None] | None = None
@@ -96,7 +106,7 @@ class _Life:
         self._report("TASK_STARTING")
         try:
             self._process = await self._spawned()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, IsolationError) as error:
             self._report("TASK_FAILED", f"Failed to launch: {error}")
             return
         if self._stopping:
@@ -109,15 +119,31 @@ class _Life:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
         self._signal(signal.SIGKILL)
+        beyond = await self._left_group()
         words = f"terminated with signal {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         state = "TASK_KILLED" if self._stopping else "TASK_FINISHED" if code == 0 else "TASK_FAILED"
-        self._report(state, f"Command {words}")
+        if beyond is not None and state == "TASK_FAILED":
+            self._report(state, beyond)
+        else:
+            self._report(state, f"Command {words}")
+
+    async def _left_group(self) -> str | None:
+        """Remove the control group, and return what is to be said if the task went beyond its memory."""
+        if self._group is None:
+            return None
+        beyond = self._group.out_of_memory()
+        while not self._group.clear():  # noqa: ASYNC110  # nothing tells when a killed process has left its group
+            await asyncio.sleep(_CLEAR_EVERY)
+        return beyond
 
     async def _spawned(self) -> asyncio.subprocess.Process:
         task = self._task
         argv = ["/bin/sh", "-c", task.command] if task.command is not None else list(task.arguments)
         if not argv:
             raise ValueError("there is neither a command nor arguments, and no image is run")
+        if self._isolation is not None:
+            self._group = self._isolation.group(task.id, task.resources, dict(task.limits))
+            argv = ["/bin/sh", "-c", _ENTER, "sh", *self._group.entrances, "--", *argv]
         await asyncio.to_thread(self._sandbox.mkdir, parents=True, exist_ok=True)
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment["PATH"] = _path()
