@@ -7,12 +7,13 @@ quota, so that nothing of the decision is left out. One *event* is one replica l
 together again, and the plan for that deployment. In the *rollout* every deployment has nine replicas of the old
 revision and one of the new, all ready, and is given its next: a question for room, a place in the quota and a step for
 each. While that one starts (*waiting*), each has eleven and nothing can be done. *Full nodes*: every deployment should
-have one more replica, for which no node has room, and each is told why and what would be enough. Each number is over
-``--rounds`` rounds, a quarter of them where every deployment is decided about; the garbage collector runs between them
-and not within, as it would for any process that keeps so many values. Times are of processor time, so that others on
-the machine count for less; they do not count for nothing, so the load is kept with the results. Budgets: 100 ms for the
-full plan at 10,000 deployments, 10 ms from an event to the call, of which this is the thinking part, and 2 s for the
-turn in which all of them go on with a rollout.
+have one more replica, for which no node has room, and each is told why and what would be enough. *Again* is what looks
+once more, just before, whether one replica of each may still be taken down: whether all that are counted on serve. Each
+number is over ``--rounds`` rounds, a quarter of them where every deployment is decided about; the garbage collector
+runs between them and not within, as it would for any process that keeps so many values. Times are of processor time, so
+that others on the machine count for less; they do not count for nothing, so the load is kept with the results. Budgets:
+100 ms for the full plan at 10,000 deployments, 10 ms from an event to the call, of which this is the thinking part, and
+2 s for the turn in which all of them go on with a rollout.
 """
 
 import argparse
@@ -21,19 +22,20 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 import psutil
 
+from roadstead.act.preconditions import Now, objection
 from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
 from roadstead.decide.planner import plan
 from roadstead.memory import PlanMemory
 from roadstead.model import ClusterSpec, Deployment, Fleet, ModelSpec, Quota, Resources, Scheduling, Template
-from roadstead.plans import Plan
+from roadstead.plans import Shrink, Standing
 from roadstead.spi.policies import PlacementPolicy
 from roadstead.template import target
 from roadstead.units import Cpus, Memory
@@ -183,7 +185,7 @@ def without_room(rest: Case) -> Case:
     return Case(fleet=fleet, world=world, memory=plan(fleet, world, rest.memory, NOW, POLICIES).memory)
 
 
-def milliseconds(rounds: int, act: Callable[[int], Plan], *, steps: int) -> list[float]:
+def milliseconds(rounds: int, act: Callable[[int], Sequence[object]], *, steps: int) -> list[float]:
     """Return how long each round took; every one must have ended in so many steps."""
     taken = []
     for number in range(rounds):
@@ -193,11 +195,47 @@ def milliseconds(rounds: int, act: Callable[[int], Plan], *, steps: int) -> list
         decided = act(number)
         taken.append((time.process_time() - began) * 1000)
         gc.enable()
-        assert len(decided.steps) == steps, decided.steps[:3]
+        assert len(decided) == steps, decided[:3]
     return taken
 
 
-def after_a_loss(case: Case, number: int) -> Callable[[], Plan]:
+def thinking(case: Case, only: frozenset[str] | None = None) -> Sequence[object]:
+    """Return the steps of a second later."""
+    return plan(case.fleet, case.world, case.memory, NOW + 1_000, POLICIES, only=only).steps
+
+
+def one_less(one: Group) -> Shrink:
+    """Return the step that takes one replica of a group down while all others serve."""
+    *others, last = one.replicas
+    return Shrink(
+        cluster="here",
+        group=one.key,
+        owner=one.owner,
+        generation=one.generation,
+        template=one.template,
+        target=one.target - 1,
+        was=one.target,
+        retire=(last.id,),
+        version=one.version,
+        standing=tuple(Standing(cluster="here", replica=one.id, incarnation=one.incarnation) for one in others),
+        because="of another revision",
+    )
+
+
+def looking_again(case: Case) -> Callable[[int], Sequence[object]]:
+    """Return the work of looking at one step for each deployment again, each time with a new observation."""
+    view = case.world.clusters["here"]
+    assert isinstance(view, Reachable)
+    steps = [one_less(one) for one in view.snapshot.groups]
+
+    def act(_: int) -> Sequence[object]:
+        now = Now(views={"here": Reachable(attrs.evolve(view.snapshot))}, models=case.world.models)
+        return [step for step in steps if objection(step, now) is None]
+
+    return act
+
+
+def after_a_loss(case: Case, number: int) -> Callable[[], Sequence[object]]:
     """Return the work that follows when some deployment lost a replica; the observation is made beforehand."""
     view = case.world.clusters["here"]
     assert isinstance(view, Reachable)
@@ -209,9 +247,9 @@ def after_a_loss(case: Case, number: int) -> Callable[[], Plan]:
     views = {"here": Reachable(attrs.evolve(view.snapshot, groups=tuple(groups)))}
     only = frozenset({hit.key.deployment})
 
-    def act() -> Plan:
+    def act() -> Sequence[object]:
         world = assemble(case.world, views, case.world.models)
-        return plan(case.fleet, world, case.memory, NOW + 1_000, POLICIES, only=only)
+        return thinking(attrs.evolve(case, world=world), only)
 
     return act
 
@@ -226,26 +264,14 @@ def measured(count: int, rounds: int) -> dict[str, dict[str, float]]:
     held = process.memory_info().rss - before
     rolling, waiting, full = in_rollout(case, waiting=False), in_rollout(case, waiting=True), without_room(case)
     works = [after_a_loss(case, number) for number in range(rounds)]
+    fewer = max(2, rounds // 4)
     rows = {
-        "full": milliseconds(
-            rounds, lambda _: plan(case.fleet, case.world, case.memory, NOW + 1_000, POLICIES), steps=0
-        ),
+        "full": milliseconds(rounds, lambda _: thinking(case), steps=0),
         "event": milliseconds(rounds, lambda number: works[number](), steps=1),
-        "rollout": milliseconds(
-            max(2, rounds // 4),
-            lambda _: plan(rolling.fleet, rolling.world, rolling.memory, NOW + 1_000, POLICIES),
-            steps=count,
-        ),
-        "waiting": milliseconds(
-            max(2, rounds // 4),
-            lambda _: plan(waiting.fleet, waiting.world, waiting.memory, NOW + 1_000, POLICIES),
-            steps=0,
-        ),
-        "full_nodes": milliseconds(
-            max(2, rounds // 4),
-            lambda _: plan(full.fleet, full.world, full.memory, NOW + 1_000, POLICIES),
-            steps=0,
-        ),
+        "rollout": milliseconds(fewer, lambda _: thinking(rolling), steps=count),
+        "waiting": milliseconds(fewer, lambda _: thinking(waiting), steps=0),
+        "full_nodes": milliseconds(fewer, lambda _: thinking(full), steps=0),
+        "again": milliseconds(fewer, looking_again(case), steps=count),
     }
     found = {
         name: {
@@ -266,7 +292,7 @@ def main() -> None:
     given = parser.parse_args()
     found = {str(count): measured(count, given.rounds) for count in given.deployments}
     heads = f"{'full plan':>11} {'p90':>9} {'one event':>11} {'p90':>9} {'rollout':>11} {'waiting':>11}"
-    heads += f" {'full nodes':>11} {'values':>10}"
+    heads += f" {'full nodes':>11} {'again':>11} {'values':>10}"
     print(f"{'deployments x 10':<18} {heads}")
     for count, one in found.items():
         full, event, memory = one["full"], one["event"], one["memory"]
@@ -274,6 +300,7 @@ def main() -> None:
             f"{count:<18} {full['median_ms']:>8.2f} ms {full['p90_ms']:>6.2f} ms"
             f" {event['median_ms']:>8.2f} ms {event['p90_ms']:>6.2f} ms {one['rollout']['median_ms']:>8.0f} ms"
             f" {one['waiting']['median_ms']:>8.0f} ms {one['full_nodes']['median_ms']:>8.0f} ms"
+            f" {one['again']['median_ms']:>8.0f} ms"
             f" {memory['mib']:>6.0f} MiB"
         )
     largest = found[str(max(given.deployments))]

@@ -274,6 +274,14 @@ class Snapshot:
         """The nodes by name."""
         return MappingProxyType({node.name: node for node in self.nodes})
 
+    @cached_property
+    def by_deployment(self) -> Mapping[str, tuple[Group, ...]]:
+        """The groups of each deployment that has any, in their order."""
+        found: dict[str, list[Group]] = {}
+        for group in self.groups:
+            found.setdefault(group.key.deployment, []).append(group)
+        return MappingProxyType({name: tuple(groups) for name, groups in found.items()})
+
 
 @attrs.frozen
 class Reachable:

@@ -7,7 +7,7 @@ import pytest
 
 from roadstead.act.preconditions import Now, objection
 from roadstead.model import ModelSpec, Scheduling, Template
-from roadstead.plans import Evict, Restart, Shrink
+from roadstead.plans import Delete, Evict, Restart, Shrink, Standing
 from roadstead.traffic import DataPath, Endpoint, GatewayView, Passage, RouteView, Seen
 from roadstead.units import Duration
 from roadstead.world import Group, GroupKey, ModelState, ModelStatus, Phase, Reachable, Replica, Snapshot
@@ -85,6 +85,24 @@ def test_one_whose_time_to_drain_is_over_is_restarted_although_it_is_busy() -> N
     overdue = attrs.evolve(STEP, overdue=("r1",))
     assert objection(overdue, seen(OUT_AND_BUSY)) is None
     assert objection(overdue, seen(LISTED)) is not None
+
+
+def test_nobody_else_is_counted_on_for_a_deployment() -> None:
+    """Who serves counts for its own deployment only: ten thousand others are not looked through for each step."""
+    standing = Standing(cluster="here", replica="r1", incarnation="i1")
+    its_own = Delete(
+        cluster="here",
+        group=KEY,
+        grace=Duration(1_000),
+        version="1",
+        standing=(standing,),
+        because="beyond the history",
+    )
+    another = attrs.evolve(its_own, group=GroupKey("bert", "aaaaaaaaaa"))
+    serving = seen(LISTED)
+
+    assert objection(its_own, serving) is None
+    assert "r1 is counted on and gone" == objection(another, serving)
 
 
 FEWER = Shrink(

@@ -47,8 +47,9 @@ def objection(step: Destructive, now: Now) -> str | None:
     The group must be as the plan saw it, every replica that the plan counts on must be the same process and still
     serve, and whoever goes must still be out of the gateway, with nothing in flight unless its grace is over.
     """
+    deployment = _deployment(step)
     for standing in step.standing:
-        missing = _missing(standing, now)
+        missing = _missing(standing, deployment, now)
         if missing is not None:
             return missing
     view = now.views.get(step.cluster)
@@ -58,7 +59,7 @@ def objection(step: Destructive, now: Now) -> str | None:
         return _changed_replica(step, view, now)
     if isinstance(step, Reload):
         return _changed_process(step, view)
-    group = next((group for group in view.snapshot.groups if group.key == step.group), None)
+    group = next((group for group in view.snapshot.by_deployment.get(deployment, ()) if group.key == step.group), None)
     if group is None:
         return f"{step.group} is gone" if isinstance(step, Shrink | Revert) else None
     if group.version != step.version:
@@ -107,12 +108,12 @@ def _busy(member: Member, overdue: tuple[str, ...]) -> str | None:
     return f"requests are in flight to {replica}"
 
 
-def _missing(standing: Standing, now: Now) -> str | None:
-    """Return why a replica that the plan counts on cannot be counted on."""
+def _missing(standing: Standing, deployment: str, now: Now) -> str | None:
+    """Return why a replica of ``deployment`` that the plan counts on cannot be counted on."""
     view = now.views.get(standing.cluster)
     if not isinstance(view, Reachable):
         return f"{standing.cluster} does not answer, and {standing.replica} there is counted on"
-    found = _find(view, standing.replica)
+    found = _find(view, deployment, standing.replica)
     if found is None:
         return f"{standing.replica} is counted on and gone"
     group, replica = found
@@ -123,7 +124,7 @@ def _missing(standing: Standing, now: Now) -> str | None:
 
 
 def _changed_replica(step: Restart | Evict, view: Reachable, now: Now) -> str | None:
-    found = _find(view, step.replica)
+    found = _find(view, step.deployment, step.replica)
     if found is None:
         return f"{step.replica} is gone"
     group, replica = found
@@ -135,14 +136,20 @@ def _changed_replica(step: Restart | Evict, view: Reachable, now: Now) -> str | 
 
 
 def _changed_process(step: Reload, view: Reachable) -> str | None:
-    found = _find(view, step.replica)
+    found = _find(view, step.deployment, step.replica)
     if found is None:
         return f"{step.replica} is gone"
     return None if found[1].incarnation == step.incarnation else f"{step.replica} was restarted"
 
 
-def _find(view: Reachable, replica_id: str) -> tuple[Group, Replica] | None:
-    return next(
-        ((group, replica) for group in view.snapshot.groups for replica in group.replicas if replica.id == replica_id),
-        None,
-    )
+def _deployment(step: Destructive) -> str:
+    return step.group.deployment if isinstance(step, Shrink | Delete | Revert) else step.deployment
+
+
+def _find(view: Reachable, deployment: str, replica_id: str) -> tuple[Group, Replica] | None:
+    """Return a replica of a deployment with its group; nobody else's are looked through."""
+    for group in view.snapshot.by_deployment.get(deployment, ()):
+        for replica in group.replicas:
+            if replica.id == replica_id:
+                return group, replica
+    return None
