@@ -204,7 +204,8 @@ class Scene:
     ``wrong`` collects every violation of what must always hold; a test is to end with it empty. A ``thorough`` scene
     also plans every turn again, in another order, and for each deployment alone. ``hung`` are the server processes that
     hang, ``excess`` is what some use that use something else than what ``use`` says of their replica. ``serves_on``:
-    its groups' replicas drain by themselves once they are told to stop, and say so.
+    its groups' replicas drain by themselves once they are told to stop, and say so. ``refuses_early``: over their own
+    quota clusters make no replica at all, not even one that waits.
     """
 
     def __init__(
@@ -218,6 +219,7 @@ class Scene:
         traffic: Traffic | None = None,
         checked_for: int = 0,
         serves_on: bool = False,
+        refuses_early: bool = False,
     ) -> None:
         self.clock = VirtualClock()
         self.wrong: list[str] = []
@@ -238,7 +240,9 @@ class Scene:
                 nodes=given,
                 clock=self.clock,
                 network=network,
-                temper=_temper((able or {}).get(name, DIRECTED), serves_on=serves_on),
+                temper=attrs.evolve(
+                    _temper((able or {}).get(name, DIRECTED)), serves_on=serves_on, refuses_early=refuses_early
+                ),
                 timings=TIMINGS,
                 seed=seed,
                 reach=first.clusters[name].reach,
@@ -623,10 +627,10 @@ class Scene:
             self.wrong.extend(cut_off(step, before, after, self._graces, self.clock.now(), inside=inside))
 
 
-def _temper(able: Capabilities, *, serves_on: bool) -> tempers.Temper:
+def _temper(able: Capabilities) -> tempers.Temper:
     """Return how a cluster behaves that can do this."""
     plain = tempers.DIRECTED if able.is_directed else tempers.NATIVE
-    return attrs.evolve(plain, able=able, serves_on=serves_on)
+    return attrs.evolve(plain, able=able)
 
 
 def _is_trying(known: DeploymentMemory, before: DeploymentMemory | None) -> bool:

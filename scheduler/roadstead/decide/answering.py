@@ -8,11 +8,10 @@ import attrs
 
 from roadstead.decide import slots
 from roadstead.decide.case import Case
-from roadstead.decide.fit import Fit, No, Yes, fit
+from roadstead.decide.fit import Fit, No, Question, Yes, fit
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.limits import over_quota
 from roadstead.decide.prospects import answered
-from roadstead.decide.rollout import Question
 from roadstead.memory import ClusterMemory, SlotMemory
 from roadstead.world import Member
 

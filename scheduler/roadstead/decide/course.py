@@ -167,6 +167,7 @@ def _order(case: Case, learnt: _Learnt, meant: _Meant, out: Leaving, unready: Ma
         owner=case.owner,
         rows=meant.rows,
         grow=meant.moves.grow,
+        forgone=meant.moves.forgone,
         victims=out.places,
         drained=out.drained,
         restart=out.restart,

@@ -6,16 +6,19 @@ answer for it is :class:`Unknown`; on a directed cluster it is exact, because ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from roadstead.decide.capacity import room
 from roadstead.decide.enough import refusal
 from roadstead.decide.ledger import Freed, Ledger
 from roadstead.decide.rooms import Demand, is_directed
+from roadstead.decide.rows import Row
 from roadstead.reasons import Reason
-from roadstead.world import Snapshot
+from roadstead.world import Member, Snapshot
 
-__all__ = ["Fit", "No", "Unknown", "Yes", "fit"]
+__all__ = ["Fit", "No", "Question", "Room", "Unknown", "Yes", "fit"]
 
 
 @attrs.frozen
@@ -39,6 +42,22 @@ class Unknown:
 
 
 Fit = Yes | No | Unknown
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """Whether ``count`` more replicas of this row would fit, quota included, after ``granted`` others of it.
+
+    With ``without``: if that replica were gone.
+    """
+
+    row: Row
+    count: int
+    granted: int = 0
+    without: Member | None = None
+
+
+Room = Callable[[Question], Fit]
 
 
 def fit(snapshot: Snapshot, ledger: Ledger, demand: Demand, count: int, freed: Freed | None = None) -> Fit:

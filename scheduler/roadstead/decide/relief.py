@@ -14,9 +14,9 @@ import attrs
 
 from roadstead.decide.case import Case
 from roadstead.decide.claims import claim_on
-from roadstead.decide.fit import No
+from roadstead.decide.fit import No, Question, Room
 from roadstead.decide.offenders import Offender
-from roadstead.decide.rollout import Moves, Question, Room
+from roadstead.decide.rollout import Moves
 from roadstead.decide.rows import Row, RowKey
 from roadstead.memory import Claim, DeploymentMemory, Ousting, place
 from roadstead.model import ExcessAction

@@ -27,9 +27,10 @@ Drained = Mapping[RowKey, tuple[Member, ...]]
 class Order:
     """What the rollout ordered for one deployment, ready to be put into steps.
 
-    ``grow`` are replicas to add, ``victims`` are out of the table, ``drained`` are those of them that may be taken down
-    now, ``restart`` and ``evict`` are who may be that now because it gives way, ``overdue`` are those whose grace is
-    over although requests may be in flight. ``unready`` says for how long running servers have not been ready.
+    ``grow`` are replicas to add, ``forgone`` is how many are given up that were asked for and are not there.
+    ``victims`` are out of the table, ``drained`` are those of them that may be taken down now, ``restart`` and
+    ``evict`` are who may be that now because it gives way, ``overdue`` are those whose grace is over although requests
+    may be in flight. ``unready`` says for how long running servers have not been ready.
     ``floor`` serving replicas must stand behind each destructive step. ``reverts`` put back what others changed.
     ``adopt`` is what others made and is to be taken over.
     """
@@ -38,6 +39,7 @@ class Order:
     owner: str
     rows: Sequence[Row]
     grow: Mapping[RowKey, int]
+    forgone: Mapping[RowKey, int]
     victims: frozenset[str]
     drained: Drained
     restart: Member | None
@@ -101,7 +103,7 @@ class _Steps:
         """Bring one group to the count that it should have after this turn."""
         drained = self.order.drained.get(row.key, ())
         more = self.order.grow.get(row.key, 0)
-        target = row.alive - len(drained) + more
+        target = row.alive - len(drained) - self.order.forgone.get(row.key, 0) + more
         group = row.group
         if group is None:
             if target > 0:
@@ -303,7 +305,8 @@ class _Steps:
 
     def _why_less(self, row: Row, drained: tuple[Member, ...]) -> str:
         if not drained:
-            return f"{row.alive} left of {row.group.target if row.group is not None else 0}"
+            left = row.alive - self.order.forgone.get(row.key, 0)
+            return f"{left} left of {row.group.target if row.group is not None else 0}"
         if self.order.going:
             return "the deployment is removed"
         if any(member.replica.id == row.yields for member in drained):

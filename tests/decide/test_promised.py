@@ -1,0 +1,125 @@
+"""Replicas that a cluster was asked for and does not make: given up first of all, once fewer are wanted."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from roadstead.model import Quota, RolloutSpec
+from roadstead.plans import Grow, Plan, Shrink
+from roadstead.units import Cpus, Duration
+from roadstead.world import Phase
+from roadstead_backends.simulated.faults import ModelFault
+from tests.decide.scene import NATIVE, Scene, deployment, fleet, nodes, template
+
+TIGHT = Quota(cpu=Cpus(4_000))
+"""What four replicas hold."""
+
+NAMED_IN_VAIN = attrs.evolve(NATIVE, exact_retire=False)
+ABLE = pytest.mark.parametrize("able", [NATIVE, NAMED_IN_VAIN], ids=["exact", "whom it likes"])
+
+
+def settled(able: object = NATIVE, *, max_unavailable: int = 0) -> Scene:
+    """Return a scene in which four replicas serve, on a cluster that makes no fifth and says so of the group only."""
+    rollout = RolloutSpec(max_unavailable=max_unavailable, progress_deadline=Duration(60_000))
+    scene = Scene(
+        fleet(deployment(replicas=4, rollout=rollout)),
+        {"here": nodes(2, 16_000)},
+        {"here": able},  # type: ignore[dict-item]
+        thorough=True,
+        refuses_early=True,
+    )
+    scene.settle()
+    scene.clusters["here"].limit(TIGHT)
+    return scene
+
+
+def asked(scene: Scene) -> list[int]:
+    """Return how many replicas each group is asked for."""
+    return [group.target for group in scene.clusters["here"].truth().groups]
+
+
+def shrinks(decided: Plan) -> list[tuple[int, tuple[str, ...]]]:
+    """Return how many are left after each step that leaves fewer, and who goes by name."""
+    return [(step.target, step.retire) for step in decided.steps if isinstance(step, Shrink)]
+
+
+@ABLE
+@pytest.mark.parametrize("max_unavailable", [0, 1])
+def test_what_was_asked_for_and_never_came_is_given_up_in_the_place_of_any_that_stands(
+    able: object, max_unavailable: int
+) -> None:
+    """Five are wanted and the cluster makes no fifth; then four are wanted again, and nobody is taken down."""
+    scene = settled(able, max_unavailable=max_unavailable)
+    scene.scale("anchor", 5)
+    scene.turns(10)
+    assert [5] == asked(scene)
+    before = scene.replicas()
+
+    scene.scale("anchor", 4)
+    assert [(4, ())] == shrinks(scene.turn())
+    scene.settle()
+    assert [4] == asked(scene)
+    assert before == scene.replicas()
+    assert [] == scene.wrong
+
+
+def test_only_as_many_are_given_up_as_are_too_many() -> None:
+    """Seven were asked for and five are wanted: the fifth is waited for."""
+    scene = settled()
+    scene.scale("anchor", 7)
+    scene.turns(3)
+    scene.scale("anchor", 5)
+    assert [(5, ())] == shrinks(scene.turn())
+    scene.turns(10)
+    assert [5] == asked(scene)
+    assert [] == scene.wrong
+
+
+@ABLE
+def test_more_than_never_came_leave_with_those_that_did(able: object) -> None:
+    """Of two too many one is not there; the other one drains, and goes in the second step."""
+    scene = settled(able)
+    scene.scale("anchor", 5)
+    scene.turns(3)
+    scene.scale("anchor", 3)
+    assert [(4, ())] == shrinks(scene.turn())
+    scene.settle()
+    assert [3] == asked(scene)
+    assert 3 == len(scene.replicas())
+    assert [] == scene.wrong
+
+
+def test_what_never_came_of_a_revision_that_is_history_is_given_up() -> None:
+    """Somebody asked for a replica of it while there was no room; nobody waits for that until there is."""
+    scene = settled()
+    scene.clusters["here"].limit(None)
+    scene.declare(deployment(replicas=4, of=template("/m/2"), rollout=scene.fleet.deployments["anchor"].rollout))
+    scene.settle()
+    scene.clusters["here"].limit(TIGHT)
+    old, _ = sorted(scene.clusters["here"].truth().groups, key=lambda group: group.generation)
+    scene.clusters["here"].scale(old.key, "hpa/other", 1)
+    scene.clusters["here"].scale(old.key, "", 1)
+    assert [1, 4] == sorted(asked(scene))
+
+    assert [(0, ())] == shrinks(scene.turn())
+    scene.settle()
+    assert [0, 4] == sorted(asked(scene))
+    assert [] == scene.wrong
+
+
+def test_what_the_cluster_heals_of_the_proven_revision_is_not_given_up_while_another_one_fails() -> None:
+    """The one before is what serves until then, with all that it was asked for."""
+    scene = settled()
+    scene.clusters["here"].limit(None)
+    scene.clusters["here"].faults.models["/m/2"] = ModelFault.FAILS
+    scene.declare(deployment(replicas=4, of=template("/m/2"), rollout=scene.fleet.deployments["anchor"].rollout))
+    scene.turns(3)
+    scene.clusters["here"].limit(TIGHT)
+    scene.clusters["here"].lose(next(one.id for one in scene.replicas() if one.phase is Phase.RUNNING))
+    plans = [scene.turn() for _ in range(10)]
+
+    old = min(scene.clusters["here"].truth().groups, key=lambda group: group.generation)
+    assert 4 == old.target
+    assert [] == [step for one in plans for step in one.steps if isinstance(step, Grow | Shrink)]
+    assert [] == scene.wrong
