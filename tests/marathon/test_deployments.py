@@ -77,3 +77,17 @@ def test_a_cancelled_scaling_looks_no_more(world: World) -> None:
     before = len(world.marathon.supervisor.tracker.all())
     world.timeline.advance(6_000)
     assert before == len(world.marathon.supervisor.tracker.all())
+
+
+@pytest.mark.parametrize(("query", "left"), [("wipe=true", 1), ("", 1), ("scale=true", 1)])
+def test_an_instance_that_cannot_be_reached_is_forgotten_when_it_is_to_be_killed(
+    world: World, query: str, left: int
+) -> None:
+    """Nobody would answer to a kill; one whose task is heard of again is killed then."""
+    app = {**_APP, "unreachableStrategy": {"inactiveAfterSeconds": 300, "expungeAfterSeconds": 600}}
+    world.ask("POST", "/v2/apps", {**app, "instances": 2})
+    world.settle()
+    _lose_one(world)
+    (lost,) = (task["id"] for task in _tasks(world) if task["state"] == "TASK_UNREACHABLE")
+    world.ask("POST", "/v2/tasks/delete", {"ids": [lost]}, query=query)
+    assert ["TASK_RUNNING"] * left == _states(world)

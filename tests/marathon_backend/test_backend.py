@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +323,49 @@ def test_a_lost_agent_s_servers_are_given_up_after_as_long_as_was_said(subject: 
         subject.marathon.control("return-agent", agent=task["slaveId"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("edited", [False, True])
+def test_who_is_named_and_too_many_is_given_up_though_the_count_stays(
+    subject: MarathonSubject, *, edited: bool
+) -> None:
+    """Marathon has made up for a lost agent, or begun to for somebody's change, and forgets it only minutes later."""
+    order = an_order(subject)
+    run(subject, order, 2)
+    unlocked(subject)
+    app = app_of(subject, order.key)
+    agent = app["tasks"][0]["slaveId"]
+    before = frozenset(task["id"].partition("._app")[0] for task in app["tasks"] if task["slaveId"] == agent)
+    subject.marathon.control("lose-agent", agent=agent, partition=True)
+    try:
+        if edited:
+            subject.marathon.ask("PUT", f"/v2/apps{app['id']}", {"cpus": 0.2})
+        subject.marathon.advance(80)
+
+        def is_made_up_for(seen: Snapshot) -> bool:
+            return len(replicas_of(seen, order.key)) > 2 and _unreachable(seen, order.key) == before
+
+        surplus = len(replicas_of(_later(subject, is_made_up_for), order.key)) - 2
+        apply(subject, order, 2, retire=tuple(before))
+        left = {one.id for one in replicas_of(subject.backend.observe(), order.key)}
+        assert surplus == len(before - left)
+    finally:
+        subject.marathon.control("return-agent", agent=agent)
+
+
+def test_what_marathon_is_replacing_is_left_to_it(subject: MarathonSubject) -> None:
+    """One more comes first: whoever is named then would only be replaced again."""
+    order = an_order(subject)
+    run(subject, order, 2)
+    unlocked(subject)
+    app = app_of(subject, order.key)
+    subject.marathon.ask("PUT", f"/v2/apps{app['id']}", {"cpus": 0.2})
+    seen = subject.until(lambda now: len(replicas_of(now, order.key)) > 2)
+    asked = len(writes(subject))
+    apply(subject, order, 2, retire=(replicas_of(seen, order.key)[-1].id,))
+    assert asked == len(writes(subject))
+    unlocked(subject)
+
+
 def test_where_nobody_reaches_servers_marathons_word_about_them_is_told(
     marathon: Emulated, subject: MarathonSubject, tmp_path: Path
 ) -> None:
@@ -353,3 +396,17 @@ def _restarts(seen: Snapshot, key: GroupKey) -> int:
 
 def _reason(seen: Snapshot, key: GroupKey) -> ReasonCode | None:
     return next((one.reason.code for one in replicas_of(seen, key) if one.reason is not None), None)
+
+
+def _later(subject: MarathonSubject, holds: Callable[[Snapshot], bool]) -> Snapshot:
+    """Let time pass, more of it than is looked at, until it is so."""
+    for _ in range(80):
+        if holds(seen := subject.backend.observe()):
+            return seen
+        subject.marathon.advance(5)
+    raise AssertionError(f"not within ten minutes; last seen: {subject.backend.observe().groups}")
+
+
+def _unreachable(seen: Snapshot, key: GroupKey) -> frozenset[str]:
+    unseen = (one for one in replicas_of(seen, key) if one.reason is not None)
+    return frozenset(one.id for one in unseen if one.reason.code is ReasonCode.UNREACHABLE)

@@ -30,7 +30,7 @@ from roadstead_backends.marathon.follower import Follower, News
 from roadstead_backends.marathon.insight import Insight
 from roadstead_backends.marathon.messages import App, Deployment, Info
 from roadstead_backends.marathon.options import MarathonOptions
-from roadstead_backends.marathon.reading import instance_of, is_active
+from roadstead_backends.marathon.reading import instance_of, is_active, is_unseen
 from roadstead_backends.marathon.view import View
 from roadstead_backends.marathon.writing import Writer, about
 
@@ -74,9 +74,8 @@ class MarathonBackend:
         self._adoptions = adoptions
         self._ending: set[str] = set()
         self._going: dict[str, float] = {}
-        self._view = View(
-            context.owner_id, capabilities(options, None), self._adoptions.recognise, reports_ready=not reaches
-        )
+        known = capabilities(options, None)
+        self._view = View(context.owner_id, known, adoptions.recognise, reports_ready=not reaches)
         self._insight = Insight(client, options, cluster=context.cluster)
         self._view.node_of = self._insight.ground.node_of
         self._notes: tuple[str, ...] = ()
@@ -114,6 +113,8 @@ class MarathonBackend:
                 self._writer.scale(app, target)
             elif target < app.instances:
                 self._shrink(app, target, retire)
+            else:
+                self._give_up(app, retire)
 
     def delete(self, key: GroupKey, *, grace: Duration, expect: Expect) -> None:  # noqa: ARG002  # it is the app's own
         """Remove the group and stop what is left of it.
@@ -359,6 +360,19 @@ class MarathonBackend:
             self._note_going(tasks)
         if len(tasks) < surplus:
             self._writer.scale(app, target)
+
+    def _give_up(self, app: App, retire: tuple[str, ...]) -> None:
+        """End those that are named and too many: Marathon would, but of who cannot be reached only minutes later.
+
+        What it replaces itself is too many for a moment, and who is named among those may be the one that comes.
+        """
+        standing = {task.id: task for task in app.tasks or () if is_active(task) and task.state != "TASK_KILLING"}
+        named = [standing[task] for task in _tasks_of(app, retire) if task in standing]
+        surplus = max(0, len(standing.keys() - self._going.keys()) - app.instances)
+        tasks = tuple(task.id for task in named if is_unseen(task) or not app.deployments)[:surplus]
+        if tasks:
+            self._writer.give_up(app, tasks)
+            self._note_going(tasks)
 
     def _note_going(self, tasks: tuple[str, ...] = ()) -> None:
         """Note tasks that were told to end just now, and forget those that were told long ago."""

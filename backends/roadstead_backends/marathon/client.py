@@ -135,9 +135,12 @@ class Client:
         except NotFound:
             return None
 
-    def kill(self, tasks: tuple[str, ...], *, scale: bool, force: bool = False) -> say.Deployed:
-        """Stop tasks; with ``scale`` they are not replaced, by a deployment. Those that are gone already are fine."""
-        query = {"scale": _flag(scale), "force": _flag(force)}
+    def kill(self, tasks: tuple[str, ...], *, scale: bool, wipe: bool = False, force: bool = False) -> say.Deployed:
+        """Stop tasks; with ``scale`` they are not replaced, by a deployment. Those that are gone already are fine.
+
+        With ``wipe`` they are forgotten, one that cannot be reached at once, and nothing comes back in their places.
+        """
+        query = {"scale": _flag(scale), "force": _flag(force)} | ({"wipe": _flag(wipe)} if wipe else {})
         return self._write("POST", "/v2/tasks/delete", say.Deployed, body={"ids": list(tasks)}, query=query)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from roadstead.world import Endpoint, Exit, Phase, Replica
 from roadstead_backends.marathon.messages import App, LastFailure, Port, Task, millis
 from roadstead_backends.marathon.why import NO_REASON, Why
 
-__all__ = ["Around", "exit_of", "instance_of", "is_active", "replicas_of"]
+__all__ = ["Around", "exit_of", "instance_of", "is_active", "is_unseen", "replicas_of"]
 
 _TASK: Final = re.compile(r"(.+\.instance-.+?)\._app\.(\d+)")
 _PHASES: Final[Mapping[str, Phase]] = {
@@ -77,6 +77,11 @@ def instance_of(task_id: str) -> tuple[str, int]:
 def is_active(task: Task) -> bool:
     """Return whether something of a task may be running."""
     return task.state in _PHASES
+
+
+def is_unseen(task: Task) -> bool:
+    """Return whether nobody knows if a task still runs: its agent cannot be reached."""
+    return task.state in _UNSEEN
 
 
 def replicas_of(app: App, around: Around) -> tuple[Replica, ...]:
@@ -148,7 +153,7 @@ def _unseen_exit(phase: Phase, number: int) -> Exit | None:
 
 def _is_ready(task: Task, app: App, around: Around) -> bool:
     """Return whether Marathon finds a task well, and no deployment waits for it any more."""
-    if task.state in _UNSEEN or task.id in around.unready:
+    if is_unseen(task) or task.id in around.unready:
         return False
     results = task.health_check_results
     return not app.health_checks or (bool(results) and all(one.alive for one in results))

@@ -80,6 +80,11 @@ class Writer:
         self._changed(app.id)
         self._deploy(app.id, lambda force: self._client.kill(tasks, scale=True, force=force))
 
+    def give_up(self, app: App, tasks: tuple[str, ...]) -> None:
+        """Stop exactly these tasks, of which Marathon has more than it is asked for: the count stays."""
+        self._changed(app.id)
+        self._client.kill(tasks, scale=False, wipe=True)
+
     def replace(self, app: App, task: str) -> None:
         """Stop a task, and have another instance take its place.
 

@@ -33,6 +33,7 @@ __all__ = ["Supervisor"]
 _FAILURES: Final = frozenset(
     {"TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_GONE_BY_OPERATOR"}
 )
+_UNKILLABLE: Final = frozenset({"Unreachable", "UnreachableInactive"})
 _ADDRESSED: Final = frozenset({"TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED", "TASK_FAILED"})
 
 
@@ -110,7 +111,7 @@ class Supervisor:
                 self._expunge(instance)
             else:
                 self._events.instance_changed(instance)
-                self._kill(instance)
+                self._end(instance)
 
     def is_healthy(self, instance: Instance) -> bool:
         """Whether an instance runs, and its health checks, if any, pass."""
@@ -155,7 +156,7 @@ class Supervisor:
             if wipe:
                 self.give_up([instance])
             elif instance.condition not in ("Scheduled", *TERMINAL):
-                self._kill(instance)
+                self._end(instance)
 
     def change_leader(self) -> None:
         """Go on as another instance does, which knows only what was stored."""
@@ -292,6 +293,14 @@ class Supervisor:
         self._timeline.soon(tell)
 
     # Kills and checks by the clock ----------------------------------------------------------------------------------
+
+    def _end(self, instance: Instance) -> None:
+        """Kill an instance; who cannot be reached is forgotten, and killed once it is heard of (``KillAction``)."""
+        if instance.condition in _UNKILLABLE:
+            instance.goal = "Decommissioned"
+            self._expunge(instance)
+        else:
+            self._kill(instance)
 
     def _kill(self, instance: Instance) -> None:
         instance.kill_requested = True
