@@ -25,13 +25,12 @@ from roadstead.errors import (
     Retryable,
     Unreachable,
 )
+from roadstead.spi.asked import Request, pause_asked
 from roadstead_backends.kubernetes.meta import Cause, Status
 
-__all__ = ["AlreadyExists", "Contested", "Expired", "FieldOwner", "NotFound", "Request", "failure", "refusal", "status"]
+__all__ = ["AlreadyExists", "Contested", "Expired", "FieldOwner", "NotFound", "failure", "refusal", "status"]
 
-_READS: Final = frozenset({"GET", "HEAD"})
 _TEXT_LIMIT: Final = 2_000
-_MOST_WAIT_S: Final = 300
 _MANAGER: Final = re.compile(r'conflict with "(?P<manager>[^"]*)"')
 _NOT_ALLOWED: Final = re.compile(r'User "[^"]*" cannot ')
 _STATUS: Final = msgspec.json.Decoder(Status)
@@ -63,21 +62,6 @@ class Contested(Conflict):
     def __init__(self, message: str, *, cluster: str, subject: str = "", owners: tuple[FieldOwner, ...]) -> None:
         super().__init__(message, cluster=cluster, subject=subject, hint="see who changes the object beside us")
         self.owners = owners
-
-
-@attrs.frozen(kw_only=True)
-class Request:
-    """What was asked: for saying so, and for knowing whether it can have changed anything."""
-
-    cluster: str
-    method: str
-    path: str
-    subject: str = ""
-
-    @property
-    def reads(self) -> bool:
-        """Whether it can have changed nothing."""
-        return self.method in _READS
 
 
 # ---- answers ----
@@ -164,10 +148,9 @@ def _hint(code: int) -> str | None:
 
 
 def _wait_ms(headers: Mapping[str, str], said: Status) -> int | None:
-    """Return how long the server asks to be left alone, in milliseconds, if it does; at most five minutes."""
-    asked = headers.get("retry-after", "")
-    seconds = int(asked) if asked.isdecimal() else said.details.retry_after_s if said.details is not None else 0
-    return min(seconds, _MOST_WAIT_S) * 1000 or None
+    """Return how long the server asks to be left alone, in milliseconds, if it does."""
+    otherwise = said.details.retry_after_s if said.details is not None else 0
+    return pause_asked(headers.get("retry-after", ""), otherwise=otherwise)
 
 
 # ---- no answers ----

@@ -19,8 +19,9 @@ import attrs
 import msgspec
 
 from roadstead.errors import BackendError, Rejected, Retryable, Unreachable
+from roadstead.spi.asked import Request
 from roadstead.units import Duration
-from roadstead_backends.kubernetes.faults import Expired, Request, refusal, status
+from roadstead_backends.kubernetes.faults import Expired, refusal, status
 from roadstead_backends.kubernetes.meta import Event, ListMeta, Meta, Object, Page
 from roadstead_backends.kubernetes.pace import BackOff, Pace
 from roadstead_backends.kubernetes.store import Changes, Key, Store, version_number

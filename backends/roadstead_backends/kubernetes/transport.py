@@ -23,9 +23,10 @@ from urllib3.exceptions import HTTPError
 
 import roadstead
 from roadstead.errors import BackendError, Forbidden, Unreachable
+from roadstead.spi.asked import Request
 from roadstead.units import Duration
 from roadstead_backends.kubernetes.access import Access, Login
-from roadstead_backends.kubernetes.faults import Request, failure, refusal
+from roadstead_backends.kubernetes.faults import failure, refusal
 from roadstead_backends.kubernetes.kubeconfig import Unusable
 
 __all__ = ["APPLY", "JSON", "MERGE", "PLAIN", "Answer", "Limits", "Lines", "Transport"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
 import msgspec
 import requests.exceptions as http
 import urllib3.exceptions as wire
@@ -23,13 +22,12 @@ from roadstead.errors import (
     Retryable,
     Unreachable,
 )
+from roadstead.spi.asked import Request, pause_asked
 from roadstead_backends.marathon.messages import Refusal
 
 __all__ = ["AlreadyExists", "Busy", "Locked", "NotFound", "Request", "failure", "never_left", "refusal", "said"]
 
-_READS: Final = frozenset({"GET", "HEAD"})
 _TEXT_LIMIT: Final = 2_000
-_MOST_WAIT_S: Final = 300
 _REFUSAL: Final = msgspec.json.Decoder(Refusal)
 _GATEWAYS: Final = frozenset({502, 503, 504})
 
@@ -54,21 +52,6 @@ class Locked(Conflict):
 
 class Busy(Retryable):
     """Marathon carries out as many deployments as it ever does at once."""
-
-
-@attrs.frozen(kw_only=True)
-class Request:
-    """What was asked: for saying so, and for knowing whether it can have changed anything."""
-
-    cluster: str
-    method: str
-    path: str
-    subject: str = ""
-
-    @property
-    def reads(self) -> bool:
-        """Whether it can have changed nothing."""
-        return self.method in _READS
 
 
 # ---- answers ----
@@ -99,7 +82,7 @@ def refusal(request: Request, code: int, headers: Mapping[str, str], body: bytes
         case 409:
             return _conflict(request, found, message)
         case 429:
-            return Retryable(message, after_ms=_wait_ms(headers), **where)
+            return Retryable(message, after_ms=pause_asked(headers.get("Retry-After", "")), **where)
         case _:
             return Rejected(message, hint=_hint(code), **where)
 
@@ -127,7 +110,12 @@ def _broken(request: Request, code: int, found: Refusal, headers: Mapping[str, s
     if found.message == "URI not found":
         return Rejected(message, hint="this address is no Marathon, or one older than 1.8", **where)
     if request.reads or (code == 503 and "current leader" in message):
-        return Retryable(message, after_ms=_wait_ms(headers), hint=_NO_LEADER if code in _GATEWAYS else None, **where)
+        return Retryable(
+            message,
+            after_ms=pause_asked(headers.get("Retry-After", "")),
+            hint=_NO_LEADER if code in _GATEWAYS else None,
+            **where,
+        )
     return OutcomeUnknown(message, **where)
 
 
@@ -161,12 +149,6 @@ def _details(details: object) -> str:
 
 def _hint(code: int) -> str | None:
     return "the address answers with a redirect that is not followed" if code < 400 else None
-
-
-def _wait_ms(headers: Mapping[str, str]) -> int | None:
-    """Return how long the server asks to be left alone, in milliseconds, if it does; at most five minutes."""
-    asked = headers.get("Retry-After", "")
-    return min(int(asked), _MOST_WAIT_S) * 1000 or None if asked.isdecimal() else None
 
 
 # ---- no answers ----

@@ -22,13 +22,13 @@ from roadstead.errors import (
     Retryable,
     Unreachable,
 )
+from roadstead.spi.asked import Request
 from roadstead_backends.kubernetes.faults import (
     AlreadyExists,
     Contested,
     Expired,
     FieldOwner,
     NotFound,
-    Request,
     failure,
     refusal,
 )
