@@ -6,7 +6,6 @@ import base64
 import json
 import ssl
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,8 +16,8 @@ from roadstead.errors import BackendError, Forbidden, OutcomeUnknown, Rejected, 
 from roadstead.model import Scheduling, StopSpec
 from roadstead.spi.backend import Backend, BackendContext
 from roadstead.spi.runtime import Launch, Program
-from roadstead.testing.conformance import BackendConformance, LiveSubject
-from roadstead.testing.http_faults import Fault, FaultProxy, LoseReply, LoseRequest, Reply, Rule
+from roadstead.testing.conformance import BackendConformance
+from roadstead.testing.http_faults import Fault, FaultProxy, Reply, Rule
 from roadstead.units import Duration
 from roadstead.world import GroupKey
 from roadstead_backends.kubernetes.connect import connect
@@ -26,6 +25,7 @@ from roadstead_backends.kubernetes.options import KubernetesOptions
 from tests.cluster.api import Json
 from tests.cluster.cluster import Cluster
 from tests.cluster.waiting import until
+from tests.proxied import ProxiedSubject
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
 
@@ -38,13 +38,38 @@ KILLED = 128 + 9
 """What a program ends with that was killed, and so its container."""
 
 
+@attrs.frozen
+class Writes(Rule):
+    """A fault of the next write that an order of ours comes down to: not of what is written around it."""
+
+    def matches(self, method: str, target: str) -> bool:
+        """Return whether a request is such a write."""
+        kinds = ("/replicasets", "/poddisruptionbudgets", "/binding", "/eviction")
+        return method in ("POST", "PATCH", "DELETE") and any(kind in target for kind in kinds)
+
+
+def _refusal(status: int, reason: str, message: str) -> Fault:
+    body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": status}
+    return Reply(status, json.dumps(body).encode(), {"content-type": "application/json"})
+
+
+_REFUSALS: dict[type[BackendError], Fault] = {
+    Forbidden: _refusal(403, "Forbidden", 'User "tests" cannot do that'),
+    Rejected: _refusal(422, "Invalid", "it is not valid"),
+    Retryable: _refusal(429, "TooManyRequests", "there is too much to do"),
+    OutcomeUnknown: _refusal(500, "InternalError", "etcd did not answer in time"),
+}
+
+
 @attrs.define(kw_only=True)
-class ClusterSubject(LiveSubject):
-    """A namespace of a real cluster, and what an administrator and a bad network can do to it."""
+class ClusterSubject(ProxiedSubject):
+    """A namespace of a real cluster, and what an administrator can do to it."""
+
+    writes = Writes
+    refusals = _REFUSALS
 
     admin: Cluster
     namespace: str
-    proxy: FaultProxy
     stop: StopSpec = SOON
 
     def crash(self, replica: str) -> None:
@@ -78,27 +103,6 @@ class ClusterSubject(LiveSubject):
         )
         return "spec.template.spec.containers[server].resources.limits.memory"
 
-    def cut_off(self) -> AbstractContextManager[None]:
-        """Let nobody connect to the API server."""
-        return self.proxy.refusing()
-
-    def lose_reply(self) -> None:
-        """Let the next write be carried out unheard."""
-        self.proxy.add(Writes(LoseReply()))
-
-    def lose_request(self) -> None:
-        """Let the next write not arrive."""
-        self.proxy.add(Writes(LoseRequest()))
-
-    @property
-    def provokes(self) -> frozenset[type[BackendError]]:
-        """What an API server can answer without any reason that we could find."""
-        return frozenset(_REFUSALS)
-
-    def provoke(self, error: type[BackendError]) -> None:
-        """Answer the next write in the API server's place."""
-        self.proxy.add(Writes(_REFUSALS[error]))
-
 
 def _server(pod: Json) -> Json:
     """Return what is told of a pod's only container."""
@@ -112,28 +116,6 @@ def _ended(server: Json) -> tuple[str, int] | None:
     ended = server["state"].get("terminated") or server.get("lastState", {}).get("terminated")
     return (ended["containerID"], ended["exitCode"]) if ended is not None else None
 
-
-@attrs.frozen
-class Writes(Rule):
-    """A fault of the next write that an order of ours comes down to: not of what is written around it."""
-
-    def matches(self, method: str, target: str) -> bool:
-        """Return whether a request is such a write."""
-        kinds = ("/replicasets", "/poddisruptionbudgets", "/binding", "/eviction")
-        return method in ("POST", "PATCH", "DELETE") and any(kind in target for kind in kinds)
-
-
-def _refusal(status: int, reason: str, message: str) -> Fault:
-    body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": status}
-    return Reply(status, json.dumps(body).encode(), {"content-type": "application/json"})
-
-
-_REFUSALS: dict[type[BackendError], Fault] = {
-    Forbidden: _refusal(403, "Forbidden", 'User "tests" cannot do that'),
-    Rejected: _refusal(422, "Invalid", "it is not valid"),
-    Retryable: _refusal(429, "TooManyRequests", "there is too much to do"),
-    OutcomeUnknown: _refusal(500, "InternalError", "etcd did not answer in time"),
-}
 
 _KILL = """
 import os

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import attrs
@@ -16,14 +15,14 @@ import attrs
 from roadstead.errors import BackendError, Conflict, Forbidden, OutcomeUnknown, Rejected, Retryable
 from roadstead.model import Reach, StopSpec
 from roadstead.spi.backend import Backend, BackendContext
-from roadstead.testing.conformance import LiveSubject
-from roadstead.testing.http_faults import Fault, FaultProxy, LoseReply, LoseRequest, Reply, Rule
+from roadstead.testing.http_faults import Fault, FaultProxy, Reply, Rule
 from roadstead.units import Duration
 from roadstead.world import Replica, Snapshot
 from roadstead_backends.marathon.connect import connect
 from roadstead_backends.marathon.emulator.settings import Settings, profile_named
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, emulated
 from roadstead_backends.marathon.options import Containers, MarathonOptions
+from tests.proxied import ProxiedSubject
 
 __all__ = ["MarathonSubject", "context_of", "python3_is_ours", "running", "subject_of"]
 
@@ -58,12 +57,36 @@ def context_of(owner_id: str, url: str, root: Path, *, reach: Reach = Reach.DIRE
     )
 
 
+@attrs.frozen
+class Writes(Rule):
+    """A fault of the next request that changes something."""
+
+    def matches(self, method: str, target: str) -> bool:  # noqa: ARG002  # whatever it is about
+        """Return whether a request is one."""
+        return method in ("POST", "PUT", "DELETE")
+
+
+def _refusal(status: int, message: str) -> Fault:
+    return Reply(status, json.dumps({"message": message}).encode(), {"content-type": "application/json"})
+
+
+_REFUSALS: dict[type[BackendError], Fault] = {
+    Forbidden: _refusal(403, "Not Authorized to perform this action!"),
+    Rejected: _refusal(422, "Object is not valid"),
+    Retryable: _refusal(403, "Max number (100) of running deployments is achieved. max_running_deployments"),
+    Conflict: _refusal(409, "App is locked by one or more deployments."),
+    OutcomeUnknown: _refusal(500, "Futures timed out after [10 seconds]"),
+}
+
+
 @attrs.define(kw_only=True)
-class MarathonSubject(LiveSubject):
+class MarathonSubject(ProxiedSubject):
     """An emulated Marathon."""
 
+    writes = Writes
+    refusals = _REFUSALS
+
     marathon: Emulated
-    proxy: FaultProxy
     stop: StopSpec = SOON
     processes: bool = False
 
@@ -89,63 +112,18 @@ class MarathonSubject(LiveSubject):
 
     def lose(self, replica: str) -> None:
         """Have an instance forgotten, as an administrator does."""
-        self._unlock()
+        self.clear_the_way()
         task = self._replica(replica).incarnation
         self.marathon.ask("POST", "/v2/tasks/delete?wipe=true", {"ids": [task]})
         self.until(lambda seen: all(one.incarnation != task for group in seen.groups for one in group.replicas))
 
-    def cut_off(self) -> AbstractContextManager[None]:
-        """Let nobody connect to Marathon."""
-        return self.proxy.refusing()
-
-    def lose_reply(self) -> None:
-        """Let the next write be carried out unheard."""
-        self._unlock()
-        self.proxy.add(Writes(LoseReply()))
-
-    def lose_request(self) -> None:
-        """Let the next write not arrive."""
-        self._unlock()
-        self.proxy.add(Writes(LoseRequest()))
-
-    @property
-    def provokes(self) -> frozenset[type[BackendError]]:
-        """What a Marathon can answer without any reason that we could find."""
-        return frozenset(_REFUSALS)
-
-    def provoke(self, error: type[BackendError]) -> None:
-        """Answer the next write in Marathon's place."""
-        self.proxy.add(Writes(_REFUSALS[error]))
-
-    def _unlock(self) -> None:
+    def clear_the_way(self) -> None:
         """Let Marathon finish what it is doing, so that it answers the next write by doing it."""
         self.until(lambda _: self.marathon.ask("GET", "/v2/deployments") == (200, []))
 
     def _replica(self, replica: str) -> Replica:
         groups = self.backend.observe().groups
         return next(one for group in groups for one in group.replicas if one.id == replica)
-
-
-@attrs.frozen
-class Writes(Rule):
-    """A fault of the next request that changes something."""
-
-    def matches(self, method: str, target: str) -> bool:  # noqa: ARG002  # whatever it is about
-        """Return whether a request is one."""
-        return method in ("POST", "PUT", "DELETE")
-
-
-def _refusal(status: int, message: str) -> Fault:
-    return Reply(status, json.dumps({"message": message}).encode(), {"content-type": "application/json"})
-
-
-_REFUSALS: dict[type[BackendError], Fault] = {
-    Forbidden: _refusal(403, "Not Authorized to perform this action!"),
-    Rejected: _refusal(422, "Object is not valid"),
-    Retryable: _refusal(403, "Max number (100) of running deployments is achieved. max_running_deployments"),
-    Conflict: _refusal(409, "App is locked by one or more deployments."),
-    OutcomeUnknown: _refusal(500, "Futures timed out after [10 seconds]"),
-}
 
 
 def subject_of(marathon: Emulated, proxy: FaultProxy, root: Path, *, processes: bool = False) -> MarathonSubject:
