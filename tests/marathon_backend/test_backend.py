@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import pytest
 
-from roadstead.errors import Conflict, Rejected, Retryable
+from roadstead.errors import Conflict, OutcomeUnknown, Rejected, Retryable
 from roadstead.model import Reach, Secret
 from roadstead.reasons import ReasonCode
-from roadstead.spi.backend import ABSENT, Expect, Reverts
+from roadstead.spi.backend import ABSENT, Evicts, Expect, Reverts
 from roadstead.testing.conformance.asking import (
     GRACE,
     an_order,
@@ -26,7 +26,7 @@ from roadstead.testing.conformance.asking import (
     run,
     settled,
 )
-from roadstead.testing.http_faults import FaultProxy, Rule, Silence
+from roadstead.testing.http_faults import FaultProxy, LoseReply, LoseRequest, Rule, Silence
 from roadstead.testing.subject import OWNER_ID, expectation, found, group_order, small_template
 from roadstead.world import GroupKey, Phase, Replica, Snapshot
 from roadstead_backends.marathon import writing
@@ -197,6 +197,40 @@ def test_no_more_deployments_are_begun_than_leave_room_for_others(
     apply(subject, stuck[1], 0)
     subject.until(lambda seen: not replicas_of(seen, stuck[1].key))
     create(subject, stuck[2], 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rule", "target"),
+    [
+        (Rule(LoseReply(), method="POST", path="tasks/delete"), 1),
+        (Rule(LoseRequest(), method="PUT", path="force=false"), 1),
+        (Rule(LoseReply(), method="PUT", path="force=true"), 2),
+    ],
+    ids=["the first is lost after", "the second is lost before", "the second is lost after"],
+)
+def test_an_eviction_that_is_half_heard_is_made_good_by_the_next_plan(
+    subject: MarathonSubject, rule: Rule, target: int
+) -> None:
+    """It is two writes. Between them the count is one less, and whoever compares it with what is wanted asks again."""
+    order = an_order(subject)
+    first, second = run(subject, order, 2)
+    unlocked(subject)
+    backend = subject.backend
+    assert isinstance(backend, Evicts)
+    subject.proxy.add(rule)
+    with pytest.raises(OutcomeUnknown):
+        backend.evict(first.id, grace=GRACE, reason="a test")
+    assert target == group_of(subject, order.key).target
+    apply(subject, order, 2)
+
+    def is_made_good(seen: Snapshot) -> bool:
+        there = {one.id for one in replicas_of(seen, order.key) if one.phase is Phase.RUNNING}
+        return len(there) == 2 and second.id in there and first.id not in there
+
+    subject.until(is_made_good)
+    unlocked(subject)
+    assert 2 == app_of(subject, order.key)["instances"]
 
 
 # ---- preconditions and others ----
