@@ -1,15 +1,32 @@
-"""Mappings that nobody can change, and new ones made of them by what is different."""
+"""Mappings that nobody can change, what is different between two, and new ones made by what is different."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import compress
+from operator import is_not
 from types import MappingProxyType
 from typing import TypeVar
 
-__all__ = ["with_changes"]
+__all__ = ["changed", "with_changes"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+def changed(old: Mapping[K, V], new: Mapping[K, V]) -> frozenset[K]:
+    """Return the keys of which the value is another object in ``new``, is new there, or is gone.
+
+    Where one was made of the other, both mostly have the same keys in the same order, and none is looked up.
+    """
+    if old is new:
+        return frozenset()
+    if len(old) == len(new) and list(old) == list(new):
+        return frozenset(compress(new, map(is_not, old.values(), new.values())))
+    others = tuple(compress(new, map(is_not, new.values(), map(old.get, new))))
+    come = sum(key not in old for key in others)
+    gone = old.keys() - new.keys() if len(old) + come != len(new) else frozenset()
+    return frozenset((*others, *gone))
 
 
 def with_changes(mapping: Mapping[K, V], changes: Mapping[K, V | None]) -> Mapping[K, V]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.mappings import with_changes
+from roadstead.mappings import changed, with_changes
 
 KEYS = st.integers(0, 5)
 
@@ -23,6 +23,24 @@ def test_what_is_changed_replaces_what_was_and_nothing_takes_it_out(
     expected = {key: value for key, value in {**before, **changes}.items() if value is not None}
     assert expected == dict(with_changes(before, changes))
     assert expected == dict(with_changes(MappingProxyType(before), changes))
+
+
+@given(
+    before=st.dictionaries(KEYS, st.integers(0, 2)),
+    after=st.dictionaries(KEYS, st.integers(0, 2)),
+    proxied=st.booleans(),
+)
+def test_changed_is_what_has_another_value_or_is_on_one_side_only(
+    before: dict[int, int], after: dict[int, int], *, proxied: bool
+) -> None:
+    """Whatever the order of the keys, each of which the value differs is named, and no other."""
+    expected = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    assert expected == changed(before, MappingProxyType(after) if proxied else after)
+
+
+def test_an_equal_value_that_is_another_object_is_changed() -> None:
+    """It is identity that counts: to compare all that a value holds takes as long as to make it."""
+    assert frozenset({1}) == changed({1: ["one"], 2: None}, {1: ["one"], 2: None})
 
 
 def test_what_it_is_made_of_stays_as_it_was() -> None:

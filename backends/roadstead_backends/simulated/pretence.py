@@ -13,6 +13,7 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.capabilities import Capabilities
+from roadstead.mappings import with_changes
 from roadstead.model import Quota, Reach, Scheduling
 from roadstead.units import Cpus, Memory
 from roadstead.world import Drift, Endpoint, Group, GroupKey, ModelState, Node, Phase, Snapshot
@@ -126,13 +127,11 @@ class Pretence:
             if self._afflicted != self.faults.models:
                 self._afflicted = dict(self.faults.models)
                 self._unasked.update(dict.fromkeys(self._store.by_key))
-            if self._unasked:
-                states = dict(self._states)
-                for key in self._unasked:
-                    self._tell_states(key, states)
-                self._unasked = {}
-                if states != self._states:
-                    self._states = MappingProxyType(states)
+            told: dict[str, ModelState | None] = {}
+            for key in self._unasked:
+                told.update(self._told(key))
+            self._unasked = {}
+            self._states = with_changes(self._states, told)
             return self._states
 
     def running(self, deployment: str) -> tuple[str, ...]:
@@ -335,7 +334,8 @@ class Pretence:
             for key in touched:
                 self._look_at(key)
             self._groups = tuple(self._seen.values())
-        owners = frozenset(group.owner_id for group in self._store.by_key.values() if self._is_shared())
+        others = self._store.by_key.values() if self._is_shared() else ()
+        owners = frozenset(group.owner_id for group in others)
         return Snapshot(
             capabilities=self._able,
             nodes=self._ground.nodes() if self._temper.shows_nodes else (),
@@ -370,18 +370,17 @@ class Pretence:
             serves_on=self._temper.serves_on,
         )
 
-    def _tell_states(self, key: GroupKey, states: dict[str, ModelState]) -> None:
-        """Bring what the servers of one group say up to date, and leave out those that left."""
-        before = {name: states.pop(name) for name in self._spoke.pop(key, ())}
+    def _told(self, key: GroupKey) -> Mapping[str, ModelState | None]:
+        """Return which servers of one group say something else than before, ``None`` of those that say nothing more."""
         group = self._store.by_key.get(key)
-        if group is None:
-            return
-        version = group.template.model.version
-        running = [one for one in group.servers.values() if one.phase is Phase.RUNNING]
-        for server in running:
-            state = self._life.model_state(server, version)
-            states[server.id] = before[server.id] if before.get(server.id) == state else state
-        self._spoke[key] = tuple(server.id for server in running)
+        servers = group.servers.values() if group is not None else ()
+        running = {one.id: one for one in servers if one.phase is Phase.RUNNING}
+        told: dict[str, ModelState | None] = {name: None for name in self._spoke.pop(key, ()) if name not in running}
+        if group is not None:
+            self._spoke[key] = tuple(running)
+            said = {name: self._life.model_state(one, group.template.model.version) for name, one in running.items()}
+            told.update({name: state for name, state in said.items() if self._states.get(name) != state})
+        return told
 
     def _listen(self, server: Server) -> Endpoint:
         endpoint = self._network.address()

@@ -13,6 +13,7 @@ import attrs
 from roadstead.act.events import Event, Turn, happened
 from roadstead.bench.demand import Flow
 from roadstead.bench.world import BEGAN, Told
+from roadstead.mappings import changed
 from roadstead.world import OutcomeKind, Phase, Shard
 
 __all__ = ["Account", "Count", "Happening", "Record", "Simulated"]
@@ -89,6 +90,8 @@ class Record:
         self._refused: Counter[str] = Counter()
         self._counts: dict[str, list[Count]] = {}
         self._shards: Mapping[str, Shard] = {}
+        self._wanted: Mapping[str, int] = {}
+        self._serving: Mapping[str, int] = {}
         self._known: set[Event] = set()
         self._last: Turn | None = None
 
@@ -133,17 +136,15 @@ class Record:
                 yield event
 
     def _count(self, turn: Turn, serving: Mapping[str, int]) -> None:
-        shards = turn.world.shards
-        for name in turn.plan.wanted.keys() | self._counts.keys():
+        """Note how many there are of each deployment that was ever wanted, where that may be another number now."""
+        shards, wanted = turn.world.shards, turn.plan.wanted
+        may_differ = changed(self._shards, shards) | changed(self._wanted, wanted) | changed(self._serving, serving)
+        self._shards, self._wanted, self._serving = shards, wanted, serving
+        for name in may_differ & (wanted.keys() | self._counts.keys()):
             counts = self._counts.setdefault(name, [])
-            wanted, shard = turn.plan.wanted.get(name, 0), shards.get(name)
-            seen = (wanted, serving.get(name, 0))
-            if counts and (counts[-1].wanted, counts[-1].serving) == seen and self._shards.get(name) is shard:
-                continue
-            now = _counted(turn.at - BEGAN, *seen, shard)
+            now = _counted(turn.at - BEGAN, wanted.get(name, 0), serving.get(name, 0), shards.get(name))
             if not counts or attrs.evolve(now, at=counts[-1].at) != counts[-1]:
                 counts.append(now)
-        self._shards = shards
 
     def result(self, lasted: int, seed: int, flows: Mapping[str, Flow]) -> Simulated:
         """Return all of it."""

@@ -21,6 +21,7 @@ import attrs
 
 from roadstead.act.addresses import spent
 from roadstead.act.events import Turn
+from roadstead.bench.answering import Answering
 from roadstead.bench.happening import happen
 from roadstead.bench.record import Record, Simulated
 from roadstead.bench.scenario import Scenario
@@ -109,7 +110,8 @@ class _PretendedDrive(Drive):
         asked = tuple(one.model_states() for one in self.pretended.values() if one.asks_runtime)
         if len(asked) != len(self._asked) or any(one is not was for one, was in zip(asked, self._asked, strict=True)):
             self._asked = asked
-            self._said = MappingProxyType({name: state for one in asked for name, state in one.items()})
+            together = {name: state for one in asked for name, state in one.items()} if len(asked) != 1 else asked[0]
+            self._said = MappingProxyType(together)
         return self._said
 
 
@@ -128,8 +130,7 @@ class _Run:
         self.world = world
         self.record = Record()
         self.plan: Plan | None = None
-        self._shown: object = None
-        self._answering: Mapping[str, int] = {}
+        self._answering = Answering()
         names = {
             one.template.runtime.name
             for declared in world.fleet.deployments.values()
@@ -195,16 +196,8 @@ class _Run:
 
     def _serving(self, decided: Plan) -> Mapping[str, int]:
         """Return how many of those that each deployment's clients are sent to really answer."""
-        states = tuple(cluster.model_states() for cluster in self.world.clusters.values())
-        shown = (states, decided.table.endpoints)
-        if self._shown != shown:
-            self._shown = shown
-            answering = {replica for said in states for replica, state in said.items() if state.versions}
-            self._answering = {
-                name: sum(entry.replica in answering for entry in entries)
-                for name, entries in decided.table.endpoints.items()
-            }
-        return self._answering
+        states = {name: cluster.model_states() for name, cluster in self.world.clusters.items()}
+        return self._answering.counts(states, decided.table.endpoints)
 
     def _give_back_addresses(self) -> None:
         fleet = self.world.fleet

@@ -10,14 +10,13 @@ same order as ever. So a merged plan is equal to the full one, and that is what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import compress
-from operator import is_not
 from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
 
 from roadstead.decide.scaling import due
+from roadstead.mappings import changed
 from roadstead.memory import PlanMemory
 from roadstead.model import Fleet
 from roadstead.plans import Held, Plan, Table
@@ -50,16 +49,7 @@ def in_scope(last: Planned | None, fleet: Fleet, world: World, memory: PlanMemor
 
 def changed_shards(before: World, after: World) -> frozenset[str]:
     """Return the deployments whose shard is another object in ``after``, is new there, or is gone."""
-    return _changed(before.shards, after.shards)
-
-
-def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> frozenset[str]:
-    if old is new:
-        return frozenset()
-    changed = tuple(compress(new, map(is_not, new.values(), map(old.get, new))))
-    come = sum(name not in old for name in changed)
-    gone = old.keys() - new.keys() if len(old) + come != len(new) else frozenset()
-    return frozenset((*changed, *gone))
+    return changed(before.shards, after.shards)
 
 
 def in_question(before: World, last: Plan, after: World, due: frozenset[str] = frozenset()) -> frozenset[str] | None:
@@ -70,8 +60,8 @@ def in_question(before: World, last: Plan, after: World, due: frozenset[str] = f
     """
     if _answering(before) != _answering(after):
         return None
-    changed = changed_shards(before, after) | _changed_problems(before, after) | _changed_settled(before, after)
-    return last.unsettled | changed | after.over | due
+    news = changed_shards(before, after) | _changed_problems(before, after) | _changed_settled(before, after)
+    return last.unsettled | news | after.over | due
 
 
 def _changed_settled(before: World, after: World) -> frozenset[str]:
@@ -93,7 +83,7 @@ def _changed_problems(before: World, after: World) -> frozenset[str]:
     found: set[str] = set()
     for gateway in before.data_path.gateways.keys() | after.data_path.gateways.keys():
         old, new = before.data_path.routes(gateway), after.data_path.routes(gateway)
-        found |= {name for name in _changed(old, new) if _problem(old.get(name)) != _problem(new.get(name))}
+        found |= {name for name in changed(old, new) if _problem(old.get(name)) != _problem(new.get(name))}
     return frozenset(found)
 
 
