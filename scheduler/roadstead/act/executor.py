@@ -8,7 +8,7 @@ and otherwise waits for the next plan.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 
@@ -87,7 +87,7 @@ class Executor:
             if any(step.cluster == name for step in plan.steps)
         }
         adding = [step for step in plan.steps if isinstance(step, Adding)]
-        self._side_by_side(parts, adding, fresh_until=None)
+        self._side_by_side(parts, adding)
         self.publish(fleet, world, plan.table)
         self._take(parts, [step for step in plan.steps if not isinstance(step, Adding)])
         return tuple(outcome for part in parts.values() for outcome in part.outcomes)
@@ -100,25 +100,26 @@ class Executor:
             data_path = self.observer.data_path(anew=True)
             fresh_until = self.clock.monotonic() + FRESH.seconds
             now = Now(views=views, models=self.observer.models(), data_path=data_path)
-            allowed: list[Step] = []
-            for step in steps:
-                against = objection(step, now)
-                if against is None:
-                    allowed.append(step)
-                elif (part := parts.get(step.cluster)) is not None:
-                    part.refuse(step, Conflict(against, cluster=step.cluster, subject=step.subject))
-            left = self._side_by_side(parts, allowed, fresh_until=fresh_until)
+            left = self._side_by_side(parts, steps, seen=now, fresh_until=fresh_until)
             steps = [step for step in left if not isinstance(step, Adding)]
 
     def _side_by_side(
-        self, parts: Mapping[str, _Part], steps: Iterable[Step], *, fresh_until: float | None
+        self,
+        parts: Mapping[str, _Part],
+        steps: Sequence[Step],
+        *,
+        seen: Now | None = None,
+        fresh_until: float | None = None,
     ) -> list[Step]:
-        """Have each cluster's steps done on its own thread, and return those that were not come to in time."""
+        """Have each cluster's steps done on its own thread, and return those that were not come to in time.
+
+        Destructive ones are held against what was ``seen``, which counts until ``fresh_until``.
+        """
         asked: dict[str, Future[list[Step]]] = {}
         for name, part in parts.items():
             own = [step for step in steps if step.cluster == name]
             if own and not part.silent:
-                asked[name] = part.begin(own, fresh_until)
+                asked[name] = part.begin(own, seen, fresh_until)
         wait_for(asked.values(), timeout=self.allowance.deadline.seconds)
         return [step for name, future in asked.items() for step in parts[name].end(future)]
 
@@ -140,11 +141,7 @@ class _Part:
         self.outcomes: list[Outcome] = []
         self.silent = False
 
-    def refuse(self, step: Step, error: Exception) -> None:
-        """Note that a step is not taken."""
-        self.outcomes.append(failed(step, self._turn, error))
-
-    def begin(self, steps: list[Step], fresh_until: float | None) -> Future[list[Step]]:
+    def begin(self, steps: list[Step], seen: Now | None, fresh_until: float | None) -> Future[list[Step]]:
         """Begin the steps on the cluster's thread.
 
         The future is of those that were not come to before ``fresh_until``.
@@ -153,6 +150,7 @@ class _Part:
         run = _Run(
             steps=steps,
             give_up=executor.clock.monotonic() + executor.allowance.deadline.seconds,
+            seen=seen,
             fresh_until=fresh_until,
             patience=self._patience,
         )
@@ -195,6 +193,10 @@ class _Part:
 
     def _try(self, step: Step, run: _Run) -> Outcome | None:
         """Return what became of ``step``, or ``None`` where it had been begun before and is on its way."""
+        # Only now, and not for all beforehand: of thousands, few are come to before what was seen is too old.
+        against = None if run.seen is None or isinstance(step, Adding) else objection(step, run.seen)
+        if against is not None:
+            return failed(step, self._turn, Conflict(against, cluster=step.cluster, subject=step.subject))
         executor = self._executor
         allowance = executor.allowance
         for attempt in range(1, allowance.tries + 1):
@@ -222,10 +224,14 @@ class _Part:
 
 @attrs.define(kw_only=True)
 class _Run:
-    """What one cluster's thread was asked for and has come to; ``give_up`` is when nothing more may be begun."""
+    """What one cluster's thread was asked for and has come to; ``give_up`` is when nothing more may be begun.
+
+    Whatever takes away is held against what was ``seen``.
+    """
 
     steps: list[Step]
     give_up: float
+    seen: Now | None
     fresh_until: float | None
     patience: float
     current: Step | None = None
