@@ -37,7 +37,7 @@ from roadstead.testing.faults.plans import singles
 from roadstead.testing.faults.telling import Telling
 from roadstead.testing.faults.trials import Count, Known, Plan, Trial, counted, sample
 from roadstead.testing.faults.verdicts import Verdict, verdict
-from tests.faults.furnishing import TEMPERS, furnished
+from tests.faults.furnishing import TEMPERS, furnished, tempers_of
 from tests.faults.scenarios import SCENARIOS
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -384,7 +384,7 @@ def main() -> None:
         (number, temper)
         for temper in ([asked.clusters] if asked.clusters else TEMPERS)
         for number, scenario in enumerate(SCENARIOS)
-        if asked.only in scenario.name and (not scenario.tempers or temper in scenario.tempers)
+        if asked.only in scenario.name and temper in tempers_of(scenario)
     ]
     command = " ".join(("python -m benchmarks.faults", *sys.argv[1:]))
     whole = not asked.only and not asked.clusters

@@ -8,6 +8,7 @@ import attrs
 
 from roadstead.model import Fleet
 from roadstead.testing.faults.props import Props
+from roadstead.testing.faults.telling import Scenario
 from roadstead.testing.proxy import Answer, Proxy
 from roadstead.units import Cpus, Duration, Memory
 from roadstead.world import Endpoint, Node
@@ -20,12 +21,24 @@ from roadstead_plugins.scaling.concurrency import Concurrency
 
 OWNER_ID = "owner"
 NODES = 3
-TEMPERS: Mapping[str, Temper] = {
+PLAIN: Mapping[str, Temper] = {
     "directed": DIRECTED,
     "native": NATIVE,
     "like Kubernetes": KUBERNETES,
     "like Marathon": MARATHON,
 }
+"""What every story is told on that names no others."""
+
+TEMPERS: Mapping[str, Temper] = {
+    **PLAIN,
+    "like Kubernetes, serving on": attrs.evolve(KUBERNETES, serves_on=True),
+}
+"""All that there are: in the last, whoever is told to stop serves until its time to drain is over, as by a preStop."""
+
+
+def tempers_of(scenario: Scenario) -> tuple[str, ...]:
+    """Return the tempers that a story is told on, in the order of the table."""
+    return tuple(name for name in TEMPERS if name in (scenario.tempers or PLAIN))
 
 
 def _hurried(temper: Temper) -> Temper:

@@ -63,6 +63,7 @@ def deployment(  # all but the first by name
     rollout: RolloutSpec = ROLLS,
     autoscaling: AutoscalingSpec | None = None,
     drain_within: Duration = Duration(2_000),
+    fail_over_after: Duration = Duration(300_000),
 ) -> Deployment:
     """Return one deployment, called anchor."""
     made = template(source)
@@ -79,6 +80,7 @@ def deployment(  # all but the first by name
         elsewhere=tuple(target(cluster, made) for cluster in BOTH if cluster not in on),
         replicas=replicas,
         rollout=rollout,
+        fail_over_after=fail_over_after,
         autoscaling=autoscaling,
         via=Via(gateway=via) if via is not None else None,
     )
@@ -132,6 +134,28 @@ def _expose(stage: Stage) -> None:
         cluster.settle("anchor", None)
 
 
+def _lose_power(stage: Stage, cluster: str) -> None:
+    """Let a cluster not answer for a while, with all that runs there: its gateways' own checks find nobody."""
+    there = stage.props.clusters[cluster]
+    assert isinstance(there, SimulatedCluster)
+    lost = (replica.endpoint for group in there.truth().groups for replica in group.replicas)
+    servers = {endpoint for endpoint in lost if endpoint is not None}
+    stage.part(cluster)
+    for node in there.node_names:
+        there.silence_node(node)
+    for proxy in stage.props.proxies.values():
+        proxy.faults.unhealthy |= servers
+
+    def restore() -> None:
+        for node in there.node_names:
+            there.return_node(node)
+        for proxy in stage.props.proxies.values():
+            proxy.faults.unhealthy -= servers
+        stage.join(cluster)
+
+    stage.later(POWER_LOST_MS, restore)
+
+
 def _without(whole: Fleet, name: str) -> Fleet:
     return attrs.evolve(whole, deployments={one: its for one, its in whole.deployments.items() if one != name})
 
@@ -147,6 +171,14 @@ def serving(
     """Return that so many serve on one cluster."""
     return (Serving(cluster=on, deployment=name, source=source, version=version, count=count),)
 
+
+SERVES_ON = Duration(4_000)
+"""Long enough that other things happen while whoever was told to stop serves on."""
+
+SOON = Duration(8_000)
+"""How long a cluster must be silent before another one makes up for it: longer than where a call is cut off once."""
+
+POWER_LOST_MS = 30_000
 
 TIGHT = Quota(cpu=Cpus(2_000))
 SLOWLY = Duration(10_000)
@@ -198,6 +230,16 @@ SCENARIOS = (
         fleet=fleet(deployment(via="front")),
         acts=(Act(lambda stage: stage.declare(deployment("/m/2", via="front"))),),
         ends=serving(2, "/m/2"),
+    ),
+    Scenario(
+        name="roll, and whoever goes serves on",
+        fleet=fleet(deployment(drain_within=SERVES_ON)),
+        acts=(
+            Act(lambda stage: stage.declare(deployment("/m/2", drain_within=SERVES_ON))),
+            Act(lambda stage: stage.scale("anchor", 3), after=4_000),
+        ),
+        ends=serving(3, "/m/2"),
+        tempers=frozenset({"like Kubernetes, serving on"}),
     ),
     Scenario(
         name="roll, and change one's mind",
@@ -337,5 +379,11 @@ SCENARIOS = (
             Act(lambda stage: stage.join("here"), after=10_000),
         ),
         ends=serving(3),
+    ),
+    Scenario(
+        name="fail over, and back",
+        fleet=fleet(deployment(on=BOTH, via="front", fail_over_after=SOON), clusters=BOTH),
+        acts=(Act(lambda stage: _lose_power(stage, "here")),),
+        ends=serving(2),
     ),
 )

@@ -18,7 +18,7 @@ from roadstead.testing.faults.trials import Trial, counted, sample
 from roadstead.testing.faults.verdicts import verdict
 from tests.faults.bugs.hunt import ROOT, killer, seed
 from tests.faults.bugs.seeded import BUGS, Bug
-from tests.faults.furnishing import TEMPERS, furnished
+from tests.faults.furnishing import furnished, tempers_of
 from tests.faults.scenarios import SCENARIOS
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -60,8 +60,7 @@ def trial(scenario: Scenario, temper: str, scratch: Path) -> Trial:
     [
         pytest.param(scenario, temper, id=f"{scenario.name}, {temper}")
         for scenario in SCENARIOS
-        for temper in TEMPERS
-        if not scenario.tempers or temper in scenario.tempers
+        for temper in tempers_of(scenario)
     ],
 )
 def test_some_faults_of_every_story_change_nothing_about_its_end(

@@ -49,7 +49,7 @@ class Scenario:
 
     ``ends`` is who serves when all is at rest again; ``None`` where the story does not say. ``within`` is the most
     turns that it may take to come to rest, faults included. ``tempers`` are the kinds of clusters that it can be told
-    on; empty for all.
+    on; empty for all plain ones.
     """
 
     name: str
