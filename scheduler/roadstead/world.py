@@ -277,10 +277,10 @@ class Snapshot:
     @cached_property
     def by_deployment(self) -> Mapping[str, tuple[Group, ...]]:
         """The groups of each deployment that has any, in their order."""
-        found: dict[str, list[Group]] = {}
+        found: dict[str, tuple[Group, ...]] = {}
         for group in self.groups:
-            found.setdefault(group.key.deployment, []).append(group)
-        return MappingProxyType({name: tuple(groups) for name, groups in found.items()})
+            found[group.key.deployment] = (*found.get(group.key.deployment, ()), group)
+        return MappingProxyType(found)
 
 
 @attrs.frozen

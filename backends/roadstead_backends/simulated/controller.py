@@ -52,7 +52,8 @@ class Controller:
         for server in [one for one in group.servers.values() if one.phase is Phase.LOST]:
             self.life.remove(server)
         counting = group.counting()
-        for server in self._victims(counting, retire)[: max(0, len(counting) - group.target)]:
+        surplus = len(counting) - group.target
+        for server in self._victims(counting, retire)[:surplus] if surplus > 0 else ():
             self.life.stop(server, group.template.stop.kill_after, now)
         reason = None
         for _ in range(group.target - len(counting)):
