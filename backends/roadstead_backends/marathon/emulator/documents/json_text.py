@@ -13,6 +13,8 @@ __all__ = ["NoContent", "NotJson", "echoed", "parsed"]
 
 _LEGAL: Final = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_DIGITS: Final = frozenset("0123456789")
+_INFINITE: Final = re.compile(r"[+-](INF|Infinity)")
 _IDENTIFIER: Final = re.compile(r"[\w$]+")
 _ESCAPES: Final = {
     '"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
@@ -35,7 +37,9 @@ def parsed(data: bytes) -> Any:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise NotJson(f"Invalid UTF-8 start byte 0x{data[error.start]:x}") from error
+        middle = error.reason == "invalid continuation byte"
+        place, at = ("middle", error.end) if middle else ("start", error.start)
+        raise NotJson(f"Invalid UTF-8 {place} byte 0x{data[at]:x}") from error
     return _Reader(text, len(data)).read()
 
 
@@ -84,7 +88,7 @@ class _Reader:
                 return self._array()
             case '"':
                 return self._string("was expecting closing quote for a string value")
-            case sign if sign == "-" or sign.isdigit():
+            case sign if sign in "+-" or sign in _DIGITS:
                 return self._number()
             case _:
                 return self._word()
@@ -166,6 +170,8 @@ class _Reader:
         return _ESCAPES[sign]
 
     def _number(self) -> int | Decimal:
+        if endless := _INFINITE.match(self._text, self._at):
+            _non_standard(endless[0])
         found = _NUMBER.match(self._text, self._at)
         if found is None:
             self._at += 1
@@ -176,6 +182,9 @@ class _Reader:
         if found[2] is None and self._text[self._at : self._at + 1] == ".":
             self._at += 1
             self._unexpected("Decimal point not followed by a digit", " in numeric value")
+        if found[3] is None and self._text[self._at : self._at + 1] in {"e", "E"}:
+            self._at += 2 if self._text[self._at + 1 : self._at + 2] in {"+", "-"} else 1
+            self._unexpected("Exponent indicator not followed by a digit", " in numeric value")
         return int(found[0]) if found[2] is None and found[3] is None else Decimal(found[0])
 
     def _word(self) -> Any:
@@ -186,7 +195,7 @@ class _Reader:
             self._unexpected(f"expected a valid value {_LEGAL}")
         word = found[0]
         if word in ("NaN", "Infinity"):
-            raise NotJson(f"Non-standard token '{word}': enable JsonParser.Feature.ALLOW_NON_NUMERIC_NUMBERS to allow")
+            _non_standard(word)
         if word not in _WORDS:
             raise NotJson(f"Unrecognized token '{word[:256]}': was expecting {_LEGAL}")
         self._at = found.end()
@@ -224,6 +233,10 @@ class _Reader:
         shown = self._text[:_SHOWN]
         cut = f"[truncated {self._size - _SHOWN} bytes]" if self._size > _SHOWN else ""
         return f'[Source: (byte[])"{shown}"{cut}; line: {line}, column: {column}]'
+
+
+def _non_standard(token: str) -> NoReturn:
+    raise NotJson(f"Non-standard token '{token}': enable JsonParser.Feature.ALLOW_NON_NUMERIC_NUMBERS to allow")
 
 
 def _shown(sign: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from random import Random
+from typing import Final
 
 import attrs
 
@@ -14,13 +16,16 @@ from roadstead_backends.marathon.emulator.scheduling.backoff import RateLimiter
 from roadstead_backends.marathon.emulator.scheduling.commands import mesos_tasks, resources_of
 from roadstead_backends.marathon.emulator.scheduling.events import EventBus
 from roadstead_backends.marathon.emulator.scheduling.instances import Instance, Tracker
-from roadstead_backends.marathon.emulator.scheduling.matching import Match, match
+from roadstead_backends.marathon.emulator.scheduling.matching import Match, Ways, match
 from roadstead_backends.marathon.emulator.scheduling.moments import written
 from roadstead_backends.marathon.emulator.scheduling.queue import QueueStatistics
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec
 from roadstead_backends.marathon.emulator.settings import Settings
 
 __all__ = ["Launcher"]
+
+_SEED: Final = 31_000
+"""So that the same requests get the same ports each time."""
 
 
 class Launcher:
@@ -47,6 +52,11 @@ class Launcher:
         self._tokens = settings.launch_token
         self._refill: Timer | None = None
         self._wake: Timer | None = None
+        self._ways = Ways(
+            quota=settings.profile.group_by_quota,
+            scarce=settings.gpu_scheduling_behavior,
+            chance=Random(_SEED),  # noqa: S311  # nothing is kept secret by it
+        )
 
     def add(self, spec: RunSpec, count: int) -> list[Instance]:
         """Let so many new instances wait."""
@@ -193,8 +203,7 @@ class Launcher:
             offer,
             need,
             [each.agent.place for each in self._placed(spec) if each.agent is not None] if spec.constraints else (),
-            quota=self._settings.profile.group_by_quota,
-            scarce=self._settings.gpu_scheduling_behavior,
+            self._ways,
         )
         statistics = self._statistics.of(path)
         if not isinstance(found, Match):

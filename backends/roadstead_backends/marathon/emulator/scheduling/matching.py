@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Final
 
 import attrs
@@ -14,7 +15,7 @@ from roadstead_backends.marathon.emulator.rules.documents import container_of, m
 from roadstead_backends.marathon.emulator.scheduling.constraints import Place, meets_all
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec
 
-__all__ = ["FUNNEL", "Match", "Reject", "match", "wanted_ports"]
+__all__ = ["FUNNEL", "Match", "Reject", "Ways", "match", "wanted_ports"]
 
 
 class Reject(enum.Enum):
@@ -47,18 +48,29 @@ class Match:
         return tuple(port for port in self.ports if port is not None)
 
 
+@attrs.frozen(kw_only=True)
+class Ways:
+    """What a Marathon goes by besides the app."""
+
+    quota: bool
+    """Whether ``GROUP_BY`` shares out by quota."""
+    scarce: str
+    """How GPUs are kept for those who want some: ``restricted`` or ``unrestricted``."""
+    chance: Random
+    """Picks the port from which on those are taken that may be any."""
+
+
 def match(
-    spec: RunSpec, offer: Offer, need: Resources, placed: Sequence[Place], *, quota: bool, scarce: str
+    spec: RunSpec, offer: Offer, need: Resources, placed: Sequence[Place], ways: Ways
 ) -> Match | tuple[Reject, ...]:
     """Match an instance against what is left of an offer; return every reason against it, if there is any.
 
-    ``need`` are its resources, ``placed`` where instances of its present configuration are, ``quota`` the way of
-    ``GROUP_BY``, and ``scarce`` how GPUs are kept for those who want some (``restricted`` or ``unrestricted``).
+    ``need`` are its resources, ``placed`` where instances of its present configuration are.
     """
-    against = tuple(_rejects(spec, offer, need, placed, quota=quota, scarce=scarce))
+    against = tuple(_rejects(spec, offer, need, placed, quota=ways.quota, scarce=ways.scarce))
     if against:
         return against
-    ports = _allotted(wanted_ports(spec), offer.ports)
+    ports = _allotted(wanted_ports(spec), offer.ports, ways.chance)
     return Match(ports) if ports is not None else (Reject.PORTS,)
 
 
@@ -102,12 +114,14 @@ def wanted_ports(spec: RunSpec) -> list[int | None]:
     return [definition["port"] if fixed else 0 for definition in document.get("portDefinitions") or []]
 
 
-def _allotted(wanted: Sequence[int | None], ranges: Sequence[tuple[int, int]]) -> tuple[int | None, ...] | None:
+def _allotted(
+    wanted: Sequence[int | None], ranges: Sequence[tuple[int, int]], chance: Random
+) -> tuple[int | None, ...] | None:
     """Ports for each that is wanted, fixed ones first; None where they are not offered."""
     fixed = {port for port in wanted if port}
     if any(not any(low <= port <= high for low, high in ranges) for port in fixed):
         return None
-    free = (port for low, high in ranges for port in range(low, high + 1) if port not in fixed)
+    free = (port for port in _from_anywhere(ranges, chance) if port not in fixed)
     found: list[int | None] = []
     for port in wanted:
         if port == 0:
@@ -118,3 +132,20 @@ def _allotted(wanted: Sequence[int | None], ranges: Sequence[tuple[int, int]]) -
         else:
             found.append(port)
     return tuple(found)
+
+
+def _from_anywhere(ranges: Sequence[tuple[int, int]], chance: Random) -> Iterator[int]:
+    """All ports, from a random one on: to the end of its range, the other ranges in random order, and what is left."""
+    left = [range(low, high + 1) for low, high in ranges]
+    if not left:
+        return
+    chance.shuffle(left)
+    start = chance.randrange(sum(map(len, left)))
+    first = 0
+    while start >= len(left[first]):
+        start -= len(left[first])
+        first += 1
+    yield from left[first][start:]
+    for others in (*left[first + 1 :], *left[:first]):
+        yield from others
+    yield from left[first][:start]
