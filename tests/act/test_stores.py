@@ -493,6 +493,17 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     StateLock.acquire(path, "daemon").release()
 
 
+def test_a_lock_is_free_once_it_was_let_go_of_though_a_child_has_it_still(tmp_path: Path) -> None:
+    """A program that was just started closes what it inherits a moment after whoever started it goes on."""
+    path = tmp_path / "daemon.lock"
+    lock = StateLock.acquire(path, "daemon")
+    assert lock._descriptor is not None
+    inherited = os.dup(lock._descriptor)
+    lock.release()
+    StateLock.acquire(path, "daemon").release()
+    os.close(inherited)
+
+
 # ---- the directory ----
 
 

@@ -33,6 +33,7 @@ from roadstead_backends.local.cgroups import CgroupPlace
 from roadstead_backends.local.connect import open_backend
 from roadstead_backends.local.devices import GpuDevice, NoDevices
 from roadstead_backends.local.options import LocalOptions
+from roadstead_backends.local.store import lock_file
 from tests.local.conftest import NO_PLACE, PORT, WAIT_S, LocalSubject, OpenCluster, answers, ask, marked, until
 
 MIB = 1 << 20
@@ -412,6 +413,14 @@ class TestSafety:
         open_cluster(place=place)
         with pytest.raises(StateError, match=rf"control group .* is in use by process {os.getpid()} "):
             open_cluster(place=place, name="copy")
+
+    def test_a_lock_is_free_once_it_was_let_go_of_though_a_shim_has_it_still(self, tmp_path: Path) -> None:
+        """A shim that was just started closes what it inherits a moment after the daemon goes on."""
+        lock = lock_file(tmp_path / "lock", "a lock")
+        inherited = os.dup(lock._descriptor)
+        lock.release()
+        lock_file(tmp_path / "lock", "a lock").release()
+        os.close(inherited)
 
     def test_a_refused_daemon_holds_nothing(self, open_cluster: OpenCluster, place: CgroupPlace) -> None:
         """The lock of the state is given back when the control groups are another's."""

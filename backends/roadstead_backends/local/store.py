@@ -46,6 +46,8 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back."""
+        # Closing is not enough: a shim that was just started may not have closed what it inherits.
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
 
 

@@ -71,6 +71,8 @@ class StateLock:
         A second time does nothing. The file stays: removing it would let two processes hold two locks.
         """
         if self._descriptor is not None:
+            # Closing is not enough: a program that was just started may not have closed what it inherits.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 
