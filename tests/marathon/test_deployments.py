@@ -91,3 +91,21 @@ def test_an_instance_that_cannot_be_reached_is_forgotten_when_it_is_to_be_killed
     (lost,) = (task["id"] for task in _tasks(world) if task["state"] == "TASK_UNREACHABLE")
     world.ask("POST", "/v2/tasks/delete", {"ids": [lost]}, query=query)
     assert ["TASK_RUNNING"] * left == _states(world)
+
+
+def test_a_forced_upgrade_ends_though_the_one_before_has_started_one_more_that_is_not_healthy_yet(
+    world: World,
+) -> None:
+    """The one too many goes first; else there would be room for no new one, and nobody to wait for."""
+    check = {"protocol": "MESOS_TCP", "portIndex": 0, "gracePeriodSeconds": 60}
+    gently = {"minimumHealthCapacity": 1, "maximumOverCapacity": 0}
+    world.ask("POST", "/v2/apps", {**_APP, "instances": 2, "healthChecks": [check], "upgradeStrategy": gently})
+    world.settle()
+    world.cluster.set_course("/a", Course(running=150, healthy=20_000))
+    world.ask("PUT", "/v2/apps/a", {"mem": 17})
+    world.timeline.advance(10_000)
+    assert ["TASK_RUNNING"] * 3 == _states(world)
+    assert 200 == world.ask("PUT", "/v2/apps/a", {"mem": 18}, query="force=true").status
+    world.timeline.advance(120_000)
+    assert ["TASK_RUNNING"] * 2 == _states(world)
+    assert 0 == world.marathon.deployments.count

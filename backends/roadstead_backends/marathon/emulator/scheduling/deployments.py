@@ -311,8 +311,9 @@ class Deployments:
             over_share=over,
             resident=spec.resident,
         )
-        now_killed = self._next_victims(progress)[: progress.strategy.kill_now]
-        self._hands.give_up(now_killed)
+        # What a deployment had started that this one cancels is too many, healthy or not.
+        kill_now = max(progress.strategy.kill_now, len(present) - spec.instances)
+        self._hands.give_up(self._next_victims(progress)[:kill_now])
 
     def _next_victims(self, progress: _Progress) -> list[Instance]:
         """The old instances that nobody asked to end yet: unhealthy ones first, then as the app selects."""
