@@ -7,7 +7,7 @@ instants: a clock that jumps, or a weekend without a daemon, expires nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from roadstead.holdings import Use
 from roadstead.model import ModelVersion, Resources
 
 __all__ = [
+    "AGE_MS",
     "Asked",
     "BackOff",
     "Bucket",
@@ -206,10 +207,17 @@ class Ousting:
 
 @attrs.frozen
 class Reverted:
-    """That a group was put back ``ago_ms`` ago, when its version was ``version``."""
+    """That a group was put back ``ago_ms`` ago, when its version was ``version``.
+
+    That it is longer ago by less than :data:`AGE_MS` is no reason by itself to write anything down: whoever loses so
+    much waits for as much longer.
+    """
 
     version: str
     ago_ms: int
+
+
+AGE_MS = 300_000
 
 
 @attrs.frozen
@@ -259,6 +267,22 @@ class DeploymentMemory:
         """Whether time is counted for something, or something has begun and is not over."""
         counted = self.leaving or self.unready or self.clusters or self.excess
         return bool(counted or self.ousted or self.reverts or self.asked)
+
+    def has_only_aged(self, since: DeploymentMemory) -> bool:
+        """Return whether it is ``since`` but for how long ago groups were put back, and that by little."""
+        if not self.reverts or _versions(self) != _versions(since):
+            return False
+        if attrs.evolve(self, at=0, reverts=_NO_REVERTS) != attrs.evolve(since, at=0, reverts=_NO_REVERTS):
+            return False
+        ages = ((now.ago_ms, then.ago_ms) for key in self.reverts for now, then in self._beside(since, key))
+        return all(0 <= now - then < AGE_MS for now, then in ages)
+
+    def _beside(self, other: DeploymentMemory, key: str) -> Iterator[tuple[Reverted, Reverted]]:
+        return zip(self.reverts[key], other.reverts[key], strict=True)
+
+
+def _versions(memory: DeploymentMemory) -> Mapping[str, tuple[str, ...]]:
+    return {key: tuple(one.version for one in all_) for key, all_ in memory.reverts.items()}
 
 
 @attrs.frozen

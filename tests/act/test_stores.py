@@ -23,7 +23,7 @@ from roadstead.act.lock import StateLock
 from roadstead.act.memory import MemoryStore, Remembered
 from roadstead.act.state import SOCKET_PATH_LIMIT, StateDirectory, default_directory
 from roadstead.errors import StateError
-from roadstead.memory import BackOff, Claim, DeploymentMemory, GroupMemory, PlanMemory
+from roadstead.memory import BackOff, Claim, DeploymentMemory, GroupMemory, PlanMemory, Reverted
 from roadstead.model import Address, Intents, RemoveIntent, Resources, ScaleIntent, Tls
 from roadstead.testing.strategies import names
 from roadstead.units import Cpus, Memory
@@ -156,6 +156,31 @@ def test_a_turn_at_rest_is_not_worth_a_write(tmp_path: Path) -> None:
     assert store.save(later, acts=True)
     store.close()
     assert later == _loaded(tmp_path / "memory.sqlite").memory
+
+
+@pytest.mark.parametrize(
+    ("minutes", "besides", "written"),
+    [
+        pytest.param(4, {}, False, id="a while later"),
+        pytest.param(5, {}, True, id="so much later that it would be missed"),
+        pytest.param(1, {"leaving": {}}, True, id="something else changed, too"),
+        pytest.param(1, {"reverts": {}}, True, id="it is forgotten"),
+        pytest.param(1, {"reverts": {"here/a": (Reverted("v2", 0),)}}, True, id="put back again"),
+        pytest.param(1, {"reverts": {"here/b": (Reverted("v1", 60_000),)}}, True, id="of another group"),
+    ],
+)
+def test_how_long_ago_a_group_was_put_back_is_written_now_and_then_only(
+    tmp_path: Path, minutes: int, besides: dict[str, object], written: bool
+) -> None:
+    """It is counted for an hour, and no more than some minutes of that may be lost: a fleet at rest writes no more."""
+    put_back = attrs.evolve(MEMORY.deployments["minilm"], reverts={"here/a": (Reverted("v1", 0),)})
+    later = attrs.evolve(put_back, at=60_000 * minutes, reverts={"here/a": (Reverted("v1", 60_000 * minutes),)})
+    store = MemoryStore(tmp_path / "memory.sqlite")
+    store.save(attrs.evolve(MEMORY, deployments={"minilm": put_back}), acts=False)
+
+    changed = attrs.evolve(MEMORY, deployments={"minilm": attrs.evolve(later, **besides)})  # type: ignore[arg-type]
+    assert written == store.save(changed, acts=False)
+    store.close()
 
 
 def test_a_loaded_memory_is_not_written_back(tmp_path: Path) -> None:

@@ -216,10 +216,21 @@ def _words(error: sqlite3.Error | OSError) -> str:
 
 
 def _differs(before: PlanMemory, memory: PlanMemory) -> bool:
-    """Return whether anything but the numbers differs."""
-    return before is not memory and any(
+    """Return whether anything differs but the numbers, and how long ago groups were put back."""
+    if before is memory:
+        return False
+    return _moved_on(before.deployments, memory.deployments) or any(
         kind.values(before) is not kind.values(memory) and kind.values(before) != kind.values(memory)
-        for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)
+        for kind in (_CLAIMS, _BACK_OFF, _SCALING)
+    )
+
+
+def _moved_on(before: Mapping[str, DeploymentMemory], after: Mapping[str, DeploymentMemory]) -> bool:
+    if before is after:
+        return False
+    return before.keys() != after.keys() or any(
+        known is not before[name] and known != before[name] and not known.has_only_aged(before[name])
+        for name, known in after.items()
     )
 
 

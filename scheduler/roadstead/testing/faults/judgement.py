@@ -29,9 +29,9 @@ from roadstead.testing.promises import cut_off, misplaced, unlisted
 from roadstead.traffic import DataPath, Seen
 from roadstead.world import Reachable, World
 
-__all__ = ["Judgement", "only_aged"]
+__all__ = ["Judgement"]
 
-_NUMBERS = {"turn", "counted"}
+_BY_THEMSELVES = {"turn", "counted", "deployments"}
 _ALL = Selection(limit=10_000)
 
 
@@ -159,7 +159,7 @@ class Judgement:
             self.wrong.append("nobody noticed that the memory is corrupted")
         if damage is not None:
             return
-        if saved is not None and _content(found.memory) != _content(saved):
+        if saved is not None and not _is_whole(found.memory, saved):
             self.wrong.append(f"{found.memory} was found where {saved} was saved")
         if self.journal_is_whole and self.events(after) != events:
             self.wrong.append(f"not all of {events} events are found again")
@@ -169,15 +169,26 @@ class Judgement:
         found = MemoryStore(stores.memory)
         kept, known = found.load().memory, daemon.reconciler.memory
         found.close()
-        if _content(kept) != _content(known):
+        if not _is_whole(kept, known):
             self.wrong.append(f"{kept} is on disk and {known} is known")
         if daemon.journal.problem is not None:
             self.wrong.append(f"the journal is not kept: {daemon.journal.problem}")
 
 
-def _content(memory: PlanMemory) -> tuple[object, ...]:
-    """Return what of a memory must be found again; the numbers of turns in which nothing was done need not."""
-    return tuple(getattr(memory, field.name) for field in attrs.fields(PlanMemory) if field.name not in _NUMBERS)
+def _is_whole(found: PlanMemory, saved: PlanMemory) -> bool:
+    """Return whether all of ``saved`` was found again that must be.
+
+    The numbers of turns in which nothing was done need not, and not all of how long ago groups were put back.
+    """
+    names = (field.name for field in attrs.fields(PlanMemory) if field.name not in _BY_THEMSELVES)
+    deployments = found.deployments
+    return (
+        all(getattr(found, name) == getattr(saved, name) for name in names)
+        and deployments.keys() == saved.deployments.keys()
+        and all(
+            one == deployments[name] or one.has_only_aged(deployments[name]) for name, one in saved.deployments.items()
+        )
+    )
 
 
 def _undisturbable(truth: World) -> Iterator[str]:
@@ -187,23 +198,6 @@ def _undisturbable(truth: World) -> Iterator[str]:
             asked = sum(group.target for group in snapshot.groups if group.key.deployment == name)
             if 0 < asked <= floor:
                 yield f"{floor} of {asked} replicas of {name} on {cluster} may not be disturbed"
-
-
-def only_aged(before: PlanMemory | None, after: PlanMemory | None) -> bool:
-    """Return whether two memories differ in nothing but how long ago groups were put back.
-
-    That is counted for an hour, and kept each time.
-    """
-    if before is None or after is None or not any(one.reverts for one in after.deployments.values()):
-        return False
-    return _without_ages(before) == _without_ages(after)
-
-
-def _without_ages(memory: PlanMemory) -> tuple[object, ...]:
-    known = memory.deployments.items()
-    versions = tuple((name, key, one.version) for name, of in known for key, all_ in of.reverts.items() for one in all_)
-    deployments = {name: attrs.evolve(one, at=0, reverts={}) for name, one in known}
-    return (versions, *_content(attrs.evolve(memory, deployments=deployments)))
 
 
 def _step(plan: Plan, cluster: str, subject: str) -> Step | None:

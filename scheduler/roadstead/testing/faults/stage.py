@@ -19,7 +19,7 @@ from roadstead.plans import Plan
 from roadstead.testing.faults.calls import Call, Kind, What
 from roadstead.testing.faults.daemon import Daemon, Outside, Stores
 from roadstead.testing.faults.injector import Injector, Killed
-from roadstead.testing.faults.judgement import Judgement, only_aged
+from roadstead.testing.faults.judgement import Judgement
 from roadstead.testing.faults.props import Props
 from roadstead.testing.faults.strikes import AGES, JOURNAL_FAULTS, JUMPS_MS, STORE_FAULTS, WITH_A_CRASH, copied
 from roadstead.testing.gateway import SimulatedGateway
@@ -196,7 +196,7 @@ class Stage:
         self._overtaken = None
         self.judgement.crowded = self._second is not None
         try:
-            before, kept = self.daemon.store.wrote, self.daemon.store.saved
+            before = self.daemon.store.wrote
             turn = self.daemon.turn(self.fleet, news=news)
         except Killed:
             self.last = None
@@ -206,8 +206,7 @@ class Stage:
             self.wrong.append(f"a turn failed: {type(error).__name__}: {error}")
             self.last = None
             return
-        if not only_aged(kept, self.daemon.store.saved):
-            self.writes += self.daemon.store.wrote - before
+        self.writes += self.daemon.store.wrote - before
         for wire in self.daemon.wires.values():
             self.wrong.extend(wire.hasty)
             wire.hasty.clear()
