@@ -103,7 +103,12 @@ class Row:
     @property
     def exhaustive(self) -> bool:
         """Whether all that is possible was run."""
-        return self.count.plans == self.possible
+        return self.is_tried and self.count.plans == self.possible
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether any plan of it was run."""
+        return bool(self.count.plans)
 
 
 _TEMPERS: Final = tuple(TEMPERS)
@@ -189,6 +194,13 @@ class Tally:
         key = place[1], SCENARIOS[place[0]].name, "two"
         if key in self.rows:
             self.add(attrs.evolve(self.rows[key], possible=pairs))
+
+    def expect(self, points: Mapping[Place, tuple[Call, ...]]) -> None:
+        """Know every line of single faults that there is to be, so that those never reached are told, too."""
+        for (scenario, temper), calls in points.items():
+            nothing = Done(job=Job(scenario=scenario, temper=temper), count=Count())
+            row = _row(nothing, calls, "one", _possible(calls), "")
+            self.rows[row.temper, row.story, row.faults] = row
 
     def add(self, row: Row) -> None:
         """Keep one line, in the place of an earlier one about the same."""
@@ -309,7 +321,7 @@ _LEGEND: Final = (
 
 def _line(row: Row) -> str:
     count = row.count
-    how = "exhaustive" if row.exhaustive else f"sampled, seed {row.seeds}"
+    how = "exhaustive" if row.exhaustive else f"sampled, seed {row.seeds}" if row.is_tried else "not tried"
     of = str(row.possible) if row.possible else ""
     return (
         f"| {row.temper} | {row.story} | {row.faults} | {row.points} | {count.plans} | {of} | {count.applied} "
@@ -330,9 +342,11 @@ def _summary(rows: Sequence[Row], seconds: float) -> str:
         f"{total.lost} replicas lost, {total.duplicated} duplicated, {total.orphaned} orphaned; {seconds:.0f} s, "
         f"{total.plans / seconds * 60:.0f} plans a minute.{'' if total.violations else bound} "
         f"Single faults are exhaustive for {whole} of {len(alone)} stories and clusters "
-        f"({sum(row.count.plans for row in alone)} of {sum(row.possible for row in alone)} plans), pairs for "
+        f"({sum(row.count.plans for row in alone)} of {sum(row.possible for row in alone)} plans; "
+        f"{sum(not row.is_tried for row in alone)} of these lines were not tried at all), pairs for "
         f"{sum(row.exhaustive for row in pairs)} ({sum(row.count.plans for row in pairs)} of "
-        f"{sum(row.possible for row in pairs)} plans). {sum(row.again for row in rows)} plans were told again alone, "
+        f"{sum(row.possible for row in pairs)} plans that begin with a fault that was tried). "
+        f"{sum(row.again for row in rows)} plans were told again alone, "
         "and came to the same."
     )
 
@@ -401,6 +415,7 @@ def main() -> None:
     with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
         tally = Tally(pool, keep)
         points = dict(zip(places, pool.map(_points, places, chunksize=1), strict=True))
+        tally.expect(points)
         if asked.first:
             after = dict(_try_singles(tally, points, asked, asked.first))
             _try_pairs(tally, points, after, asked, asked.pairs)
