@@ -442,5 +442,5 @@ def _later(subject: MarathonSubject, holds: Callable[[Snapshot], bool]) -> Snaps
 
 
 def _unreachable(seen: Snapshot, key: GroupKey) -> frozenset[str]:
-    unseen = (one for one in replicas_of(seen, key) if one.reason is not None)
-    return frozenset(one.id for one in unseen if one.reason.code is ReasonCode.UNREACHABLE)
+    found = ((one.id, one.reason) for one in replicas_of(seen, key) if one.reason is not None)
+    return frozenset(name for name, reason in found if reason.code is ReasonCode.UNREACHABLE)

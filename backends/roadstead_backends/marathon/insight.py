@@ -17,6 +17,7 @@ from roadstead.reasons import Reason, ReasonCode
 from roadstead.units import Duration
 from roadstead.world import Group, Phase, Snapshot, Usage
 from roadstead_backends.marathon.client import Client
+from roadstead_backends.marathon.crowding import crowded
 from roadstead_backends.marathon.funnel import Lacking, amounts_of
 from roadstead_backends.marathon.ground import Ground
 from roadstead_backends.marathon.master import Master
@@ -107,6 +108,8 @@ class Insight:
         self._measured_at = self._placed
         self._usage_of: Mapping[str, Usage] = {}
         self._looked: dict[str, _Looked] = {}
+        self._crowded: Mapping[str, Reason] = {}
+        self._crowded_at: Mapping[str, Agent] = {}
         self._queue: Mapping[str, QueueItem] = {}
         self._read_at = 0
         self._queue_due = -1e9
@@ -129,13 +132,18 @@ class Insight:
             if is_first and self.ground.agents:
                 self.emulated = self._is_emulated()
         self.writers.see((one.app for one in apps.values()), deployments, self._epoch_ms())
+        moved = self._crowded_at is not self.ground.agents
         for app_id, view in apps.items():
             known = self._looked.get(app_id)
             if known is None or known.app is not view.app:
                 why = known.why if known is not None else NO_REASON
                 self._looked[app_id] = _Looked(view.app, _lacks(view.app), _is_watched(view.app), why)
+                moved = True
         for app_id in self._looked.keys() - apps.keys():
             del self._looked[app_id]
+            moved = True
+        if moved:
+            self._crowded, self._crowded_at = crowded(apps, self._place), self.ground.agents
         self._explain(apps, deployments)
         return {app_id: one.why for app_id, one in self._looked.items() if one.why is not NO_REASON}
 
@@ -164,6 +172,12 @@ class Insight:
         except BackendError:
             return False
 
+    def _place(self, task: Task, attribute: str) -> str:
+        if attribute == "hostname":
+            return self.ground.node_of(task.slave_id, task.host)
+        agent = self.ground.agents.get(task.slave_id or "")
+        return agent.attributes.get(attribute, "") if agent is not None else ""
+
     def _epoch_ms(self) -> int:
         return int(self._epoch() * 1000)
 
@@ -178,11 +192,11 @@ class Insight:
         concerned = (
             (one.at, app_id)
             for app_id, one in self._looked.items()
-            if one.lacks or one.watched or one.why is not NO_REASON or app_id in suspected
+            if one.lacks or one.watched or one.why is not NO_REASON or app_id in suspected or app_id in self._crowded
         )
         for _, app_id in sorted(concerned):
             looked = self._looked[app_id]
-            contested = self.writers.reason(app_id, self._epoch_ms())
+            whole = self.writers.reason(app_id, self._epoch_ms()) or self._crowded.get(app_id)
             missing, now = looked.why.missing, self._now()
             if not looked.lacks:
                 missing = None
@@ -191,7 +205,7 @@ class Insight:
                 looked.at = now
             elif missing is None:
                 missing = _LAUNCHING
-            made = Why(app=contested, missing=missing, tasks=self._tasks(apps[app_id]) if looked.watched else {})
+            made = Why(app=whole, missing=missing, tasks=self._tasks(apps[app_id]) if looked.watched else {})
             if made != looked.why:
                 looked.why = made if made != NO_REASON else NO_REASON
 
