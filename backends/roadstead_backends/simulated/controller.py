@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
+from heapq import nsmallest
 from itertools import islice
 from random import Random
 
@@ -52,8 +53,7 @@ class Controller:
         for server in [one for one in group.servers.values() if one.phase is Phase.LOST]:
             self.life.remove(server)
         counting = group.counting()
-        surplus = len(counting) - group.target
-        for server in self._victims(counting, retire)[:surplus] if surplus > 0 else ():
+        for server in self._victims(counting, retire, len(counting) - group.target):
             self.life.stop(server, group.template.stop.kill_after, now)
         reason = None
         for _ in range(group.target - len(counting)):
@@ -75,21 +75,23 @@ class Controller:
         self._short[group.key] = None
         return _over_quota(over, self._ground.quota)
 
-    def _victims(self, servers: Iterable[Server], retire: Collection[str]) -> list[Server]:
-        """Return servers in the order in which they would be given up."""
-        servers = list(servers)
+    def _victims(self, servers: Sequence[Server], retire: Collection[str], count: int) -> list[Server]:
+        """Return so many servers, those that are given up first; none where ``count`` is less than one."""
         exact = retire if self._temper.able.exact_retire else ()
         match self._temper.victims:
             case Victims.CHANCE:
                 drawn = {one.id: self._chance.random() for one in servers}
-                return sorted(servers, key=lambda one: (one.id not in exact, _RANK[one.phase], drawn[one.id]))
+                return nsmallest(count, servers, key=lambda one: (one.id not in exact, _RANK[one.phase], drawn[one.id]))
             case Victims.YOUNGEST:
-                return sorted(
-                    servers, key=lambda one: (one.id not in exact, not one.noticed, _RANK[one.phase], -one.number)
+                return nsmallest(
+                    count,
+                    servers,
+                    key=lambda one: (one.id not in exact, not one.noticed, _RANK[one.phase], -one.number),
                 )
             case Victims.CONTROLLER:
                 crowd = Counter(one.node for one in servers)
-                return sorted(
+                return nsmallest(
+                    count,
                     servers,
                     key=lambda one: (
                         one.node is not None,
