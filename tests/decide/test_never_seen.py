@@ -12,10 +12,12 @@ from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes
 AFTER_TURNS = 10
 
 
-def started_blind(*, via: str | None = None, quota: Quota | None = None, forget: bool = True) -> Scene:
+def started_blind(
+    *, via: str | None = None, quota: Quota | None = None, forget: bool = True, after: int = AFTER_TURNS * TURN_MS
+) -> Scene:
     """Return a scene whose new daemon has never seen the cluster on which both replicas run."""
     rollout = RolloutSpec(max_unavailable=0, progress_deadline=Duration(60_000))
-    declared = deployment(on=("here", "there"), fail_over_after=AFTER_TURNS * TURN_MS, via=via, rollout=rollout)
+    declared = deployment(on=("here", "there"), fail_over_after=after, via=via, rollout=rollout)
     first = fleet(declared, clusters=("here", "there"), gateways=("front",) if via else (), search=quota or Quota())
     scene = Scene(first, {"here": nodes(2), "there": nodes(2)}, {"there": NATIVE}, thorough=True)
     scene.settle()
@@ -36,6 +38,16 @@ def test_nothing_is_made_up_before_the_time_is_over(forget: bool) -> None:
     decided = scene.turns(AFTER_TURNS)
     assert 0 == on(scene, "there")
     assert ReasonCode.UNREACHABLE in {held.reason.code for held in decided.held}
+    assert [] == scene.wrong
+
+
+def test_what_is_to_be_made_up_at_once_is_made_up_by_the_second_turn() -> None:
+    """A cluster has one turn to answer a new daemon, and a plan for that turn is the same made twice."""
+    scene = started_blind(after=0)
+    scene.turn()
+    assert 0 == on(scene, "there")
+    scene.turn()
+    assert 2 == on(scene, "there")
     assert [] == scene.wrong
 
 

@@ -133,9 +133,10 @@ def silences(case: Case, before: Mapping[str, ClusterMemory], elapsed: int) -> M
         if not isinstance(case.world.clusters.get(cluster), Unreachable):
             found[cluster] = attrs.evolve(known, silent_ms=None, lost=0)
             continue
-        silent = 0 if known.silent_ms is None else min(limit, known.silent_ms + elapsed)
+        silent = 0 if known.silent_ms is None else min(max(limit, 1), known.silent_ms + elapsed)
         if case.world.clusters[cluster].snapshot is None:
-            given_up = known.silent_ms is not None and silent >= limit and _is_below_the_floor(case)
+            # Not in the turn in which it is first missed, however often that is decided.
+            given_up = silent > 0 and silent >= limit and _is_below_the_floor(case)
             lost = max(known.lost, case.wanted - _healthy_strangers(case)) if given_up else known.lost
             found[cluster] = attrs.evolve(known, silent_ms=silent, lost=lost)
             continue
