@@ -272,11 +272,11 @@ class _Search:
 
     def _added(self, nodes: int, each: int, where: str) -> Change:
         resources = self.demand.template.resources
-        asked = f"{Cpus(resources.cpu.milli * each)} CPU and {Memory(resources.memory.bytes * each)} of memory free"
+        asked = [f"{Cpus(resources.cpu.milli * each)} CPU", f"{Memory(resources.memory.bytes * each)} of memory"]
         if resources.gpu is not None:
-            asked += f" and {f'{each} times ' if each > 1 else ''}{gpu_text(resources.gpu)}"
+            asked.append(f"{f'{each} times ' if each > 1 else ''}{gpu_text(resources.gpu)}")
         matching = " that its constraints allow" if self.demand.template.placement.constraints else ""
-        text = f"add {'a node' if nodes == 1 else f'{nodes} nodes'}{matching} with {asked}{where}"
+        text = f"add {'a node' if nodes == 1 else f'{nodes} nodes'}{matching} with {' and '.join(asked)} free{where}"
         amounts = (Amount("nodes", nodes), Amount("replicas", each))
         return Change(ChangeKind.ADD_NODE, text, self.demand.cluster, amounts)
 

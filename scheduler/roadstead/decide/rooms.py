@@ -201,7 +201,7 @@ def gpu_text(gpu: Gpu) -> str:
     """Return what is asked for of GPUs, in words."""
     match gpu:
         case WholeGpus(count=count, models=models):
-            return f"{count} free GPU" + (f" of {' or '.join(models)}" if models else "")
+            return f"{count} GPU{'s' if count > 1 else ''}" + (f" of {' or '.join(models)}" if models else "")
         case GpuPart(share=share, models=models):
             return f"{share} of a GPU" + (f" of {' or '.join(models)}" if models else "")
         case GpuPartition(profile=profile):

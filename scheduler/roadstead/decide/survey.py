@@ -187,6 +187,8 @@ def _label(obstacle: Obstacle) -> str:
         key = _DIVISIBLE[obstacle.kind]
         free, asked = amount(key, _rounded_down(key, obstacle.free)), amount(key, obstacle.asked)
         return f"{obstacle.kind.value} ({free} free, {asked} asked)"
+    if obstacle.kind in {ObstacleKind.GPU, ObstacleKind.GPU_KIND}:
+        return f"{obstacle.kind.value} ({obstacle.subject} asked)"
     return f"{obstacle.kind.value} {obstacle.subject}".rstrip()
 
 
