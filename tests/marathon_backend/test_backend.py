@@ -13,7 +13,7 @@ import pytest
 from roadstead.errors import Conflict, OutcomeUnknown, Rejected, Retryable
 from roadstead.model import Reach, Secret
 from roadstead.reasons import ReasonCode
-from roadstead.spi.backend import ABSENT, Evicts, Expect, Reverts
+from roadstead.spi.backend import ABSENT, Evicts, Expect, Reverts, where_it_prints
 from roadstead.testing.conformance.asking import (
     GRACE,
     an_order,
@@ -300,6 +300,16 @@ def test_an_app_whose_labels_somebody_took_away_is_still_ours(subject: MarathonS
 
 
 # ---- noticing ----
+
+
+def test_who_asks_for_what_a_server_prints_is_told_where_mesos_keeps_it(subject: MarathonSubject) -> None:
+    """By task and agent; of one that waits to be started there is nothing yet."""
+    order = an_order(subject)
+    (replica,) = run(subject, order, 1)
+    said = where_it_prints(subject.backend, replica)
+    assert f"task {replica.incarnation} in its sandbox on agent {replica.node}" in said
+    waiting = attrs.evolve(replica, phase=Phase.SLOT, node=None, incarnation="")
+    assert "`roadstead why`" in where_it_prints(subject.backend, waiting)
 
 
 def test_only_what_changed_is_read_and_made_anew(subject: MarathonSubject) -> None:

@@ -19,7 +19,7 @@ from roadstead.capabilities import Capabilities
 from roadstead.errors import BackendError, Conflict, Rejected
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.units import Duration
-from roadstead.world import GroupKey, Phase, Snapshot, Usage
+from roadstead.world import GroupKey, Phase, Replica, Snapshot, Usage
 from roadstead_backends.marathon import names, translate
 from roadstead_backends.marathon.abilities import capabilities
 from roadstead_backends.marathon.adoption import Adoptions
@@ -30,7 +30,7 @@ from roadstead_backends.marathon.follower import Follower, News
 from roadstead_backends.marathon.insight import Insight
 from roadstead_backends.marathon.messages import App, Deployment, Info
 from roadstead_backends.marathon.options import MarathonOptions
-from roadstead_backends.marathon.reading import instance_of, is_active, is_unseen
+from roadstead_backends.marathon.reading import active_tasks, is_active, is_unseen, tasks_of
 from roadstead_backends.marathon.view import View
 from roadstead_backends.marathon.writing import Writer, about
 
@@ -148,7 +148,7 @@ class MarathonBackend:
             if shown.phase is Phase.STOPPING:
                 return
             app = self._read(app_id)
-            tasks = _tasks_of(app, (replica,)) if app is not None else ()
+            tasks = tasks_of(app, (replica,)) if app is not None else ()
             if app is None or not tasks:
                 raise self._conflict("there is no such replica any more, or it waits to be launched")
             self._writer.replace(app, tasks[0])
@@ -174,10 +174,14 @@ class MarathonBackend:
             self._begin()
             found = self._view.replica(replica)
             app = self._read(found[0]) if found is not None else None
-            tasks = _tasks_of(app, (replica,)) if app is not None else ()
+            tasks = tasks_of(app, (replica,)) if app is not None else ()
             if not tasks:
                 raise self._conflict("there is no such replica, or it waits to be launched")
             self._client.kill(tasks, scale=False)
+
+    def prints_to(self, replica: Replica) -> str:
+        """Return where Mesos keeps what a task prints."""
+        return names.sandbox_of(replica.node, replica.incarnation)
 
     def usage(self) -> Mapping[str, Usage]:
         """Return the use of every replica that runs; what of it nobody measures is unknown."""
@@ -346,7 +350,7 @@ class MarathonBackend:
             raise self._conflict("it is gone")
         if app.version != before.version:
             raise self._conflict("somebody changed it meanwhile")
-        missing = _active(before) - _active(app)
+        missing = active_tasks(before) - active_tasks(app)
         if missing:
             raise self._conflict(f"{min(missing)} is gone since it was looked at")
         return app
@@ -354,7 +358,7 @@ class MarathonBackend:
     def _shrink(self, app: App, target: int, retire: tuple[str, ...]) -> None:
         """Give up so many: those that are named, and then as Marathon chooses, who waits before who runs."""
         surplus = app.instances - target
-        tasks = _tasks_of(app, retire)[:surplus]
+        tasks = tasks_of(app, retire)[:surplus]
         if tasks:
             self._writer.retire(app, tasks)
             self._note_going(tasks)
@@ -367,7 +371,7 @@ class MarathonBackend:
         What it replaces itself is too many for a moment, and who is named among those may be the one that comes.
         """
         standing = {task.id: task for task in app.tasks or () if is_active(task) and task.state != "TASK_KILLING"}
-        named = [standing[task] for task in _tasks_of(app, retire) if task in standing]
+        named = [standing[task] for task in tasks_of(app, retire) if task in standing]
         surplus = max(0, len(standing.keys() - self._going.keys()) - app.instances)
         tasks = tuple(task.id for task in named if is_unseen(task) or not app.deployments)[:surplus]
         if tasks:
@@ -401,14 +405,3 @@ class MarathonBackend:
 
     def _conflict(self, why: str) -> Conflict:
         return Conflict(why, cluster=self._cluster, hint="observe again")
-
-
-def _active(app: App) -> frozenset[str]:
-    """Return the tasks of which something may be running."""
-    return frozenset(task.id for task in app.tasks or () if is_active(task))
-
-
-def _tasks_of(app: App, replicas: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the tasks that these replicas are now, in this order; who is on its way out is none."""
-    now = {instance_of(task.id)[0]: task.id for task in app.tasks or () if task.state != "TASK_KILLING"}
-    return tuple(now[replica] for replica in replicas if replica in now)

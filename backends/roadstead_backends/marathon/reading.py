@@ -19,7 +19,7 @@ from roadstead.world import Endpoint, Exit, Phase, Replica
 from roadstead_backends.marathon.messages import App, LastFailure, Port, Task, millis
 from roadstead_backends.marathon.why import NO_REASON, Why
 
-__all__ = ["Around", "exit_of", "instance_of", "is_active", "is_unseen", "replicas_of"]
+__all__ = ["Around", "active_tasks", "exit_of", "instance_of", "is_active", "is_unseen", "replicas_of", "tasks_of"]
 
 _TASK: Final = re.compile(r"(.+\.instance-.+?)\._app\.(\d+)")
 _PHASES: Final[Mapping[str, Phase]] = {
@@ -82,6 +82,17 @@ def is_active(task: Task) -> bool:
 def is_unseen(task: Task) -> bool:
     """Return whether nobody knows if a task still runs: its agent cannot be reached."""
     return task.state in _UNSEEN
+
+
+def active_tasks(app: App) -> frozenset[str]:
+    """Return the tasks of which something may be running."""
+    return frozenset(task.id for task in app.tasks or () if is_active(task))
+
+
+def tasks_of(app: App, replicas: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tasks that these replicas are now, in this order; who is on its way out is none."""
+    now = {instance_of(task.id)[0]: task.id for task in app.tasks or () if task.state != "TASK_KILLING"}
+    return tuple(now[replica] for replica in replicas if replica in now)
 
 
 def replicas_of(app: App, around: Around) -> tuple[Replica, ...]:

@@ -47,7 +47,7 @@ from roadstead.daemon.view import View
 from roadstead.decide.report import Replay, explanation, fleet_drift, fleet_limits, fleet_status, intents_of, plan_view
 from roadstead.decide.scaling import replayed
 from roadstead.errors import BackendError, Conflict, Denied, Forbidden, RoadsteadError, StateError, Unreachable
-from roadstead.spi.backend import KeepsLogs
+from roadstead.spi.backend import KeepsLogs, where_it_prints
 from roadstead.wire import from_wire, to_wire
 
 __all__ = ["FORMAT_VERSION", "Api"]
@@ -279,9 +279,11 @@ class Api:
         if member is None:
             raise Unknown(f"there is no replica {replica!r}", hint=nearest(replica, members))
         cluster = self._service.session.clusters.get(member.cluster)
-        if cluster is None or not isinstance(cluster.backend, KeepsLogs):
-            raise Unknown(f"cluster {member.cluster!r} keeps no logs", hint="look where its servers print to")
-        return cluster.backend
+        backend: object = cluster.backend if cluster is not None else None
+        if isinstance(backend, KeepsLogs):
+            return backend
+        words = f"cluster {member.cluster!r} keeps no logs that can be shown here"
+        raise Unknown(words, hint=where_it_prints(backend, member.replica))
 
     # ---- changing ----
 

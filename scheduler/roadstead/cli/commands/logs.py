@@ -54,10 +54,9 @@ def _replica(screen: Screen, status: FleetStatus, name: str) -> str:
     started = [one for one in deployment.replicas if one.life is not Life.SLOT] if deployment is not None else []
     if not started:
         known = [replica.id for one in status.deployments for replica in one.replicas if replica.life is not Life.SLOT]
-        raise NotFound(
-            f"there is no replica {name!r}" if deployment is None else f"{name} has no replica that was started",
-            hint=f"there are: {', '.join(known) or 'none'}",
-        )
+        if deployment is not None:
+            raise NotFound(f"{name} has no server now", hint=f"`roadstead why {name}` says how the last one ended")
+        raise NotFound(f"there is no replica {name!r}", hint=f"there are: {', '.join(known) or 'none'}")
     best = max(
         started, key=lambda one: (one.life is Life.LISTED, one.life is Life.READY, one.age.ms if one.age else -1)
     )
