@@ -17,6 +17,7 @@ from roadstead_backends.marathon.emulator.scheduling.events import EventBus
 from roadstead_backends.marathon.emulator.scheduling.groups import Group, RootGroup
 from roadstead_backends.marathon.emulator.scheduling.moments import written
 from roadstead_backends.marathon.emulator.scheduling.plans import Plan, steps_between
+from roadstead_backends.marathon.emulator.scheduling.residents import check_residents
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec, Stamps
 from roadstead_backends.marathon.emulator.scheduling.store import Store
 from roadstead_backends.marathon.emulator.settings import Settings
@@ -91,7 +92,7 @@ class GroupManager:
         original = self.root
         target = self.with_ports(original, _versioned(original, change(original), version))
         check_tree(target)
-        _check_residents(original, target)
+        check_residents(original, target)
         self._check_crashes(original, target)
         steps = steps_between(original, target, victims)
         plan = Plan(id=self._new_uuid(), original=original, target=target, steps=steps, version=version)
@@ -241,22 +242,6 @@ def _check_dvdi(root: RootGroup, found: Violations) -> None:
             owner = owners.setdefault(name, app.id)
             message = f"Requested DVDI volume '{name}' conflicts with a volume in app {owner}"
             found.check(owner == app.id, "/apps", message)
-
-
-def _check_residents(original: RootGroup, target: RootGroup) -> None:
-    """Refuse changes of what may not change where volumes hold instances on their agents."""
-    for path, spec in target.specs.items():
-        old = original.specs.get(path)
-        if old is None or old is spec or spec.is_pod or not (old.resident or spec.resident):
-            continue
-        found = Violations()
-        before, after = old.document, spec.document
-        volumes = (container_of(before).get("volumes", []), container_of(after).get("volumes", []))
-        found.check(volumes[0] == volumes[1], "/app(0)", "Persistent volumes can not be changed!")
-        for field in ("cpus", "mem", "disk", "gpus"):
-            message = f"Resident Tasks may not change resource requirements! ({field})"
-            found.check(before.get(field) == after.get(field), "/app(0)", message)
-        found.raise_any()
 
 
 def reverted(plan: Plan, root: RootGroup, version: int) -> RootGroup:
