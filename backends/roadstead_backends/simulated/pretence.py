@@ -13,7 +13,6 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.capabilities import Capabilities
-from roadstead.mappings import with_changes
 from roadstead.model import Quota, Reach, Scheduling
 from roadstead.units import Cpus, Memory
 from roadstead.world import Drift, Endpoint, Group, GroupKey, ModelState, Node, Phase, Snapshot
@@ -96,7 +95,8 @@ class Pretence:
             drains_inside=reach is Reach.NONE or self._temper.serves_on,
         )
         self._seen: dict[GroupKey, Group] = {}
-        self._states: Mapping[str, ModelState] = MappingProxyType({})
+        self._states: dict[str, ModelState] = {}
+        self._shown_states: Mapping[str, ModelState] = MappingProxyType(self._states)
         self._spoke: dict[GroupKey, tuple[str, ...]] = {}
         self._unasked: dict[GroupKey, None] = {}
         self._afflicted: dict[str, ModelFault] = {}
@@ -131,8 +131,15 @@ class Pretence:
             for key in self._unasked:
                 told.update(self._told(key))
             self._unasked = {}
-            self._states = with_changes(self._states, told)
-            return self._states
+            if told:
+                self._states = self._states.copy()  # who was shown them keeps what they were
+                for name, state in told.items():
+                    if state is None:
+                        del self._states[name]
+                    else:
+                        self._states[name] = state
+                self._shown_states = MappingProxyType(self._states)
+            return self._shown_states
 
     def running(self, deployment: str) -> tuple[str, ...]:
         """Return the replicas of a deployment whose servers run, the oldest first."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from roadstead.mappings import with_changes
-
 __all__ = ["Standing"]
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -34,11 +32,12 @@ class Standing:
     def put(self, deployment: str, floor: int | None, owner_id: str) -> None:
         """Let another number stand, or nothing any more."""
         before = self.owner(deployment)
-        if before is not None and before != owner_id:
-            self._floors[before] = with_changes(self._floors[before], {deployment: None})
+        if before is not None and (before != owner_id or floor is None):
+            left = {name: value for name, value in self._floors[before].items() if name != deployment}
+            self._floors[before] = MappingProxyType(left)
         floors = self.shown_to(owner_id)
-        if floors.get(deployment) != floor:
-            self._floors[owner_id] = with_changes(floors, {deployment: floor})
+        if floor is not None and floors.get(deployment) != floor:
+            self._floors[owner_id] = MappingProxyType({**floors, deployment: floor})
 
     def shown_to(self, owner_id: str) -> Mapping[str, int]:
         """Return what stands on the word of one fleet; the same object while it did not change."""
