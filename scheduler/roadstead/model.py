@@ -9,7 +9,6 @@ around it (a change restarts nothing).
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -17,7 +16,38 @@ from types import MappingProxyType
 import attrs
 
 from roadstead.autoscaling import AutoscalingSpec
-from roadstead.units import Cpus, Duration, GpuShare, Memory
+from roadstead.intents import (
+    Intents,
+    MigrateIntent,
+    PauseIntent,
+    PromoteIntent,
+    RemoveIntent,
+    ScaleIntent,
+    UndoIntent,
+)
+from roadstead.units import Cpus, Duration, Memory
+from roadstead.workload import (
+    BatchingSpec,
+    Constraint,
+    Gpu,
+    GpuPart,
+    GpuPartition,
+    HealthSpec,
+    ModelSpec,
+    ModelVersion,
+    Operator,
+    PlacementSpec,
+    Reloading,
+    Resources,
+    RuntimeSpec,
+    Secret,
+    Spread,
+    StopSpec,
+    Target,
+    Template,
+    Variable,
+    WholeGpus,
+)
 
 __all__ = [
     "MAX_REPLICAS",
@@ -119,230 +149,6 @@ class OnChange(enum.Enum):
     HOLD = "hold"
 
 
-@enum.unique
-class Operator(enum.Enum):
-    """How a placement constraint compares a node's attribute."""
-
-    IN = "in"
-    NOT_IN = "not_in"
-    EXISTS = "exists"
-    MATCHES = "matches"
-
-
-# ---- the template ----
-
-
-@attrs.frozen(kw_only=True)
-class ModelSpec:
-    """The one model version that a replica serves.
-
-    ``source`` is resolved for one cluster (an absolute path or a URL); ``digest`` is the SHA-256 over the version's
-    files as ``roadstead model digest`` prints it, 64 hexadecimal digits, or ``None`` where nothing is checked.
-    """
-
-    name: str
-    source: str
-    format: str = "tf_saved_model"
-    version: int = 1
-    digest: str | None = None
-
-    @property
-    def wanted(self) -> ModelVersion:
-        """The version by itself."""
-        return ModelVersion(self.version, self.digest)
-
-
-@attrs.frozen
-class ModelVersion:
-    """One version of a model, with the digest of its files where that is checked."""
-
-    version: int
-    digest: str | None = None
-
-
-@attrs.frozen
-class Reloading:
-    """That the replicas of a group change what they serve by loading another version in place.
-
-    ``beside`` are the versions that a replica may go on serving until it has loaded the wanted one.
-    """
-
-    beside: tuple[ModelVersion, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class BatchingSpec:
-    """Server-side dynamic batching, in TensorFlow Serving's terms; ``max_enqueued`` counts batches."""
-
-    max_batch_size: int = 32
-    timeout: Duration = Duration(5)
-    threads: int = 1
-    max_enqueued: int = 100
-
-
-@attrs.frozen(kw_only=True)
-class RuntimeSpec:
-    """The serving engine and how it is started; two engines of one runtime are two revisions."""
-
-    name: str = "tf_serving"
-    engine: str = "embedded"
-    image: str | None = None
-    batching: BatchingSpec | None = BatchingSpec()
-    args: tuple[str, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class WholeGpus:
-    """``count`` whole devices, each of one of ``models`` (any where empty) and with at least ``memory``."""
-
-    count: int = attrs.field(validator=attrs.validators.ge(1))
-    models: tuple[str, ...] = ()
-    memory: Memory = Memory(0)
-
-
-@attrs.frozen(kw_only=True)
-class GpuPart:
-    """A share of one device, with ``memory`` of it."""
-
-    share: GpuShare
-    memory: Memory = Memory(0)
-    models: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class GpuPartition:
-    """One hardware partition of a device by its profile name, such as ``1g.10gb``."""
-
-    profile: str
-
-
-Gpu = WholeGpus | GpuPart | GpuPartition
-
-
-@attrs.frozen(kw_only=True, cache_hash=True)
-class Resources:
-    """What one replica may use; requests equal limits."""
-
-    cpu: Cpus = Cpus(1000)
-    memory: Memory = Memory(2 * 1024**3)
-    disk: Memory = Memory(0)
-    gpu: Gpu | None = None
-
-
-@attrs.frozen
-class Variable:
-    """One environment variable of the server's process."""
-
-    name: str
-    value: str
-
-
-@attrs.frozen(kw_only=True)
-class Secret:
-    """An environment variable whose value is looked up where the replica starts; only the reference is ever stored."""
-
-    name: str
-    ref: str
-    version: int = 1
-
-
-@attrs.frozen(kw_only=True)
-class HealthSpec:
-    """When a replica counts as started, ready and lost.
-
-    ``canary`` is the body of a REST predict request, as canonical JSON, that must be answered before the replica is
-    ready.
-    """
-
-    start_within: Duration = Duration(120_000)
-    every: Duration = Duration(5_000)
-    failures: int = 3
-    node_lost_after: Duration = Duration(30_000)
-    canary: str | None = None
-
-    @property
-    def proven_after(self) -> Duration:
-        """How long a group must stay ready without a restart before it is proven."""
-        return Duration(self.every.ms * self.failures)
-
-
-@attrs.frozen(kw_only=True)
-class StopSpec:
-    """How a replica is taken down.
-
-    Out of the table, ``drain_within`` for what is in flight, SIGTERM, ``kill_after``, SIGKILL.
-    """
-
-    drain_within: Duration = Duration(30_000)
-    kill_after: Duration = Duration(5_000)
-
-
-@attrs.frozen(kw_only=True)
-class Constraint:
-    """A hard condition on one attribute of a node.
-
-    ``values`` is empty for ``exists`` and one pattern for ``matches``.
-    """
-
-    attribute: str
-    operator: Operator
-    values: tuple[str, ...] = ()
-
-    def holds(self, attributes: Mapping[str, str]) -> bool:
-        """Return whether a node with these attributes satisfies it; a missing one satisfies only ``not_in``.
-
-        Raises :class:`re.error` for a pattern that is none of Python's.
-        """
-        value = attributes.get(self.attribute)
-        match self.operator:
-            case Operator.EXISTS:
-                return value is not None
-            case Operator.IN:
-                return value in self.values
-            case Operator.NOT_IN:
-                return value not in self.values
-            case Operator.MATCHES:
-                return value is not None and re.fullmatch(self.values[0], value) is not None
-
-
-@attrs.frozen(kw_only=True)
-class Spread:
-    """Replicas spread over the values of one node attribute: evenly if possible, or at most ``max_per`` to each."""
-
-    by: str
-    max_per: int | None = None
-
-
-@attrs.frozen(kw_only=True, cache_hash=True)
-class PlacementSpec:
-    """Where replicas may run."""
-
-    constraints: tuple[Constraint, ...] = ()
-    spread: Spread | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Template:
-    """All that a running replica embodies, resolved for one cluster; a change of any field is a new revision.
-
-    ``backend_options`` is the canonical JSON of what only this cluster's backend understands, empty where there is
-    nothing.
-    """
-
-    model: ModelSpec
-    runtime: RuntimeSpec = RuntimeSpec()
-    resources: Resources = Resources()
-    env: tuple[Variable, ...] = ()
-    secrets: tuple[Secret, ...] = ()
-    health: HealthSpec = HealthSpec()
-    stop: StopSpec = StopSpec()
-    placement: PlacementSpec = PlacementSpec()
-    backend_options: str = ""
-
-
-# ---- around the template ----
-
-
 @attrs.frozen(kw_only=True)
 class RolloutSpec:
     """How revisions replace each other; ``max_surge`` and ``max_unavailable`` count replicas."""
@@ -380,20 +186,6 @@ class ExcessSpec:
     memory: ExcessAction = ExcessAction.RESTART
     gpu_memory: ExcessAction = ExcessAction.WARN
     after: Duration = Duration(60_000)
-
-
-@attrs.frozen(kw_only=True)
-class Target:
-    """A deployment's template as resolved for one cluster, with its identity there.
-
-    Made by :func:`roadstead.template.target`, which computes ``revision``: 10 lower-case base-32 characters. ``weight``
-    is this cluster's part of the replicas, beside the other targets' weights, and ``None`` where the order decides.
-    """
-
-    cluster: str
-    template: Template
-    revision: str
-    weight: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -538,113 +330,7 @@ class DaemonSpec:
     lease: LeaseSpec | None = None
 
 
-# ---- what is said by command ----
-
-
-@attrs.frozen(kw_only=True)
-class ScaleIntent:
-    """``roadstead scale``: ``replicas`` holds until the file's own number is no longer ``declared``."""
-
-    deployment: str
-    replicas: int
-    declared: int
-
-
-@attrs.frozen(kw_only=True)
-class RemoveIntent:
-    """``roadstead delete``: the deployment goes, as long as its revision in the file is ``declared``.
-
-    ``None`` stands for a deployment that is not in the file.
-    """
-
-    deployment: str
-    declared: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class MigrateIntent:
-    """``roadstead migrate``: all of it on cluster ``to``, as long as the file's own clusters are those ``declared``."""
-
-    deployment: str
-    to: str
-    declared: tuple[str, ...]
-
-
-@attrs.frozen(kw_only=True)
-class PauseIntent:
-    """``roadstead rollout pause``: nothing rolls, as long as the template in the file is ``declared``.
-
-    What stands for the template is :attr:`Deployment.declared_template`, here and in the intents below.
-    """
-
-    deployment: str
-    declared: str
-
-
-@attrs.frozen(kw_only=True)
-class PromoteIntent:
-    """``roadstead rollout promote``: a person vouches for what the file says, as long as that is ``declared``.
-
-    ``revision`` and, where replicas reload, ``version`` say what that is; on other clusters it may be another revision.
-    """
-
-    deployment: str
-    revision: str
-    version: int | None = None
-    declared: str
-
-
-@attrs.frozen(kw_only=True)
-class UndoIntent:
-    """``roadstead rollout undo``: ``targets`` run instead of the file's, as long as its template is ``declared``.
-
-    ``revision`` and, where replicas reload (``reloads``), ``version`` say which they are to people.
-    """
-
-    deployment: str
-    revision: str
-    version: int | None = None
-    targets: tuple[Target, ...]
-    reloads: bool = False
-    declared: str
-
-
-@attrs.frozen(kw_only=True)
-class Intents:
-    """What commands asked for on top of the file; durable, shown by ``status`` and ``plan``.
-
-    Of each kind there is one at most for a deployment.
-    """
-
-    scale: tuple[ScaleIntent, ...] = ()
-    remove: tuple[RemoveIntent, ...] = ()
-    pause: tuple[PauseIntent, ...] = ()
-    promote: tuple[PromoteIntent, ...] = ()
-    undo: tuple[UndoIntent, ...] = ()
-    migrate: tuple[MigrateIntent, ...] = ()
-
-    @cached_property
-    def steered(self) -> frozenset[str]:
-        """The deployments whose rollout somebody pauses, vouches for, or undoes."""
-        steering: tuple[PauseIntent | PromoteIntent | UndoIntent, ...] = (*self.pause, *self.promote, *self.undo)
-        return frozenset(one.deployment for one in steering)
-
-    @cached_property
-    def scale_of(self) -> Mapping[str, ScaleIntent]:
-        """How many replicas were asked for, by deployment."""
-        return MappingProxyType({one.deployment: one for one in self.scale})
-
-    @cached_property
-    def remove_of(self) -> Mapping[str, RemoveIntent]:
-        """What is to go away, by deployment."""
-        return MappingProxyType({one.deployment: one for one in self.remove})
-
-    @cached_property
-    def migrate_of(self) -> Mapping[str, MigrateIntent]:
-        """What was sent elsewhere, by deployment."""
-        return MappingProxyType({one.deployment: one for one in self.migrate})
-
-
+_NO_INTENTS = Intents()
 _NO_LIMITS = Quota()
 _EMPTY: Mapping[str, Quota] = MappingProxyType({})
 _NO_GATEWAYS: Mapping[str, GatewaySpec] = MappingProxyType({})
@@ -670,7 +356,7 @@ class Fleet:
     vanished: frozenset[str] = frozenset()
     addresses: Mapping[str, Address] = _NO_ADDRESSES
     daemon: DaemonSpec = DaemonSpec()
-    intents: Intents = Intents()
+    intents: Intents = _NO_INTENTS
 
     @cached_property
     def by_owner(self) -> Mapping[str, tuple[str, ...]]:
