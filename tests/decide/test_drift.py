@@ -142,6 +142,36 @@ def test_a_change_between_decision_and_call_is_not_put_back_unseen() -> None:
     assert Counter() == Counter(scene.wrong)
 
 
+def test_a_change_that_goes_on_is_one_change_however_often_putting_it_back_comes_too_late() -> None:
+    """Each call fails since the group has moved on, as while a cluster carries the change out: nobody contests it."""
+    scene = settled()
+    meddle(scene)
+    for number in range(5):
+        other = attrs.evolve(THEIRS, field="env.LEVEL", ours="none", theirs=str(number))
+
+        def move_on(theirs: Drift = other) -> None:
+            scene.drive.meanwhile = lambda: None
+            scene.clusters["here"].meddle(group(scene).key, theirs)
+
+        scene.drive.meanwhile = move_on
+        assert ReasonCode.CONTESTED not in codes(scene.turn())
+    scene.settle()
+    assert () == group(scene).drift
+    assert Counter() == Counter(scene.wrong)
+
+
+def test_one_who_changes_it_again_at_once_each_time_it_is_put_back_contests_it() -> None:
+    """However quickly: what was put back in between is another change."""
+    scene = settled()
+    done = 0
+    for _ in range(3):
+        meddle(scene)
+        done += reverts(scene, 1)
+    meddle(scene)
+    assert (3, 0) == (done, reverts(scene, 5))
+    assert ReasonCode.CONTESTED in codes(scene.turn())
+
+
 def shown(scene: Scene) -> FleetDrift:
     """Return what is told of drift as the loop sees it now."""
     world = scene.drive.observe()

@@ -16,7 +16,7 @@ from roadstead.memory import DeploymentMemory, Reverted, cluster_of, place
 from roadstead.model import ExcessAction, OnDrift
 from roadstead.plans import Held, Revert
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.world import Group, Reachable
+from roadstead.world import Group, OutcomeKind, Reachable
 
 __all__ = ["MOST_REVERTS", "held", "learnt", "reverts", "strays"]
 
@@ -30,7 +30,8 @@ _NOTHING: Mapping[str, tuple[Reverted, ...]] = MappingProxyType({})
 def learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, tuple[Reverted, ...]]:
     """Return when each group was put back within the last hour, what is to be put back now included.
 
-    The same change counts once, however often putting it back is asked for.
+    The same change counts once, however often putting it back is asked for: also one that a cluster carries out for a
+    while, whose group is another one each time that it is asked to put it back.
     """
     if not known.reverts and not any(group.drift for _, group in case.shard.groups):
         return _NOTHING
@@ -41,8 +42,11 @@ def learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, tu
             for one in known.reverts.get(key, ())
             if one.ago_ms + elapsed < _HOUR_MS
         )
-        if _is_to_be_put_back(case, cluster_of(key), group) and _may_be_put_back(group, past):
-            past = (*(one for one in past if one.version != group.version), Reverted(group.version, 0))
+        if _is_to_be_put_back(case, cluster_of(key), group):
+            if past and past[-1].ago_ms == elapsed and not _was_put_back(case, key):
+                past = past[:-1]
+            if _may_be_put_back(group, past):
+                past = (*(one for one in past if one.version != group.version), Reverted(group.version, 0))
         if past:
             found[key] = past
     return MappingProxyType(found) if found else _NOTHING
@@ -105,6 +109,11 @@ def _groups(case: Case) -> Iterator[tuple[str, Group]]:
 def _is_to_be_put_back(case: Case, cluster: str, group: Group) -> bool:
     wanted = case.declared is not None and not case.going and case.declared.on_drift is OnDrift.REVERT
     return wanted and bool(group.drift) and _can_be_put_back(case, cluster)
+
+
+def _was_put_back(case: Case, key: str) -> bool:
+    """Return whether that came of the last turn; where it says nothing, it was not even asked for."""
+    return any(one.kind is OutcomeKind.DONE and place(one.cluster, one.subject) == key for one in case.world.outcomes)
 
 
 def _can_be_put_back(case: Case, cluster: str) -> bool:
