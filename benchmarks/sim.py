@@ -8,7 +8,7 @@ every half hour the cluster does not answer for two minutes. *All of it* is from
 what comes after the first five minutes, in which everything is made. A tenth of it is simulated three times with one
 seed: again, for the two logs must be the same byte for byte, and with every turn made, where none is left out because
 nothing could be different in it; that log must be the same, too. Seconds are of processor time, so that others on the
-machine do not count.
+machine count for less; they do not count for nothing, so the load is kept with the results.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import psutil
 
 from roadstead.bench.record import Simulated
 from roadstead.bench.scenario import Action, ChangeFile, Partition, Scenario, SilenceNode
@@ -176,7 +177,8 @@ def main() -> None:
             for key, value in results[title].items():
                 print(f"  {key:<28} {value}", flush=True)
             if given.keep:
-                document = {"machine": f"{platform.machine()}, Python {platform.python_version()}", "results": results}
+                machine = f"{platform.machine()}, Python {platform.python_version()}, {psutil.cpu_count()} processors"
+                document = {"machine": machine, "load": round(psutil.getloadavg()[0], 1), "results": results}
                 RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
