@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from roadstead.capabilities import Capabilities
 from roadstead.model import Quota, RolloutSpec
 from roadstead.plans import Grow, Plan, Shrink
 from roadstead.units import Cpus, Duration
@@ -12,25 +15,26 @@ from roadstead.world import Phase
 from roadstead_backends.simulated.faults import ModelFault
 from tests.decide.scene import NATIVE, Scene, deployment, fleet, nodes, template
 
-TIGHT = Quota(cpu=Cpus(4_000))
+EACH = 1_000
+TIGHT = Quota(cpu=Cpus(4 * EACH))
 """What four replicas hold."""
 
 NAMED_IN_VAIN = attrs.evolve(NATIVE, exact_retire=False)
 ABLE = pytest.mark.parametrize("able", [NATIVE, NAMED_IN_VAIN], ids=["exact", "whom it likes"])
 
 
-def settled(able: object = NATIVE, *, max_unavailable: int = 0) -> Scene:
-    """Return a scene in which four replicas serve, on a cluster that makes no fifth and says so of the group only."""
+def settled(able: Capabilities = NATIVE, *, replicas: int = 4, max_unavailable: int = 0) -> Scene:
+    """Return a scene in which some replicas serve, on a cluster that makes no more and says so of the group only."""
     rollout = RolloutSpec(max_unavailable=max_unavailable, progress_deadline=Duration(60_000))
     scene = Scene(
-        fleet(deployment(replicas=4, rollout=rollout)),
+        fleet(deployment(replicas=replicas, rollout=rollout)),
         {"here": nodes(2, 16_000)},
-        {"here": able},  # type: ignore[dict-item]
+        {"here": able},
         thorough=True,
         refuses_early=True,
     )
     scene.settle()
-    scene.clusters["here"].limit(TIGHT)
+    scene.clusters["here"].limit(Quota(cpu=Cpus(replicas * EACH)))
     return scene
 
 
@@ -47,7 +51,7 @@ def shrinks(decided: Plan) -> list[tuple[int, tuple[str, ...]]]:
 @ABLE
 @pytest.mark.parametrize("max_unavailable", [0, 1])
 def test_what_was_asked_for_and_never_came_is_given_up_in_the_place_of_any_that_stands(
-    able: object, max_unavailable: int
+    able: Capabilities, max_unavailable: int
 ) -> None:
     """Five are wanted and the cluster makes no fifth; then four are wanted again, and nobody is taken down."""
     scene = settled(able, max_unavailable=max_unavailable)
@@ -77,7 +81,7 @@ def test_only_as_many_are_given_up_as_are_too_many() -> None:
 
 
 @ABLE
-def test_more_than_never_came_leave_with_those_that_did(able: object) -> None:
+def test_more_than_never_came_leave_with_those_that_did(able: Capabilities) -> None:
     """Of two too many one is not there; the other one drains, and goes in the second step."""
     scene = settled(able)
     scene.scale("anchor", 5)
@@ -122,4 +126,28 @@ def test_what_the_cluster_heals_of_the_proven_revision_is_not_given_up_while_ano
     old = min(scene.clusters["here"].truth().groups, key=lambda group: group.generation)
     assert 4 == old.target
     assert [] == [step for one in plans for step in one.steps if isinstance(step, Grow | Shrink)]
+    assert [] == scene.wrong
+
+
+@settings(max_examples=10)
+@given(
+    able=st.sampled_from([NATIVE, NAMED_IN_VAIN]),
+    there=st.integers(1, 4),
+    more=st.integers(1, 4),
+    fewer=st.integers(0, 2),
+    max_unavailable=st.integers(0, 2),
+)
+def test_whatever_was_asked_for_in_vain_no_group_waits_for_more_than_is_wanted(
+    able: Capabilities, there: int, more: int, fewer: int, max_unavailable: int
+) -> None:
+    """In the end as many are asked for as are wanted, and nobody was taken down who was wanted all along."""
+    scene, wanted = settled(able, replicas=there, max_unavailable=max_unavailable), max(0, there - fewer)
+    before = {replica.id for replica in scene.replicas()}
+    scene.scale("anchor", there + more)
+    scene.turns(3)
+    scene.scale("anchor", wanted)
+    scene.turns(12)
+
+    assert [wanted] == asked(scene)
+    assert wanted == len(before & {replica.id for replica in scene.replicas()})
     assert [] == scene.wrong
