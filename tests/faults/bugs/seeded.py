@@ -68,8 +68,8 @@ BUGS = (
         name="what was learnt without acting is not saved",
         kind=Class.STALE,
         path=f"{ACT}/memory.py",
-        was="for kind in (_DEPLOYMENTS, _CLAIMS, _BACK_OFF, _SCALING)",
-        now="for kind in (_CLAIMS, _BACK_OFF, _SCALING)",
+        was="return _moved_on(before.deployments, memory.deployments) or any(",
+        now="return any(",
         first=(Kind.CRASH_BEFORE,),
     ),
     Bug(
