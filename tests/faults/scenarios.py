@@ -135,7 +135,10 @@ def _expose(stage: Stage) -> None:
 
 
 def _lose_power(stage: Stage, cluster: str) -> None:
-    """Let a cluster not answer for a while, with all that runs there: its gateways' own checks find nobody."""
+    """Let a cluster not answer for a while, with all that runs there.
+
+    The gateways' own checks find nobody there, until each server is up again.
+    """
     there = stage.props.clusters[cluster]
     assert isinstance(there, SimulatedCluster)
     lost = (replica.endpoint for group in there.truth().groups for replica in group.replicas)
@@ -149,9 +152,16 @@ def _lose_power(stage: Stage, cluster: str) -> None:
     def restore() -> None:
         for node in there.node_names:
             there.return_node(node)
-        for proxy in stage.props.proxies.values():
-            proxy.faults.unhealthy -= servers
         stage.join(cluster)
+        find()
+
+    def find() -> None:
+        members = [one for shard in stage.judgement.truth().shards.values() for one in shard.members]
+        up = {one.replica.endpoint for one in members if one.ready}
+        for proxy in stage.props.proxies.values():
+            proxy.faults.unhealthy -= servers if all(one.ready for one in members) else up
+        if any(proxy.faults.unhealthy for proxy in stage.props.proxies.values()):
+            stage.later(CHECK_MS, find)
 
     stage.later(POWER_LOST_MS, restore)
 
@@ -179,6 +189,7 @@ SOON = Duration(8_000)
 """How long a cluster must be silent before another one makes up for it: longer than where a call is cut off once."""
 
 POWER_LOST_MS = 30_000
+CHECK_MS = 1_000
 
 TIGHT = Quota(cpu=Cpus(2_000))
 SLOWLY = Duration(10_000)
