@@ -30,7 +30,7 @@ from roadstead.testing.faults.stage import Stage
 from roadstead.testing.faults.telling import Act, Scenario, Serving
 from roadstead.testing.strategies import gateways
 from roadstead.units import Cpus, Duration, Memory
-from roadstead.world import Drift
+from roadstead.world import Drift, Endpoint
 from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.faults import ModelFault
 from tests.faults.furnishing import OWNER_ID
@@ -153,17 +153,19 @@ def _lose_power(stage: Stage, cluster: str) -> None:
         for node in there.node_names:
             there.return_node(node)
         stage.join(cluster)
-        find()
-
-    def find() -> None:
-        members = [one for shard in stage.judgement.truth().shards.values() for one in shard.members]
-        up = {one.replica.endpoint for one in members if one.ready}
-        for proxy in stage.props.proxies.values():
-            proxy.faults.unhealthy -= servers if all(one.ready for one in members) else up
-        if any(proxy.faults.unhealthy for proxy in stage.props.proxies.values()):
-            stage.later(CHECK_MS, find)
+        _find(stage, servers)
 
     stage.later(POWER_LOST_MS, restore)
+
+
+def _find(stage: Stage, servers: set[Endpoint]) -> None:
+    """Let the gateways' own checks find the servers that are up, and look for the others again later."""
+    members = [one for shard in stage.judgement.truth().shards.values() for one in shard.members]
+    up = {one.replica.endpoint for one in members if one.ready}
+    for proxy in stage.props.proxies.values():
+        proxy.faults.unhealthy -= servers if all(one.ready for one in members) else up
+    if any(proxy.faults.unhealthy for proxy in stage.props.proxies.values()):
+        stage.later(CHECK_MS, lambda: _find(stage, servers))
 
 
 def _without(whole: Fleet, name: str) -> Fleet:
