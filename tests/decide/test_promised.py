@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from roadstead.capabilities import Capabilities
 from roadstead.model import Quota, RolloutSpec
 from roadstead.plans import Grow, Plan, Shrink
+from roadstead.reasons import ReasonCode
 from roadstead.units import Cpus, Duration
 from roadstead.world import Phase
 from roadstead_backends.simulated.faults import ModelFault
@@ -126,6 +127,37 @@ def test_what_the_cluster_heals_of_the_proven_revision_is_not_given_up_while_ano
     old = min(scene.clusters["here"].truth().groups, key=lambda group: group.generation)
     assert 4 == old.target
     assert [] == [step for one in plans for step in one.steps if isinstance(step, Grow | Shrink)]
+    assert [] == scene.wrong
+
+
+def rolled(scene: Scene) -> list[Plan]:
+    """Return the plans of a roll for which the cluster's own quota leaves no room."""
+    scene.declare(deployment(replicas=4, of=template("/m/2"), rollout=scene.fleet.deployments["anchor"].rollout))
+    return [scene.turn() for _ in range(60)]
+
+
+@ABLE
+def test_a_roll_that_a_clusters_own_quota_leaves_no_room_for_takes_one_down_first(able: Capabilities) -> None:
+    """The first of the new ones is never made; it is waited for as long as a server may start, and then one yields."""
+    scene = settled(able, max_unavailable=1)
+    plans = rolled(scene)
+    scene.settle()
+    assert {("here", "/m/2"): 4} == scene.serving()
+    assert ReasonCode.QUOTA in {one.reason.code for one in plans[1].held}
+    assert [] == scene.wrong
+
+
+@ABLE
+def test_a_roll_that_a_clusters_own_quota_leaves_no_room_for_is_held_where_none_may_be_missing(
+    able: Capabilities,
+) -> None:
+    """What never came is given up, everybody serves on, and the reason is said for as long as it stands still."""
+    scene = settled(able)
+    plans = rolled(scene)
+    assert {("here", "/m/1"): 4} == scene.serving()
+    assert [0, 4] == sorted(asked(scene))
+    assert all(one.held for one in plans[1:])
+    assert {ReasonCode.ROLLOUT_HELD} == {one.reason.code for one in plans[-1].held}
     assert [] == scene.wrong
 
 

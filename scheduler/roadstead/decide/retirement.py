@@ -54,14 +54,14 @@ class Retirement:
         return self.floor
 
     def _unplaced(self) -> int:
-        """Return how many slots have no room anywhere: a surge that nothing came of.
+        """Return how many wait and have no room anywhere: a surge that nothing came of.
 
         The question is about a slot that stands already, so one less than all of them comes before it.
         """
         return sum(
-            row.crew.slots
+            row.waiting
             for row in self.rows
-            if row.crew.slots and isinstance(self.room(Question(row=row, count=1, granted=-1)), No)
+            if row.waiting and isinstance(self.room(Question(row=row, count=1, granted=-1)), No)
         )
 
     def decide(self) -> None:
@@ -102,12 +102,17 @@ class Retirement:
             return
         excess = sum(row.alive for row in self.rows) - self.wanted
         for row in self.rows:
-            slots = [member for member in row.standing if member.replica.phase is Phase.SLOT]
-            if excess <= 0 or not slots or row.surplus or not row.writable:
+            if excess <= 0 or not row.waiting or row.surplus or not row.writable:
                 continue
             if isinstance(self.room(Question(row=row, count=1, granted=-1)), No):
-                self.victims[row.key] = tuple(sorted(slots, key=self._preference)[:excess])
-                excess -= len(self.victims[row.key])
+                unmade = min(row.promised, excess)
+                slots = [member for member in row.standing if member.replica.phase is Phase.SLOT]
+                chosen = tuple(sorted(slots, key=self._preference)[: excess - unmade])
+                if unmade:
+                    self.forgone[row.key] = unmade
+                if chosen:
+                    self.victims[row.key] = chosen
+                excess -= unmade + len(chosen)
 
     def _preference(self, member: Member) -> tuple[bool, int, bool, bool, bool, int, str]:
         """Order victims: those leaving already, longest first, what does not serve, who is to yield, the youngest.

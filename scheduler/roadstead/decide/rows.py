@@ -101,6 +101,11 @@ class Row:
         return Duration(stop.drain_within.ms + stop.kill_after.ms) if self.drains_inside else stop.kill_after
 
     @property
+    def waiting(self) -> int:
+        """How many were asked for and wait for a node, or are not even there: the cluster has yet to make them."""
+        return self.crew.slots + self.promised
+
+    @property
     def members(self) -> tuple[Member, ...]:
         """Its replicas that are not lost."""
         return self.crew.members

@@ -24,7 +24,7 @@ from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.world import Phase, Reachable, Snapshot
 
-__all__ = ["answered", "learnt", "unexplained"]
+__all__ = ["answered", "learnt", "unplaced"]
 
 _NOTHING = SlotMemory()
 
@@ -66,10 +66,9 @@ def _learnt(row: Row, known: SlotMemory, free: Callable[[], Use] | None, elapsed
     """Return what is known of one group's slots; ``free`` counts what others leave there, while revisions change."""
     if known.free is not None:
         return known if free is not None and not _is_more(free(), known.free) else _NOTHING
-    waiting = sum(member.replica.phase is Phase.SLOT for member in row.standing)
-    if not waiting:
+    if not row.waiting:
         return _NOTHING
-    placed = len(row.standing) - waiting
+    placed = row.crew.placed
     if known.waiting_ms is None or placed > known.placed:
         return SlotMemory(waiting_ms=0, placed=placed)
     limit = row.template.health.start_within.ms
@@ -99,16 +98,20 @@ def answered(known: Mapping[str, SlotMemory], row: Row, answer: Fit) -> Fit:
     return No(_no_place(row))
 
 
-def unexplained(known: Mapping[str, SlotMemory], rows: Sequence[Row]) -> Iterator[Held]:
-    """Yield that slots wait for longer than they should on a cluster that does not say why."""
+def unplaced(known: Mapping[str, SlotMemory], rows: Sequence[Row]) -> Iterator[Held]:
+    """Yield what a cluster says of replicas that it does not make, and that some wait for too long without a word."""
     for row in rows:
-        if not row.crew.slots:
+        if not row.waiting:
             continue
         learnt_of_row = known.get(place(row.key.cluster, row.group_key), _NOTHING)
         waiting = [member.replica for member in row.standing if member.replica.phase is Phase.SLOT]
         late = (learnt_of_row.waiting_ms or 0) >= row.template.health.start_within.ms
-        if waiting and late and all(replica.reason is None for replica in waiting):
-            reason = attrs.evolve(_no_place(row), count=len(waiting), total=row.alive)
+        unmade = row.group.reason if row.promised and row.group is not None else None
+        if unmade is not None:
+            reason = attrs.evolve(unmade, count=row.promised, total=row.alive)
+            yield Held(deployment=row.deployment, cluster=row.key.cluster, reason=reason)
+        elif late and all(replica.reason is None for replica in waiting):
+            reason = attrs.evolve(_no_place(row), count=row.waiting, total=row.alive)
             yield Held(deployment=row.deployment, cluster=row.key.cluster, reason=reason)
 
 
