@@ -16,7 +16,6 @@ from roadstead.testing.conformance.asking import (
     delete,
     gone,
     group_of,
-    growing,
     replaced,
     restarter,
     run,
@@ -125,5 +124,5 @@ class Preconditions:
         create(subject, order, 0)
         for count in (1, 2, 0):
             apply(subject, order, count, expect=Expect(group_of(subject, order.key).version))
-            growing(subject, order.key, count)
+            settled(subject, order.key, count)
         assert 0 == group_of(subject, order.key).target
