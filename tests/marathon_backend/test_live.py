@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from roadstead.spi.asked import Request
 from roadstead.testing.live_faults.calls import Call, Kind, Sort
-from roadstead_backends.marathon.faults import Locked, Request, refusal
+from roadstead_backends.marathon.faults import Locked, refusal
 from tests.marathon_backend.live import EFFECTS, MarathonDialect
 
 _APP = "/v2/apps/stories/anchor/abcdefghij"

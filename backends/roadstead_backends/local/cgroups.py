@@ -17,7 +17,7 @@ from pathlib import Path
 
 import attrs
 
-from roadstead.shim.cgroup import UNLIMITED, ReplicaCgroup
+from roadstead.shim.cgroup import UNLIMITED, ReplicaCgroup, write_control
 
 __all__ = [
     "DAEMON_LEAF",
@@ -168,13 +168,13 @@ def _enable(folder: str, controllers: list[str]) -> None:
         return
     order = " ".join(f"+{controller}" for controller in missing)
     try:
-        _write(f"{folder}/cgroup.subtree_control", order)
+        write_control(f"{folder}/cgroup.subtree_control", order)
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
         _make_folder(f"{folder}/{DAEMON_LEAF}")
-        _write(f"{folder}/{DAEMON_LEAF}/cgroup.procs", "0")
-        _write(f"{folder}/cgroup.subtree_control", order)
+        write_control(f"{folder}/{DAEMON_LEAF}/cgroup.procs", "0")
+        write_control(f"{folder}/cgroup.subtree_control", order)
 
 
 def _legacy_place(mounts: tuple[Mount, ...], groups: Mapping[str, str], name: str, notes: list[str]) -> CgroupPlace:
@@ -253,9 +253,9 @@ def make_group(group: ReplicaCgroup, *, cpu_milli: int, memory: int) -> None:
 
 def _limit_unified(group: ReplicaCgroup, cpu_milli: int, memory: int) -> None:
     if group.cpu is not None:
-        _write(f"{group.cpu}/cpu.max", f"{_quota(cpu_milli)} {_PERIOD_US}")
+        write_control(f"{group.cpu}/cpu.max", f"{_quota(cpu_milli)} {_PERIOD_US}")
     if group.memory is not None:
-        _write(f"{group.memory}/memory.max", str(memory))
+        write_control(f"{group.memory}/memory.max", str(memory))
         # What is killed for want of memory is the server, whole: half a server answers nothing.
         _write_if_there(f"{group.memory}/memory.oom.group", "1")
         _write_if_there(f"{group.memory}/memory.swap.max", "0")
@@ -264,18 +264,18 @@ def _limit_unified(group: ReplicaCgroup, cpu_milli: int, memory: int) -> None:
 
 def _limit_legacy(group: ReplicaCgroup, cpu_milli: int, memory: int) -> None:
     if group.cpu is not None:
-        _write(f"{group.cpu}/cpu.cfs_period_us", str(_PERIOD_US))
-        _write(f"{group.cpu}/cpu.cfs_quota_us", str(_quota(cpu_milli)))
+        write_control(f"{group.cpu}/cpu.cfs_period_us", str(_PERIOD_US))
+        write_control(f"{group.cpu}/cpu.cfs_quota_us", str(_quota(cpu_milli)))
     if group.memory is not None:
         # Memory and memory with swap: the second may never be lower than the first, so it comes last.
-        _write(f"{group.memory}/memory.limit_in_bytes", str(memory))
+        write_control(f"{group.memory}/memory.limit_in_bytes", str(memory))
         _write_if_there(f"{group.memory}/memory.memsw.limit_in_bytes", str(memory))
     _limit_pids(group)
 
 
 def _limit_pids(group: ReplicaCgroup) -> None:
     if group.pids is not None:
-        _write(f"{group.pids}/pids.max", UNLIMITED if group.pids_limit is None else str(group.pids_limit))
+        write_control(f"{group.pids}/pids.max", UNLIMITED if group.pids_limit is None else str(group.pids_limit))
 
 
 def _quota(cpu_milli: int) -> int:
@@ -297,18 +297,6 @@ def _words(path: str) -> frozenset[str]:
         return frozenset()
 
 
-def _write(path: str, text: str) -> None:
-    # One write call and no truncation: each write to a control file is a command of its own.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(descriptor)
-
-
 def _write_if_there(path: str, text: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        _write(path, text)
+        write_control(path, text)

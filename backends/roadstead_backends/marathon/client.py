@@ -15,8 +15,9 @@ import msgspec
 from requests.auth import AuthBase
 
 from roadstead.errors import BackendError, Forbidden, OutcomeUnknown, Retryable, Unreachable
+from roadstead.spi.asked import Request
 from roadstead_backends.marathon import messages as say
-from roadstead_backends.marathon.faults import NotFound, Request, failure, refusal
+from roadstead_backends.marathon.faults import NotFound, failure, refusal
 from roadstead_backends.marathon.options import MarathonOptions, is_private
 from roadstead_backends.marathon.transport import Answer, Instance, Limits, Missed, Refused, Token, basic
 

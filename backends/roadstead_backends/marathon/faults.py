@@ -25,7 +25,7 @@ from roadstead.errors import (
 from roadstead.spi.asked import Request, pause_asked
 from roadstead_backends.marathon.messages import Refusal
 
-__all__ = ["AlreadyExists", "Busy", "Locked", "NotFound", "Request", "failure", "never_left", "refusal", "said"]
+__all__ = ["AlreadyExists", "Busy", "Locked", "NotFound", "failure", "never_left", "refusal", "said"]
 
 _TEXT_LIMIT: Final = 2_000
 _REFUSAL: Final = msgspec.json.Decoder(Refusal)

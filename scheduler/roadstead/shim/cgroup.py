@@ -41,7 +41,7 @@ class ReplicaCgroup(NamedTuple):
 def enter(group: ReplicaCgroup, pid: int = 0) -> None:
     """Move a process into the group, the calling one unless another is named; it must not be a zombie."""
     for folder in group.folders:
-        _write(f"{folder}/cgroup.procs", str(pid))
+        write_control(f"{folder}/cgroup.procs", str(pid))
 
 
 def missing(group: ReplicaCgroup) -> str | None:
@@ -71,11 +71,11 @@ def kill_everything(group: ReplicaCgroup) -> None:
     if group.version == 2:
         for folder in group.folders:
             if os.path.exists(f"{folder}/cgroup.kill"):
-                _write(f"{folder}/cgroup.kill", "1")
+                write_control(f"{folder}/cgroup.kill", "1")
                 return
     if group.pids is not None:
         with contextlib.suppress(FileNotFoundError):  # somebody removed the group meanwhile
-            _write(f"{group.pids}/pids.max", "0")
+            write_control(f"{group.pids}/pids.max", "0")
     for pid in processes(group):
         with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
             os.kill(pid, signal.SIGKILL)
@@ -84,7 +84,7 @@ def kill_everything(group: ReplicaCgroup) -> None:
 def allow_processes(group: ReplicaCgroup) -> None:
     """Take back what `kill_everything` forbids, before a server is started again."""
     if group.version == 1 and group.pids is not None:
-        _write(f"{group.pids}/pids.max", UNLIMITED if group.pids_limit is None else str(group.pids_limit))
+        write_control(f"{group.pids}/pids.max", UNLIMITED if group.pids_limit is None else str(group.pids_limit))
 
 
 def oom_kills(group: ReplicaCgroup) -> int | None:
@@ -177,10 +177,14 @@ def _field(text: str | None, name: str) -> int | None:
     return None
 
 
-def _write(path: str, text: str) -> None:
+def write_control(path: str, text: str) -> None:
+    """Write to a control file; the error of one that is refused names the file."""
     # One write call and no truncation: each write to a control file is a command of its own.
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode())
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)

@@ -7,11 +7,10 @@ read and cleared with is the shim's (`roadstead.shim.cgroup`), which holds the s
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
-from roadstead.shim.cgroup import ReplicaCgroup, kill_everything, oom_kills, peak_memory_bytes, remove
+from roadstead.shim.cgroup import ReplicaCgroup, kill_everything, oom_kills, peak_memory_bytes, remove, write_control
 from roadstead_backends.marathon.emulator.cluster.agents import Resources
 
 __all__ = ["EXECUTOR", "Isolation", "IsolationError", "TaskGroup"]
@@ -99,17 +98,17 @@ def _limit(stated: object, asked: float, more: float) -> float | None:
 def _hold_cpu(group: ReplicaCgroup, cpus: float | None) -> None:
     quota = None if cpus is None else max(_LEAST_QUOTA_US, int(cpus * _PERIOD_US))
     if group.version == 2:
-        _write(f"{group.cpu}/cpu.max", f"{'max' if quota is None else quota} {_PERIOD_US}")
+        write_control(f"{group.cpu}/cpu.max", f"{'max' if quota is None else quota} {_PERIOD_US}")
     else:
-        _write(f"{group.cpu}/cpu.cfs_period_us", str(_PERIOD_US))
-        _write(f"{group.cpu}/cpu.cfs_quota_us", str(-1 if quota is None else quota))
+        write_control(f"{group.cpu}/cpu.cfs_period_us", str(_PERIOD_US))
+        write_control(f"{group.cpu}/cpu.cfs_quota_us", str(-1 if quota is None else quota))
 
 
 def _hold_memory(group: ReplicaCgroup, memory: int | None) -> None:
     if group.version == 2:
-        _write(f"{group.memory}/memory.max", "max" if memory is None else str(memory))
+        write_control(f"{group.memory}/memory.max", "max" if memory is None else str(memory))
     else:
-        _write(f"{group.memory}/memory.limit_in_bytes", str(-1 if memory is None else memory))
+        write_control(f"{group.memory}/memory.limit_in_bytes", str(-1 if memory is None else memory))
 
 
 # Where we are -----------------------------------------------------------------------------------------------------
@@ -134,7 +133,7 @@ def _place(name: str) -> ReplicaCgroup:
         if "" in mounts and "" in own:
             folder = _made(mounts[""], own[""], name)
             for parent in (str(Path(folder).parent), folder):
-                _write(f"{parent}/cgroup.subtree_control", "+cpu +memory")
+                write_control(f"{parent}/cgroup.subtree_control", "+cpu +memory")
             return ReplicaCgroup(version=2, cpu=folder, cpuacct=folder, memory=folder)
     except OSError as error:
         raise IsolationError(f"no control groups can be made: {error}; run without limits") from error
@@ -172,12 +171,3 @@ def _bytes(count: int) -> str:
 
 def _read(path: str) -> str:
     return Path(path).read_text()
-
-
-def _write(path: str, text: str) -> None:
-    # One write call and no truncation: each write to a control file is a command of its own.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
