@@ -90,3 +90,11 @@ def test_the_fewest_and_the_most_are_kept_from_the_beginning_on() -> None:
     tally.see(ready="adef", alive="adef")
     assert (1, 4) == tally.range
     assert set("abcdef") == tally.started
+
+
+def test_what_a_cluster_made_unasked_is_not_held_against_us() -> None:
+    """It was started all the same."""
+    tally = Tally()
+    tally.see(ready="ab", alive="abcd", unasked=1)
+    assert (0, 3) == tally.range
+    assert set("abcd") == tally.started

@@ -34,6 +34,7 @@ from roadstead_backends.kubernetes.options import KubernetesOptions
 from tests.cluster.api import Api, ApiError, Json
 from tests.cluster.standin_api import Access
 from tests.cluster.waiting import until
+from tests.kubernetes.following import Following, unasked
 
 __all__ = ["IMAGE", "POOL", "Ground", "KubernetesDialect", "KubernetesLive", "standing_by"]
 
@@ -192,77 +193,48 @@ class KubernetesLive:
             resources=Resources(cpu=Cpus(100), memory=Memory(64 << 20)),
             node_lost_after=ground.node_lost_after,
         )
-        self._pods: dict[str, Json] = {}
+        self._counting = threading.Lock()
         self._served: set[tuple[str, int]] = set()
-        self._closing = threading.Event()
-        self._watch: urllib3.BaseHTTPResponse | None = None
-        self._thread = threading.Thread(target=self._follow, name="tally", daemon=True)
+        self._pods = Following(ground.api, ground.path("pods"), _OURS, self._see)
+        self._groups = Following(ground.api, ground.path("replicasets"), _OURS, self._see)
 
     # ---- who is there ----
 
     def start(self) -> None:
         """Begin to count."""
-        self._thread.start()
+        self._groups.start()
+        self._pods.start()
 
     def stop(self) -> None:
         """Count no more."""
-        self._closing.set()
-        if self._watch is not None:
-            with contextlib.suppress(OSError, ValueError, RuntimeError):
-                self._watch.shutdown()
-        self._thread.join()
-
-    def _follow(self) -> None:
-        """See every change of a pod, whatever becomes of the API server meanwhile."""
-        while not self._closing.is_set():
-            with contextlib.suppress(urllib3.exceptions.HTTPError, OSError, ApiError, ValueError):
-                self._follow_once()
-            self._closing.wait(0.1)
-
-    def _follow_once(self) -> None:
-        api, path = self._ground.api, self._ground.path("pods")
-        listed = api.get(path, labelSelector=_OURS)
-        self._pods = {one["metadata"]["uid"]: one for one in listed["items"]}
-        self._see()
-        version = listed["metadata"]["resourceVersion"]
-        with api.stream(path, labelSelector=_OURS, watch=1, resourceVersion=version) as self._watch:
-            if self._closing.is_set():
-                return
-            rest = b""
-            while piece := self._watch.read1(1 << 16):
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    event = json.loads(line)
-                    uid = event["object"].get("metadata", {}).get("uid")
-                    if uid is None:
-                        return
-                    self._pods.pop(uid, None)
-                    if event["type"] != "DELETED":
-                        self._pods[uid] = event["object"]
-                    self._see()
+        self._pods.stop()
+        self._groups.stop()
 
     def _see(self) -> None:
         """Count; a real server that answered once serves until it is told to stop, whatever is said of its node."""
-        alive = {(uid, _restarts(pod)): pod for uid, pod in tuple(self._pods.items()) if _is_alive(pod)}
-        ready = {key for key, pod in alive.items() if _is_ready(pod)}
-        if self._ground.is_real:
-            self._served |= ready
-            ready = alive.keys() & self._served
-        self.tally.see(ready=(uid for uid, _ in ready), alive=(uid for uid, _ in alive))
+        with self._counting:
+            alive = {_process(pod): pod for pod in self._pods.seen if _is_alive(pod)}
+            ready = {key for key, pod in alive.items() if _is_ready(pod)}
+            if self._ground.is_real:
+                self._served |= ready
+                ready = alive.keys() & self._served
+            beyond = unasked(alive.values(), self._groups.seen)
+            self.tally.see(ready=(uid for uid, _ in ready), alive=(uid for uid, _ in alive), unasked=beyond)
 
     # ---- what is there ----
 
     def serves(self, endpoint: Endpoint, timeout: Duration) -> bool:
         """Return whether a server answers; on a stand-in node, whether its pod is ready."""
-        pods = tuple(self._pods.items())
+        there = [pod for pod in self._pods.seen if pod["status"].get("podIP") == endpoint.host]
         if self._ground.is_real:
             if not answers(endpoint, timeout):
                 return False
             # Whoever answers serves, also where the kubelet has not asked it yet.
-            self._served |= {(uid, _restarts(pod)) for uid, pod in pods if pod["status"].get("podIP") == endpoint.host}
+            with self._counting:
+                self._served |= set(map(_process, there))
             self._see()
             return True
-        return any(_is_ready(pod) for _, pod in pods if pod["status"].get("podIP") == endpoint.host)
+        return any(map(_is_ready, there))
 
     def standing(self) -> Standing:
         """Return what is there now."""
@@ -369,8 +341,9 @@ def _is_ready(pod: Json) -> bool:
     return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
 
 
-def _restarts(pod: Json) -> int:
-    return sum(one["restartCount"] for one in pod["status"].get("containerStatuses", ()))
+def _process(pod: Json) -> tuple[str, int]:
+    """Return what no two processes of pods share."""
+    return pod["metadata"]["uid"], sum(one["restartCount"] for one in pod["status"].get("containerStatuses", ()))
 
 
 def _revision(one: Json) -> str:

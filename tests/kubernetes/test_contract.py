@@ -14,12 +14,14 @@ import pytest
 
 from roadstead.errors import BackendError, Forbidden, OutcomeUnknown, Rejected, Retryable
 from roadstead.model import Scheduling, StopSpec
-from roadstead.spi.backend import Backend, BackendContext
+from roadstead.spi.backend import ABSENT, Backend, BackendContext, Reverts
 from roadstead.spi.runtime import Launch, Program
 from roadstead.testing.conformance import BackendConformance
+from roadstead.testing.conformance.asking import an_order
 from roadstead.testing.http_faults import Fault, FaultProxy, Reply, Rule
+from roadstead.testing.subject import expectation, found
 from roadstead.units import Duration
-from roadstead.world import GroupKey
+from roadstead.world import Group, GroupKey, Snapshot
 from roadstead_backends.kubernetes.connect import connect
 from roadstead_backends.kubernetes.options import KubernetesOptions
 from tests.cluster.api import Json
@@ -219,6 +221,24 @@ class TestNative(_OnACluster):
     """kube-scheduler picks the nodes."""
 
     scheduling = Scheduling.NATIVE
+
+    def test_a_group_is_put_back_although_it_reports_something_else_meanwhile(self, subject: ClusterSubject) -> None:
+        """The server refuses what was made of another state of the object; what was decided about is as it was."""
+        order = an_order(subject)
+        subject.backend.apply(order, 0, expect=ABSENT)
+        subject.meddle(order.key)
+        subject.until(lambda now: bool(group_in(now, order.key).drift))
+        subject.proxy.add(Writes(_refusal(409, "Conflict", "the object has been modified"), method="PATCH"))
+        assert isinstance(subject.backend, Reverts)
+        subject.backend.revert(order.key, expect=expectation(subject.backend, order.key))
+        assert () == group_in(subject.backend.observe(), order.key).drift
+
+
+def group_in(snapshot: Snapshot, key: GroupKey) -> Group:
+    """Return a group that is there."""
+    group = found(snapshot, key)
+    assert group is not None
+    return group
 
 
 class TestDirected(_OnACluster):

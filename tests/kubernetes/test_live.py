@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roadstead.testing.live_faults.calls import Call, Sort
+from tests.cluster.api import Json
+from tests.kubernetes.following import unasked
 from tests.kubernetes.live import KubernetesDialect
 
 _GROUPS = "/apis/apps/v1/namespaces/live/replicasets"
@@ -40,3 +42,19 @@ def test_every_watch_goes_on_from_a_list() -> None:
     dialect = KubernetesDialect()
     for watch in (*dialect.watches, *dialect.other_watches):
         assert f"list {watch.removeprefix('watch ')}" == dialect.list_of(watch)
+
+
+def test_pods_beyond_the_count_of_their_group_were_asked_for_by_nobody() -> None:
+    """A controller whose reply was lost makes one more; too few of one group make no room for too many of another."""
+    pods = [_owned("a")] * 4 + [_owned("b")] * 1 + [{"metadata": {}}]
+    assert 1 == unasked(pods, [_counting("a", 3), _counting("b", 2)])
+    assert 0 == unasked(pods, [_counting("a", 4), _counting("b", 1)])
+    assert 0 == unasked(pods, [])
+
+
+def _owned(uid: str) -> Json:
+    return {"metadata": {"ownerReferences": [{"uid": uid}]}}
+
+
+def _counting(uid: str, replicas: int) -> Json:
+    return {"metadata": {"uid": uid}, "spec": {"replicas": replicas}}

@@ -172,10 +172,12 @@ class KubernetesBackend:
     def revert(self, key: GroupKey, *, expect: Expect) -> None:
         """Put back the template that the group carries; its count stays."""
         self._begin()
+        subject = str(key)
         stored = self._expected(key, expect)
         if stored is None:
-            raise self._conflict(str(key), "there is no such group")
-        self._judge.put_back(stored, str(key))
+            raise self._conflict(subject, "there is no such group")
+        written = self._insist(stored, expect, lambda now: self._judge.put_back(now, subject))
+        self._view.put_group(stored.metadata.name, written)
 
     def settle(self, deployment: str, floor: int | None) -> None:
         """Have the Service and the budget of a deployment stand, or remove all that stands for it."""

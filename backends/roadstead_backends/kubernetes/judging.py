@@ -65,25 +65,27 @@ class Judge:
         for name in self._view.put_back_once():
             left = self._compare_pods(name, left)
 
-    def put_back(self, stored: ReplicaSet, subject: str) -> None:
-        """Write a group's own template back, and note what it was instead, for the pods that were made of that."""
-        name = stored.metadata.name
+    def put_back(self, stored: ReplicaSet, subject: str) -> ReplicaSet:
+        """Write a group's own template back into exactly this state of it; raises ``Conflict`` for another.
+
+        What it was instead is noted, for the pods that were made of that.
+        """
+        name, meta = stored.metadata.name, stored.metadata
         whole = self._writer.read_whole("replicasets", name, subject)
-        if whole is None or whole["metadata"]["uid"] != stored.metadata.uid:
-            raise Conflict("it is gone", cluster=self._cluster, subject=subject, hint="observe again")
+        if whole is None or whole["metadata"]["resourceVersion"] != meta.resource_version:
+            raise Conflict("it is not as it was observed", cluster=self._cluster, subject=subject, hint="observe again")
         found = _template_differences(whole)
         if not found:
-            return
-        meta = whole["metadata"]
+            return stored
         operations = [
             {"op": "replace", "path": "/spec/template", "value": _rendering(whole)},
-            _annotate(names.WRITTEN, str(meta["generation"] + 1)),
+            _annotate(names.WRITTEN, str(meta.generation + 1)),
             _annotate(names.REVERTED, _note(whole, found, self._writer.managers)),
         ]
-        written = self._writer.patch_group(meta["resourceVersion"], name, operations, subject)
-        self._view.put_group(name, written)
+        written = self._writer.patch_group(meta.resource_version, name, operations, subject)
         for pod in self._view.pods_of(name).values():
             self._compared.pop(pod.metadata.uid, None)
+        return written
 
     def _judge(self, suspect: Suspect) -> None:
         try:

@@ -24,6 +24,7 @@ __all__ = [
     "apply",
     "bind",
     "binder",
+    "change",
     "counting",
     "create",
     "delete",
@@ -84,43 +85,45 @@ def growing(subject: Subject, key: GroupKey, count: int) -> Group:
 def apply(
     subject: Subject, order: GroupOrder, count: int, *, retire: tuple[str, ...] = (), expect: Expect | None = None
 ) -> None:
-    """Have an existing group converge to ``count``, as it is now where nothing else is expected of it.
-
-    Where groups lock, it is asked again as long as it is refused although it is as expected.
-    """
+    """Have an existing group converge to ``count``, as it is now where nothing else is expected of it."""
     backend = subject.backend
 
-    def call() -> None:
-        now = expectation(backend, order.key)
-        try:
-            backend.apply(order, count, retire=retire, expect=expect or now)
-        except Conflict as conflict:
-            is_locked = backend.capabilities.locks and (expect or now) == now
-            if not is_locked and not _has_moved_on(subject, order.key, now, expect):
-                raise
-            raise Retryable("it is locked, or moves", cluster=subject.cluster, subject=str(order.key)) from conflict
+    def ask(as_of: Expect) -> None:
+        backend.apply(order, count, retire=retire, expect=as_of)
 
-    insist(subject, call)
+    change(subject, order.key, ask, expect, locks=backend.capabilities.locks)
 
 
 def delete(subject: Subject, key: GroupKey, *, expect: Expect | None = None) -> None:
     """Remove a group, as it is now where nothing else is expected of it."""
+    change(subject, key, lambda as_of: subject.backend.delete(key, grace=GRACE, expect=as_of), expect)
+
+
+def change(
+    subject: Subject,
+    key: GroupKey,
+    ask: Callable[[Expect], None],
+    expect: Expect | None = None,
+    *,
+    locks: bool = False,
+) -> None:
+    """Change a group as it is now, or as ``expect`` says; again where it is another by now: a replica has just ended.
+
+    Where it ``locks``, it is asked again as long as it is refused although it is as expected.
+    """
 
     def call() -> None:
         now = expectation(subject.backend, key)
         try:
-            subject.backend.delete(key, grace=GRACE, expect=expect or now)
+            ask(expect or now)
         except Conflict as conflict:
-            if not _has_moved_on(subject, key, now, expect):
+            is_locked = locks and (expect or now) == now
+            has_moved_on = expect is None and now != expectation(subject.backend, key)
+            if not is_locked and not has_moved_on:
                 raise
-            raise Retryable("it moves", cluster=subject.cluster, subject=str(key)) from conflict
+            raise Retryable("it is locked, or moves", cluster=subject.cluster, subject=str(key)) from conflict
 
     insist(subject, call)
-
-
-def _has_moved_on(subject: Subject, key: GroupKey, was: Expect, expect: Expect | None) -> bool:
-    """Return whether a group that was to be as it is now is another by now: one of its replicas has just ended."""
-    return expect is None and was != expectation(subject.backend, key)
 
 
 def bind(subject: Subject, key: GroupKey) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roadstead.errors import Conflict, OutcomeUnknown
 from roadstead.spi.backend import ABSENT, Expect, GroupOrder, Reverts
 from roadstead.testing.conformance.abilities import Ability, needs
-from roadstead.testing.conformance.asking import an_order, apply, group_of, insist, raises, run, settled
+from roadstead.testing.conformance.asking import an_order, apply, change, group_of, raises, run, settled
 from roadstead.testing.subject import LosesReplies, Meddles, Subject, expectation, found
 from roadstead.world import Group
 
@@ -109,7 +109,7 @@ def _meddle(subject: Subject, order: GroupOrder) -> Group:
 
 def _revert(subject: Subject, order: GroupOrder) -> None:
     """Put a group back as it is now, and wait until nothing is shown as changed."""
-    insist(subject, lambda: _ask(subject, order, expectation(subject.backend, order.key)))
+    change(subject, order.key, lambda as_of: _ask(subject, order, as_of))
     subject.until(lambda now: not (found(now, order.key) or group_of(subject, order.key)).drift)
 
 

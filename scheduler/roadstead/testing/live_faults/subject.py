@@ -48,7 +48,7 @@ class Standing:
 class Tally:
     """How many replicas there were at once, from :meth:`begin` on; whoever sees the cluster change calls :meth:`see`.
 
-    ``ready`` are those that serve and were not told to stop, ``alive`` all that were not.
+    ``ready`` are those that serve and were not told to stop, ``alive`` all that were not told and were asked for.
     """
 
     def __init__(self) -> None:
@@ -59,11 +59,14 @@ class Tally:
         self._most = 0
         self.started: set[str] = set()
 
-    def see(self, *, ready: Iterable[str], alive: Iterable[str]) -> None:
-        """Take in who is ready and who is there at all now, each by a name that no other replica ever has."""
+    def see(self, *, ready: Iterable[str], alive: Iterable[str], unasked: int = 0) -> None:
+        """Take in who is ready and who is there at all now, each by a name that no other replica ever has.
+
+        ``unasked`` of those who are there are more than anybody asked the cluster for: it made them by itself.
+        """
         names = frozenset(alive)
         with self._lock:
-            self._ready, self._alive = len(frozenset(ready)), len(names)
+            self._ready, self._alive = len(frozenset(ready)), len(names) - unasked
             self._fewest = min(self._fewest, self._ready)
             self._most = max(self._most, self._alive)
             self.started |= names
