@@ -29,7 +29,7 @@ import psutil
 from benchmarks.fleet import until
 from benchmarks.kubernetes_scale_report import Asking, Bound, Cost, Found, Looked, Rest, Size, Vanished, report
 from benchmarks.kubernetes_scale_scene import EACH, NATIVE, PATIENCE, PLACED, Asked, Life, Scene, Spent, at_scale
-from benchmarks.kubernetes_scale_standing import made_to_stand
+from benchmarks.kubernetes_scale_standing import come_to_life, made_to_stand
 from benchmarks.underload import RESULTS
 from roadstead.model import Reach
 from roadstead.spi.backend import BackendContext
@@ -317,7 +317,7 @@ def measure(nodes: int, pods: int, rest: float) -> Size:
 
 
 def measure_standing(nodes: int, pods: int, rest: float) -> Size:
-    """Return what can be known at a size of which only the objects are there."""
+    """Return what can be known at a size of which only the objects are there, until the controllers come to them."""
     load = os.getloadavg()[0]
     with at_scale(nodes, standing=True) as scene:
         made_to_stand(scene, pods)
@@ -331,6 +331,9 @@ def measure_standing(nodes: int, pods: int, rest: float) -> Size:
         _say("at rest", resting)
         scaled = scaled_back(scene)
         _say("reactions", scaled)
+        with come_to_life(scene):
+            lost = vanished(scene)
+        _say("vanished", lost)
         return Size(
             nodes=nodes,
             pods=scene.wanted,
@@ -340,6 +343,7 @@ def measure_standing(nodes: int, pods: int, rest: float) -> Size:
             looked=alone,
             rest=resting,
             scaled_back=scaled,
+            vanished=lost,
         )
 
 

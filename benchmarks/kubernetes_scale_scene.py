@@ -35,7 +35,19 @@ from roadstead_backends.kubernetes.transport import Transport
 from tests.cluster.cluster import Cluster
 from tests.cluster.control_plane import ADMINS
 
-__all__ = ["EACH", "NATIVE", "PATIENCE", "PLACED", "Asked", "Audit", "Pods", "Scene", "Spent", "at_scale"]
+__all__ = [
+    "EACH",
+    "NATIVE",
+    "PATIENCE",
+    "PLACED",
+    "SLOW_HEARTBEAT",
+    "Asked",
+    "Audit",
+    "Pods",
+    "Scene",
+    "Spent",
+    "at_scale",
+]
 
 NATIVE, PLACED = "native", "placed"
 """The clusters of the fleet, and their namespaces: kube-scheduler picks nodes in one, we do in the other."""
@@ -45,8 +57,10 @@ EACH: Final = 20
 PATIENCE: Final = 1_800.0
 US: Final = "roadstead"
 HEARTBEAT: Final = 20
-LOST_AFTER: Final = 100
-"""Seconds after which the control plane takes a silent node for lost: twice the default, for a machine that is slow."""
+SLOW_HEARTBEAT: Final = 40
+"""Seconds between two reports of a node; the slow one is for a thousand of them, which take their machine's time."""
+LATE: Final = 5
+"""After so many heartbeats that did not come the control plane takes a node for lost."""
 
 FLEET: Final = """
     version: 1
@@ -251,7 +265,7 @@ class Scene:
     audit: Audit
     pods: Pods
     nodes: int
-    _standin: "subprocess.Popen[str] | None"
+    _standin: "subprocess.Popen[str] | None" = attrs.field(default=None, init=False)
     declared: dict[str, int] = attrs.field(factory=dict)
     daemon: ProcessIdentity | None = None
 
@@ -269,6 +283,21 @@ class Scene:
     def wanted(self) -> int:
         """How many pods the fleet file asks for."""
         return EACH * sum(self.declared.values())
+
+    @contextmanager
+    def stand_in(self, heartbeat: int) -> Iterator[None]:
+        """Have somebody stand in for all nodes, who reports of each in every ``heartbeat`` (s)."""
+        command = [sys.executable, "-m", "tests.cluster.standin_command", f"--kubeconfig={self.cluster.kubeconfig}"]
+        words = [f"--nodes={self.nodes}", f"--heartbeat={heartbeat}"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen([*command, *words], stdin=pipe, stdout=pipe, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise RuntimeError("the nodes were not registered")
+            self._standin = process
+            yield
+            process.stdin.close()
 
     def nodes_say(self, line: str) -> None:
         """Tell the stand-in nodes what happens to them."""
@@ -322,36 +351,32 @@ class Scene:
 @contextmanager
 def at_scale(nodes: int, *, standing: bool = False) -> Iterator[Scene]:
     """Yield a cluster of so many stand-in nodes; with ``standing``, nobody stands in for them yet."""
+    heartbeat = SLOW_HEARTBEAT if standing else HEARTBEAT
     with tempfile.TemporaryDirectory(prefix="roadstead-scale-") as name:
         folder = Path(name)
         (folder / "audit.yaml").write_text(textwrap.dedent(AUDIT).format(user=US))
         (folder / "audit.log").touch()
-        cluster = Cluster.start(flags=_flags(folder))
+        cluster = Cluster.start(flags=_flags(folder, LATE * heartbeat))
         try:
             cluster.wait_ready()
             for namespace in (NATIVE, PLACED):
                 cluster.api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
                 cluster.api.wait(f"/api/v1/namespaces/{namespace}/serviceaccounts/default", bool)
-            with nullcontext() if standing else _standing_in(cluster.kubeconfig, nodes) as standin:
-                yield from _played(cluster, standin, nodes, folder)
+            with _scene(cluster, nodes, folder) as scene, nullcontext() if standing else scene.stand_in(heartbeat):
+                yield scene
         finally:
             cluster.stop()
 
 
-def _played(cluster: Cluster, standin: "subprocess.Popen[str] | None", nodes: int, folder: Path) -> Iterator[Scene]:
+@contextmanager
+def _scene(cluster: Cluster, nodes: int, folder: Path) -> Iterator[Scene]:
     kubeconfig = cluster.plane.write_kubeconfig(US, US, [ADMINS])
     stage = Stage(folder)
     said = {"kubeconfig": kubeconfig, "each": EACH, "http": free_address(), "state": stage.state.path}
     stage.file.write_text(textwrap.dedent(FLEET).format(**said))
     pods = Pods(cluster.kubeconfig)
     scene = Scene(
-        cluster=cluster,
-        stage=stage,
-        kubeconfig=kubeconfig,
-        audit=Audit(folder / "audit.log"),
-        pods=pods,
-        nodes=nodes,
-        standin=standin,
+        cluster=cluster, stage=stage, kubeconfig=kubeconfig, audit=Audit(folder / "audit.log"), pods=pods, nodes=nodes
     )
     try:
         yield scene
@@ -360,7 +385,7 @@ def _played(cluster: Cluster, standin: "subprocess.Popen[str] | None", nodes: in
         scene.end()
 
 
-def _flags(folder: Path) -> dict[str, tuple[str, ...]]:
+def _flags(folder: Path, lost_after: int) -> dict[str, tuple[str, ...]]:
     return {
         "kube-apiserver": (
             f"--audit-policy-file={folder / 'audit.yaml'}",
@@ -370,24 +395,10 @@ def _flags(folder: Path) -> dict[str, tuple[str, ...]]:
         "kube-controller-manager": (
             *_LIFTED,
             "--concurrent-replicaset-syncs=20",
-            f"--node-monitor-grace-period={LOST_AFTER}s",
+            f"--node-monitor-grace-period={lost_after}s",
             "--node-monitor-period=5s",
             # Else one node is given up every ten seconds, in case it is the control plane that is cut off.
             "--node-eviction-rate=100",
             "--secondary-node-eviction-rate=100",
         ),
     }
-
-
-@contextmanager
-def _standing_in(kubeconfig: Path, nodes: int) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "tests.cluster.standin_command", f"--kubeconfig={kubeconfig}"]
-    words = [f"--nodes={nodes}", f"--heartbeat={HEARTBEAT}"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen([*command, *words], stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
-            raise RuntimeError("the nodes were not registered")
-        yield process
-        process.stdin.close()

@@ -2,20 +2,23 @@
 
 On a small machine the cluster's own controllers take longest by far to make ten thousand pods. To know what knowing
 them costs, it does not matter who made them: here all are written as a kubelet would leave them, on a real API server,
-and the daemon made their groups. Without controllers nothing is replaced, and no node can vanish.
+and the daemon made their groups. Until :func:`come_to_life` the controllers are not there: nothing is replaced.
 """
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 from benchmarks.fleet import until
-from benchmarks.kubernetes_scale_scene import EACH, NATIVE, PATIENCE, Scene
+from benchmarks.kubernetes_scale_scene import EACH, NATIVE, PATIENCE, SLOW_HEARTBEAT, Scene
 from tests.cluster.standin_node import Node, NodeShape, status_of
 
-__all__ = ["made_to_stand"]
+__all__ = ["come_to_life", "made_to_stand"]
 
 _WRITERS: Final = 12
+_CONTROLLERS: Final = "kube-controller-manager", "kube-scheduler"
 _SETS: Final = f"/apis/apps/v1/namespaces/{NATIVE}/replicasets"
 _PODS: Final = f"/api/v1/namespaces/{NATIVE}/pods"
 
@@ -24,7 +27,7 @@ Json = dict[str, Any]
 
 def made_to_stand(scene: Scene, pods: int) -> None:
     """Have the daemon make its groups, and write the nodes and pods of them."""
-    for part in ("kube-controller-manager", "kube-scheduler"):
+    for part in _CONTROLLERS:
         scene.cluster.part(part).kill()
     with ThreadPoolExecutor(_WRITERS) as writers:
         list(writers.map(lambda number: _write_node(scene, number), range(scene.nodes)))
@@ -34,6 +37,27 @@ def made_to_stand(scene: Scene, pods: int) -> None:
         wanted = [(one, at, number) for at, one in enumerate(_sets(scene)) for number in range(EACH)]
         list(writers.map(lambda one: _write_pod(scene, *one), wanted))
     scene.wait_settled()
+
+
+@contextmanager
+def come_to_life(scene: Scene) -> Iterator[None]:
+    """Have somebody stand in for the nodes, and bring the controllers back, until they know all that stands there."""
+    with scene.stand_in(SLOW_HEARTBEAT):
+        for part in _CONTROLLERS:
+            scene.cluster.part(part).start()
+        until(lambda: all(map(_is_counted, _budgets(scene))), every=2.0, within=PATIENCE)
+        scene.wait_settled()
+        yield
+
+
+def _budgets(scene: Scene) -> list[Json]:
+    found: list[Json] = scene.cluster.api.get(f"/apis/policy/v1/namespaces/{NATIVE}/poddisruptionbudgets")["items"]
+    return found
+
+
+def _is_counted(budget: Json) -> bool:
+    """Return whether the controllers have seen all pods that a budget is about."""
+    return bool(budget["status"].get("currentHealthy") == EACH)
 
 
 def _sets(scene: Scene) -> list[Json]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from benchmarks.fleet import Stage, kill, until
-from benchmarks.underload import NAME, result, sent
+from benchmarks.load_told import result, sending, sent
+from benchmarks.underload import NAME
 from benchmarks.underload_report import Sent
 from roadstead.decide.report import DeploymentStatus, RolloutState
 
@@ -150,7 +151,7 @@ class Scene:
         rate = max(1.0, self._share * self.capacity * story.least / 2)
         seconds = 2 * CALM + story.lasts
         words = ("--rate", f"{rate:.2f}", "--connections", "50", "--duration", f"{seconds:.0f}s")
-        process = self.load(*story.to(), "--versions", "1,2", *words)
+        process = sending(self.load(*story.to(), "--versions", "1,2", *words))
         time.sleep(CALM)
         began = time.monotonic()
         seen = story.happens() or ""

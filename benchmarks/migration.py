@@ -26,7 +26,8 @@ from typing import Final
 import attrs
 
 from benchmarks.fleet import Stage, kill, running, until
-from benchmarks.underload import CALM, EVERY, MOMENTS, NAME, RESULTS, ROOT, SHARE, result, sent, stretch
+from benchmarks.load_told import result, sending, sent, stretch
+from benchmarks.underload import CALM, EVERY, MOMENTS, NAME, RESULTS, ROOT, SHARE
 from benchmarks.underload_report import Sent, Stretch
 from configs.minilm.workload import write
 from roadstead.cli.errors import NoDaemon, Refused
@@ -181,7 +182,7 @@ def measure(model: Path, share: float, moments: int) -> Found:
         # As long as it takes without load tells how long the load must last.
         length = max(bench.move(to).took for to in reversed(CLUSTERS))
         words = ("--rate", f"{rate:.2f}", "--connections", "100", "--duration")
-        process = bench.load(*words, f"{2 * CALM + 4 * length + 20:.0f}s")
+        process = sending(bench.load(*words, f"{2 * CALM + 4 * length + 20:.0f}s"))
         began = time.time()
         time.sleep(CALM)
         moving = time.time()
@@ -191,7 +192,7 @@ def measure(model: Path, share: float, moments: int) -> Found:
         started = quiet["started_at"] or began
         print(f"there and back: {sent(quiet).failed} of {sent(quiet).sent} failed", flush=True)
         length = max(move.took for move in clean)
-        process = bench.load(*words, f"{2 * CALM + moments * (2 * length + 15):.0f}s")
+        process = sending(bench.load(*words, f"{2 * CALM + moments * (2 * length + 15):.0f}s"))
         time.sleep(CALM)
         cut = []
         for number in range(moments):

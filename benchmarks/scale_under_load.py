@@ -22,7 +22,7 @@ from typing import Final
 import attrs
 
 from benchmarks.fleet import Stage, running, until
-from benchmarks.underload import result, sent
+from benchmarks.load_told import result, sending, sent
 from configs.minilm.workload import write
 from roadstead.act.events import EventKind
 
@@ -135,11 +135,11 @@ def measure(model: Path, work: Path, patience: float) -> Found:
         loads = []
         try:
             little = ("--rate", f"{LITTLE}", "--connections", "4", "--duration", f"{3 * patience:.0f}s")
-            loads.append(stage.start("load", NAME, *files, *little))
+            loads.append(sending(stage.start("load", NAME, *files, *little)))
             time.sleep(BEFORE)
             rose = time.monotonic() - watch.began
             much = ("--rate", f"{MUCH}", "--connections", "8", "--duration", f"{patience:.0f}s")
-            loads.append(stage.start("load", NAME, *files, *much))
+            loads.append(sending(stage.start("load", NAME, *files, *much)))
             up = watch.until(4, within=patience)
             burst = sent(result(loads[-1]))
             fell = time.monotonic() - watch.began

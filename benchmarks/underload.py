@@ -18,14 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import attrs
 import cattrs
 
 from benchmarks.fleet import Replica, Stage, kill, running, until
-from benchmarks.underload_report import Cost, Found, Kill, Killed, Planned, Sent, Stretch, Unplanned, report
+from benchmarks.load_told import result, sending, sent, stretch
+from benchmarks.underload_report import Cost, Found, Kill, Killed, Planned, Unplanned, report
 from configs.minilm.workload import write
 from roadstead.decide.report import DeploymentStatus, RolloutState
 from roadstead.shim.files import read_json
@@ -171,8 +171,9 @@ class Bench:
         return self._stage.start(*command)
 
     def open_loop(self, rate: float, seconds: float, *, to: str = NAME) -> "subprocess.Popen[str]":
-        """Start sending at that rate, on a hundred connections."""
-        return self.load("--rate", f"{rate:.2f}", "--connections", "100", "--duration", f"{seconds:.0f}s", to=to)
+        """Send at that rate, on a hundred connections; it has begun."""
+        words = ("--rate", f"{rate:.2f}", "--connections", "100", "--duration", f"{seconds:.0f}s")
+        return sending(self.load(*words, to=to))
 
     def closed_loop(self, clients: int, seconds: float, *, to: str = NAME) -> dict[str, Any]:
         """Send as fast as answers come, and return what was found."""
@@ -190,45 +191,6 @@ def _is_as_wished(found: DeploymentStatus, wish: Wish) -> bool:
         and groups[0].updated == wish.replicas
         and all(replica.versions == (wish.version,) for replica in found.replicas)
         and all(replica.requested.memory == Memory.parse(wish.memory) for replica in found.replicas)
-    )
-
-
-def result(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Wait for a load to end and return what it found."""
-    out, _ = process.communicate()
-    start = out.find("{")
-    if start < 0:
-        raise SystemExit(f"roadstead load ended with {process.returncode}:\n{out}")
-    # What it says beside its result, such as that requests failed, comes after it.
-    found, _ = json.JSONDecoder().raw_decode(out[start:])
-    return dict(found)
-
-
-def sent(found: dict[str, Any]) -> Sent:
-    """Return the accounts of a load, its warm-up included."""
-    counts, before = found["counts"], found["warm_up"]
-    failures: dict[str, int] = {}
-    for one in (*counts["failures"], *before["failures"]):
-        failures[one["code"]] = failures.get(one["code"], 0) + one["count"]
-    return Sent(
-        sent=counts["sent"] + before["sent"],
-        ok=counts["ok"] + before["ok"],
-        failed=counts["failed"] + before["failed"],
-        missing=counts["in_flight"] + before["in_flight"],
-        failures=failures,
-        versions={str(one["version"]): one["count"] for one in counts["versions"]},
-    )
-
-
-def stretch(found: dict[str, Any], since: float, until_: float) -> Stretch:
-    """Return what clients saw between two moments of a load, in seconds after its measurement began."""
-    rows = [row for row in found["timeline"] if since <= row["at"] < until_ and row["p50"] is not None]
-    if not rows:
-        return Stretch(p50=None, p99=None, worst=None)
-    return Stretch(
-        p50=median(row["p50"] for row in rows),
-        p99=median(row["p99"] for row in rows),
-        worst=max(row["max"] for row in rows),
     )
 
 

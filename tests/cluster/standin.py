@@ -203,13 +203,19 @@ class Standin:
             "metadata": {"name": name, "namespace": "kube-node-lease"},
             "spec": {"holderIdentity": name, "leaseDurationSeconds": int(4 * self._heartbeat), "renewTime": now(6)},
         }
-        for path, what in (("/api/v1/nodes", body), (_LEASES, lease)):
-            try:
-                await self._api.call("POST", path, what)
-            except Refused as error:
-                if error.status != _THERE:
-                    raise
-                await self._speak([name])
+        made = [await self._make(path, what) for path, what in (("/api/v1/nodes", body), (_LEASES, lease))]
+        if not all(made):
+            await self._speak([name])
+
+    async def _make(self, path: str, what: Mapping[str, Any]) -> bool:
+        """Create an object, and return whether it was not there yet."""
+        try:
+            await self._api.call("POST", path, what)
+        except Refused as error:
+            if error.status != _THERE:
+                raise
+            return False
+        return True
 
     async def _beat(self) -> None:
         """Renew every lease once in each heartbeat, spread over it; a silent node's is left out.

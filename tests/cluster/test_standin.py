@@ -233,3 +233,12 @@ def test_a_removed_node_is_gone_for_its_pods_too(control_plane: Cluster, pods: P
         assert control_plane.api.find("/api/v1/nodes/gone") is None
         pods.api.delete(f"/api/v1/namespaces/{pods.namespace}/pods/a")
         assert "deletionTimestamp" in pods.until("a", bool)["metadata"]
+
+
+def test_a_node_that_somebody_wrote_is_stood_in_for_as_well(control_plane: Cluster) -> None:
+    """It has no Lease yet, and is heard of all the same."""
+    api, access = control_plane.api, Access.from_kubeconfig(control_plane.kubeconfig)
+    api.create("/api/v1/nodes", {"metadata": {"name": "written"}})
+    with Standin(access, [NodeShape(name="written")], chances=QUICK, heartbeat=2) as standin:
+        api.wait("/api/v1/nodes/written", is_usable)
+        standin.remove("written")
