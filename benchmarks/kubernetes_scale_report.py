@@ -129,9 +129,9 @@ def report(found: Found) -> str:
         "etcd, API server, controllers and scheduler, stand-in nodes, one daemon with two clusters on them (native and "
         "directed), all on that machine: CPU seconds say more than seconds on the wall. What is asked of the API "
         "server is from its audit log. The control plane's own limits on its rate are lifted. Where there is a dash, "
-        "pods were written as a kubelet leaves them, for its controllers would have taken too long on this machine; they "
-        "come back to them before nodes vanish. A node is given up once five of its reports are missing: after 100 s, "
-        "and where pods were written after 200 s."
+        "pods were written as a kubelet leaves them, for its controllers would have taken too long on this machine; "
+        "they come back before nodes vanish. A node is given up once five of its reports are missing: after 100 s, and "
+        "where pods were written after 200 s."
     )
     lines = [
         "# One Kubernetes cluster, many nodes",
