@@ -18,6 +18,7 @@ from xml.etree import ElementTree as ET
 import attrs
 import pytest
 
+from benchmarks.load_told import result, sending, sent
 from roadstead.cli import main
 from roadstead.cli.exits import Exit
 from roadstead.spi.load import Wire
@@ -152,6 +153,30 @@ def test_where_nobody_answers_nothing_is_sent(shell: Shell, mortal: Canned) -> N
     assert (Exit.UNREACHABLE, "") == (done.returncode, done.stdout)
     assert "RS047" in done.stderr
     assert mortal.host in done.stderr
+
+
+def test_a_measurement_waits_until_the_load_sends(shell: Shell) -> None:
+    """Whoever breaks something under load breaks it then, and reads what was found from among the load's words."""
+    words = shell.words("off", "--rate", "20", "--duration", "500ms", "-o", "json")
+    counts = sent(result(sending(shell.start(words, stderr=subprocess.STDOUT))))
+    assert counts.sent == counts.failed == counts.failures["WRONG"] > 0
+
+
+def test_a_load_that_never_sends_is_said_in_its_own_words(shell: Shell, mortal: Canned) -> None:
+    """Nobody waits for it."""
+    mortal.process.kill()
+    mortal.process.wait()
+    dead = Shell(shell.folder, mortal)
+    with pytest.raises(SystemExit, match=r"(?s)ended with 69 before it sent anything.*RS047"):
+        sending(dead.start(dead.words("right", "--rate", "10", "-o", "json"), stderr=subprocess.STDOUT))
+
+
+def test_an_error_is_not_taken_for_accounts() -> None:
+    """Both are objects in JSON, with words around them."""
+    said = """error: it {did} not work\n{"error": {"code": "RS047", "message": "nobody"}}\n"""
+    process = subprocess.Popen(["/bin/echo", said], stdout=subprocess.PIPE, text=True)
+    with pytest.raises(SystemExit, match=r"(?s)ended with 0, and found nothing.*nobody"):
+        result(process)
 
 
 def said(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from roadstead.load.course import Arrivals, Closed, Course, Open
-from roadstead.load.engine import Measured, measure
+from roadstead.load.engine import Measured, Watch, measure
 from roadstead.load.record import Record
 from roadstead.spi.load import OK, Judgement, NotConnected, Reply
 
@@ -68,9 +68,9 @@ async def never(number: int) -> Reply:
     return FINE
 
 
-def run(caller: Scripted, course: Course, **more: Callable[[Record, float], None]) -> Measured:
+def run(caller: Scripted, course: Course, watch: Watch | None = None) -> Measured:
     """Measure with three requests and rows of 100 ms."""
-    measured = measure(caller, course, requests=3, every=0.1, **more)
+    measured = measure(caller, course, requests=3, every=0.1, watch=watch)
     account = measured.record.account
     assert account.sent == account.ok + account.failed + account.in_flight
     return measured
@@ -244,3 +244,21 @@ def test_what_raises_while_it_watches_is_not_lost() -> None:
 
     with pytest.raises(OSError, match="the screen is gone"):
         run(Scripted(soon), Course(pace=Closed(1), duration=30.0, warm_up=0.0, deadline=1.0), watch=watch)
+
+
+def test_an_answer_in_the_last_moment_is_counted_once() -> None:
+    """Six requests are answered in the turns of the loop in which it gives up waiting: none is also called missing."""
+
+    async def in_the_last_moment(number: int) -> Reply:
+        work = next(one for one in asyncio.all_tasks() if "_Sender._work" in repr(one.get_coro()))
+        await asyncio.sleep(0.9)
+        while not work.done():  # noqa: ASYNC110  # it is turns of the loop that count here
+            await asyncio.sleep(0)
+        for _ in range(number):
+            await asyncio.sleep(0)
+        return FINE
+
+    course = Course(pace=Open(rate=200, arrivals=Arrivals.CONSTANT), duration=0.03, warm_up=0.0, deadline=0.01)
+    account = run(Scripted(in_the_last_moment), course).record.account
+    assert (6, 0) == (account.sent, account.in_flight)
+    assert 6 == account.ok + account.failures["MISSING"]

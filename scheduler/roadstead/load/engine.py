@@ -48,22 +48,41 @@ class Measured:
     interrupted: bool
 
 
-def measure(caller: Caller, course: Course, *, requests: int, every: float, watch: Watch | None = None) -> Measured:
+def measure(
+    caller: Caller,
+    course: Course,
+    *,
+    requests: int,
+    every: float,
+    begins: Callable[[], None] = lambda: None,
+    watch: Watch | None = None,
+) -> Measured:
     """Connect, send requests 0 to ``requests - 1`` in turn as ``course`` says, and return what became of them.
 
-    SIGINT ends it early: what is on its way then stays in flight in the accounts. ``watch`` is called every second with
-    what there is so far and with the seconds since the measurement began, which are negative in the warm-up. Raises
-    what :meth:`~roadstead.spi.load.Caller.connect` raises. For the main thread only.
+    SIGINT ends it early: what is on its way then stays in flight in the accounts. ``begins`` is called when it is
+    connected, just before the first request; ``watch`` is called every second with what there is so far and with the
+    seconds since the measurement began, which are negative in the warm-up. Raises what
+    :meth:`~roadstead.spi.load.Caller.connect` raises. For the main thread only.
     """
+    work = _measure(caller, course, requests=requests, every=every, begins=begins, watch=watch)
     # The default selector rounds every wait up to a whole millisecond; select(2) has microseconds.
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-        return runner.run(_measure(caller, course, requests=requests, every=every, watch=watch))
+        return runner.run(work)
 
 
-async def _measure(caller: Caller, course: Course, *, requests: int, every: float, watch: Watch | None) -> Measured:
+async def _measure(
+    caller: Caller,
+    course: Course,
+    *,
+    requests: int,
+    every: float,
+    begins: Callable[[], None],
+    watch: Watch | None,
+) -> Measured:
     record = Record(every=every)  # before anything else: it may be that its library is missing
     try:
         await caller.connect(within=_CONNECT_WITHIN)
+        begins()
         # What is there by now would be looked through by every full collection, and that halts us for milliseconds.
         gc.collect()
         gc.freeze()
@@ -188,8 +207,8 @@ class _Sender:
         """Let go of what is on its way: it is missing, unless it was us who did not wait."""
         left = dict(self._flying)
         for task, due in left.items():
-            task.cancel()
-            if not self._interrupted and self._broken is None:
+            # One that has just ended is in the accounts already.
+            if task.cancel() and not self._interrupted and self._broken is None:
                 detail = f"nothing was heard of it within {self._course.deadline + _SLACK:g}s"
                 self._record.ended(due, self._now(), Outcome(code=MISSING, detail=detail))
         if left:

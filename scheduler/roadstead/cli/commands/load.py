@@ -209,9 +209,12 @@ def _destination(aimed: Aim, given: _Given) -> Destination:
 def _measured(screen: Screen, caller: Caller, course: Course, work: Work, given: _Given) -> Measured:
     """Measure, showing on a terminal how it goes."""
     every, requests = given.every / 1000, len(work.requests)
-    screen.say(f"{course.warm_up:g}s of warm-up, then {course.duration:g}s; Ctrl-C ends it and tells what there is")
+
+    def begins() -> None:
+        screen.say(f"{course.warm_up:g}s of warm-up, then {course.duration:g}s; Ctrl-C ends it and tells what there is")
+
     if not screen.live:
-        return measure(caller, course, requests=requests, every=every)
+        return measure(caller, course, requests=requests, every=every, begins=begins)
     # Takes as long to import as all the rest: for a terminal only.
     from rich.live import Live  # noqa: PLC0415
 
@@ -220,7 +223,7 @@ def _measured(screen: Screen, caller: Caller, course: Course, work: Work, given:
         def watch(record: Record, now: float) -> None:
             live.update(progress_text(record, now, course.duration), refresh=True)
 
-        return measure(caller, course, requests=requests, every=every, watch=watch)
+        return measure(caller, course, requests=requests, every=every, begins=begins, watch=watch)
 
 
 def _tell(screen: Screen, found: Report, given: _Given) -> None:
