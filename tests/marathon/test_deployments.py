@@ -109,3 +109,58 @@ def test_a_forced_upgrade_ends_though_the_one_before_has_started_one_more_that_i
     world.timeline.advance(120_000)
     assert ["TASK_RUNNING"] * 2 == _states(world)
     assert 0 == world.marathon.deployments.count
+
+
+def _queued(world: World) -> dict[str, Any]:
+    (item,) = world.ask("GET", "/v2/queue").json["queue"]
+    return dict(item)
+
+
+def test_an_upgrade_leaves_an_instance_that_waits_in_the_queue_until_its_successor_runs(world: World) -> None:
+    """Without health checks one that was never launched passes as healthy, so it is not in the way."""
+    world.ask("POST", "/v2/apps", {**_APP, "cpus": 500})
+    world.ask("PUT", "/v2/apps/a", {"cpus": 400}, query="force=true")
+    assert (2, 400.0) == (_queued(world)["count"], _queued(world)["app"]["cpus"])
+    world.ask("PUT", "/v2/apps/a", {"cpus": 0.1}, query="force=true")
+    world.settle()
+    assert (["TASK_RUNNING"], []) == (_states(world), world.ask("GET", "/v2/queue").json["queue"])
+
+
+def test_an_upgrade_may_end_at_once_what_waits_in_the_queue(world: World) -> None:
+    """Where no instance has to stay healthy."""
+    strategy = {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}
+    world.ask("POST", "/v2/apps", {**_APP, "cpus": 500, "upgradeStrategy": strategy})
+    world.ask("PUT", "/v2/apps/a", {"cpus": 400}, query="force=true")
+    assert 1 == _queued(world)["count"]
+
+
+def test_an_upgrade_never_relaunches_an_old_instance_that_ends_meanwhile(world: World) -> None:
+    """It is given up, and a new one takes its place."""
+    world.ask("POST", "/v2/apps", {**_APP, "instances": 2})
+    world.settle()
+    world.cluster.set_course("/a", _SLOW)
+    world.ask("PUT", "/v2/apps/a", {"mem": 17})
+    world.timeline.advance(1_000)
+    before = {task["id"] for task in _tasks(world)}
+    old = next(task for task in _tasks(world) if task["state"] == "TASK_RUNNING")
+    world.cluster.fail_task(old["id"], "TASK_FAILED", "it ended")
+    world.timeline.advance(5_000)
+    assert before - {old["id"]} == {task["id"] for task in _tasks(world)}
+
+
+def test_a_scaling_ends_those_that_run_before_those_that_wait(world: World) -> None:
+    """Whatever is neither unreachable nor on its way nor running comes last."""
+    world.ask("POST", "/v2/apps", {**_APP, "cpus": 5, "instances": 5})
+    world.timeline.advance(10_000)
+    assert (3, 2) == (len(_tasks(world)), _queued(world)["count"])
+    world.ask("PUT", "/v2/apps/a", {"instances": 3}, query="force=true")
+    world.timeline.advance(300)
+    assert 1 == sum(task["state"] == "TASK_RUNNING" for task in _tasks(world))
+
+
+def test_the_queue_shows_what_is_wanted_now(world: World) -> None:
+    """Not what the waiting instances were made for."""
+    world.ask("POST", "/v2/apps", {**_APP, "cpus": 500, "instances": 3})
+    world.ask("PUT", "/v2/apps/a", {"instances": 2}, query="force=true")
+    assert (2, 2) == (_queued(world)["count"], _queued(world)["app"]["instances"])
+    assert [] == world.ask("GET", "/v2/deployments").json

@@ -240,7 +240,7 @@ class Marathon:
             for path, instances in victims.items():
                 spec = root.spec(path)
                 if spec is not None:
-                    fewer = sum(instance.is_active and instance.condition != "Killing" for instance in instances)
+                    fewer = sum(instance.is_launched and instance.condition != "Killing" for instance in instances)
                     tree = tree.put_spec(spec.with_instances(max(0, spec.instances - fewer)), version)
             return tree
 

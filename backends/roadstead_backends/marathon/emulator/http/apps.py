@@ -19,6 +19,7 @@ from roadstead_backends.marathon.emulator.scheduling.instances import Instance
 from roadstead_backends.marathon.emulator.scheduling.moments import moment_of, written
 from roadstead_backends.marathon.emulator.scheduling.plans import Plan
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec
+from roadstead_backends.marathon.emulator.scheduling.task_ids import instance_named
 
 __all__ = ["Apps", "absolute"]
 
@@ -189,11 +190,14 @@ class Apps:
     def kill_task(self, request: Request, app_id: str, task_id: str) -> Answer:
         """End one task of an app."""
         _check_ends(request)
+        path = absolute(app_id)
+        if not request.flag("scale"):
+            self._app(path)
+        named = instance_named(task_id)
 
         def meant(instance: Instance) -> bool:
-            return task_id in instance.tasks or task_id == instance.id or task_id.startswith(f"{instance.id}.")
+            return instance.id == named
 
-        path = absolute(app_id)
         answer = self._scaled_down(request, path, meant)
         if answer is not None:
             return answer
@@ -206,7 +210,7 @@ class Apps:
         """End what is meant and want so many fewer, where that is asked."""
         if not request.flag("scale"):
             return None
-        victims = [each for each in self._marathon.supervisor.of(path) if each.is_active and meant(each)]
+        victims = [each for each in self._marathon.supervisor.of(path) if each.is_launched and meant(each)]
         return _deployed(self._marathon.kill_and_scale({path: victims}, force=request.flag("force")))
 
     def _killed(self, request: Request, path: PathId, meant: Callable[[Instance], bool]) -> list[dict[str, Any]]:

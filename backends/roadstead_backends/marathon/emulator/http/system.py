@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from roadstead_backends.marathon.emulator.documents.reading import Field, ObjectOf, array, string
+from roadstead_backends.marathon.emulator.documents.reading import Field, ObjectOf, Unreadable, array, string
 from roadstead_backends.marathon.emulator.http.apps import absolute
 from roadstead_backends.marathon.emulator.http.intake import json_of, typed
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, deployed, html_error, json_answer
@@ -18,10 +18,10 @@ from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
 from roadstead_backends.marathon.emulator.rules.documents import Document, is_uri
 from roadstead_backends.marathon.emulator.scheduling.instances import Instance
 from roadstead_backends.marathon.emulator.scheduling.moments import written
+from roadstead_backends.marathon.emulator.scheduling.task_ids import instance_named
 
 __all__ = ["Elections", "System"]
 
-_TASK_ID: Final = re.compile(r"(.+)[._]([^_.]+)")
 _DELETE: Final = ObjectOf(fields=(Field(name="ids", read=array(string()), required=True),))
 _MASTER: Final = "mesos_leader_ui_url"
 
@@ -60,19 +60,16 @@ class System:
         scale, wipe = request.flag("scale"), request.flag("wipe")
         if scale and wipe:
             raise Refusal(400, {"message": "You cannot use scale and wipe at the same time."})
-        ids: list[str] = typed(json_of(request.body), _DELETE)["ids"]
-        for task_id in ids:
-            if not _TASK_ID.fullmatch(task_id):
-                raise Refusal(400, {"message": f"Invalid task id '{task_id}'."})
+        named = [_named(task_id) for task_id in typed(json_of(request.body), _ids)]
         victims: dict[PathId, list[Instance]] = {}
         for instance in self._marathon.supervisor.tracker.all():
-            if any(task_id in ids for task_id in instance.tasks):
+            if instance.id in named:
                 victims.setdefault(instance.spec.id, []).append(instance)
         if scale:
             plan = self._marathon.kill_and_scale(victims, force=request.flag("force"))
             return deployed(plan.id, written(plan.version))
-        instances = [instance for each in victims.values() for instance in each]
-        shown = self._views.tasks(instances)
+        instances = [each for group in victims.values() for each in group if not each.spec.is_pod]
+        shown = self._views.tasks(instances, health=False)
         self._marathon.supervisor.kill_and_replace(instances, wipe=wipe)
         return json_answer({"tasks": shown})
 
@@ -97,7 +94,8 @@ class System:
     def queue(self, request: Request) -> Answer:
         """List what waits to be launched."""
         unused = "lastUnusedOffers" in request.values("embed")
-        return json_answer({"queue": self._marathon.supervisor.launcher.shown(unused=unused)})
+        launcher = self._marathon.supervisor.launcher
+        return json_answer({"queue": launcher.shown(self._marathon.root.spec, unused=unused)})
 
     def reset_delay(self, _request: Request, spec_id: str) -> Answer:
         """Launch an app or pod at once again."""
@@ -274,6 +272,23 @@ class System:
     def no_file(request: Request, _rest: Any = None) -> Answer:
         """Say that there is no such file."""
         return html_error(404, request.path)
+
+
+def _ids(value: Any) -> Any:
+    """Read the ids of tasks; the field is taken out first, so that errors are told as if there were nothing around."""
+    read = _DELETE(value)
+    if isinstance(read, Unreadable):
+        return Unreadable(tuple((path[1:], messages) for path, messages in read.errors))
+    return read["ids"]
+
+
+def _named(task_id: str) -> str:
+    """The instance that a task's id names; what is none is refused."""
+    named = instance_named(task_id)
+    if named is None:
+        why = f"taskId {task_id} no valid identifier (of class java.lang.String)"
+        raise Refusal(400, {"message": f"Invalid task id '{task_id}'. [{why}]"})
+    return named
 
 
 def _check_store(uri: str) -> None:

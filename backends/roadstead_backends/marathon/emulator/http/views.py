@@ -107,13 +107,15 @@ class Views:
         """An app or pod as it was asked for, with its versions."""
         return self._marathon.settings.profile.seen(spec.shown(with_info=with_info))
 
-    def tasks(self, instances: Iterable[Instance], *, service_ports: bool = False) -> list[Document]:
-        """The tasks of instances."""
+    def tasks(
+        self, instances: Iterable[Instance], *, service_ports: bool = False, health: bool = True
+    ) -> list[Document]:
+        """The tasks of instances, with what is known of their health unless that is not wanted."""
         found: list[Document] = []
         for instance in instances:
             ports = self._current(instance).service_ports if service_ports else ()
-            health = self._supervisor.health.results(instance)
-            found.extend(instance.shown_tasks(health, service_ports=ports))
+            results = self._supervisor.health.results(instance) if health else []
+            found.extend(instance.shown_tasks(results, service_ports=ports))
         if not self._marathon.settings.profile.roles:
             for task in found:
                 task.pop("role", None)

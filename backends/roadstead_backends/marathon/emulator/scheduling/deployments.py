@@ -26,6 +26,7 @@ _LOCKED = (
 )
 #: A stop waits for its instances no longer than until they are being killed, or cannot be.
 _AS_GOOD_AS_GONE = ("Killing", "Unreachable", "UnreachableInactive")
+_LOST = ("Unreachable", "UnreachableInactive")
 #: When a scaling first looks whether instances are missing again, and how often then (``StartingBehavior``).
 _FIRST_LOOK = 1_000
 _LOOK_EVERY = 5_000
@@ -70,6 +71,8 @@ class _Progress:
     strategy: RestartStrategy | None = None
     new: list[Instance] = attrs.field(factory=list)
     old: list[Instance] = attrs.field(factory=list)
+    before: dict[str, tuple[str, int]] = attrs.field(factory=dict)
+    """Condition and incarnation of each old instance when a restart began, to tell which ended by themselves since."""
     replaced: set[str] = attrs.field(factory=set)
     awaited: int = 0
     """How many new instances a scaling waits for; others may take the place of those that are lost meanwhile."""
@@ -268,14 +271,14 @@ class Deployments:
         spec, victims = progress.action.spec, progress.action.victims
         self._hands.watch(spec)
         present = self._wanted(spec.id)
-        surplus = len(present) - spec.instances
-        if surplus > 0:
-            order = kill_order(present, oldest_first=spec.kill_selection == "OLDEST_FIRST", victims=victims)
-            progress.old = order[:surplus]
-            self._hands.give_up(progress.old)
-        else:
-            progress.new = [each for each in present if not each.is_active]
-            progress.new += self._hands.add(spec, -surplus)
+        sentenced = sum(each.id in victims for each in present)
+        kills = max(len(present) - spec.instances, sentenced)
+        order = kill_order(present, oldest_first=spec.kill_selection == "OLDEST_FIRST", victims=victims)
+        progress.old = order[:kills]
+        self._hands.give_up(progress.old)
+        if len(present) - kills < spec.instances or not kills:
+            progress.new = [each for each in order[kills:] if not each.is_active]
+            progress.new += self._hands.add(spec, spec.instances - len(present) + kills)
             progress.awaited = len(progress.new)
 
     def _begin_stop(self, progress: _Progress) -> None:
@@ -296,17 +299,14 @@ class Deployments:
         spec = progress.action.spec
         self._hands.watch(spec)
         self._hands.reset_delay(spec)
-        present = self._wanted(spec.id)
+        present = self._hands.of(spec.id)
         progress.new = [each for each in present if each.spec.version == spec.version]
-        progress.old = [each for each in present if each.spec.version != spec.version]
-        waiting = [each for each in progress.old if not each.is_active]
-        running = [each for each in progress.old if each.is_active]
-        healthy = [each for each in running if self._hands.is_healthy(each)]
-        self._hands.give_up(waiting)
+        progress.old = [each for each in present if each not in progress.new and each.goal == "Running"]
+        progress.before = {each.id: (each.condition, each.incarnation) for each in progress.old}
         share, over = spec.upgrade
         progress.strategy = restart_strategy(
             wanted=spec.instances,
-            running=len(healthy) if spec.health_checks else len(running),
+            running=sum(each.goal == "Running" and self._passes_as_healthy(each) for each in present),
             healthy_share=share,
             over_share=over,
             resident=spec.resident,
@@ -315,18 +315,21 @@ class Deployments:
         kill_now = max(progress.strategy.kill_now, len(present) - spec.instances)
         self._hands.give_up(self._next_victims(progress)[:kill_now])
 
+    def _passes_as_healthy(self, instance: Instance) -> bool:
+        """Whether an instance has no health checks, launched or not, or passes them (``consideredHealthy``)."""
+        return not instance.spec.health_checks or self._hands.is_healthy(instance)
+
     def _next_victims(self, progress: _Progress) -> list[Instance]:
-        """The old instances that nobody asked to end yet: unhealthy ones first, then as the app selects."""
-        spec = progress.action.spec
+        """The old instances that nobody asked to end yet, unhealthy ones first."""
         left = [each for each in _present(self._hands, progress.old) if each.goal == "Running"]
-        order = kill_order(left, oldest_first=spec.kill_selection == "OLDEST_FIRST")
-        return sorted(order, key=self._hands.is_healthy)
+        return sorted(left, key=self._passes_as_healthy)
 
     def _check_restart(self, progress: _Progress) -> None:
         spec, strategy = progress.action.spec, progress.strategy
         if strategy is None:
             return
         progress.new = [each for each in progress.new if each.goal == "Running"]
+        self._hands.give_up(each for each in self._next_victims(progress) if _ended(each, progress.before[each.id]))
         present = _present(self._hands, progress.old)
         more = launchable(
             wanted=spec.instances,
@@ -343,6 +346,12 @@ class Deployments:
         if up >= spec.instances and len(progress.new) >= spec.instances:
             self._hands.give_up(self._next_victims(progress))
             progress.done = not _present(self._hands, progress.old)
+
+
+def _ended(instance: Instance, before: tuple[str, int]) -> bool:
+    """Whether an instance ended, or was lost, since it was in that condition and incarnation."""
+    changed = (instance.condition, instance.incarnation) != before
+    return changed and instance.condition in ("Scheduled", *_LOST)
 
 
 def _present(hands: Hands, instances: Iterable[Instance]) -> list[Instance]:

@@ -39,14 +39,9 @@ _SHOWN: Final = {
     "Provisioned": "TASK_STAGING",
     "UnreachableInactive": "TASK_UNREACHABLE",
 }
-_KILL_RANK: Final = {
-    "Unreachable": 1,
-    "UnreachableInactive": 1,
-    "Provisioned": 2,
-    "Staging": 2,
-    "Starting": 3,
-    "Running": 4,
-}
+_KILL_RANK: Final = {"Unreachable": 1, "Staging": 2, "Starting": 3, "Running": 4}
+_KILLED_LAST: Final = 5
+"""Of whatever is in none of those conditions: also of those that still wait to be launched (``ScalingProposition``)."""
 
 
 def condition_of(state: str) -> str:
@@ -97,6 +92,11 @@ class Instance:
     def is_active(self) -> bool:
         """Whether a task of it is, or may be, running."""
         return self.condition in ACTIVE
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether a task of it is on its way, or more than that: what Marathon itself calls active."""
+        return self.is_active or self.condition == "Provisioned"
 
     @property
     def is_scheduled(self) -> bool:
@@ -151,12 +151,12 @@ class Instance:
 
 
 def kill_order(candidates: Iterable[Instance], *, oldest_first: bool, victims: Sequence[str] = ()) -> list[Instance]:
-    """The order in which instances are given up: asked for by name, unreachable, staging, starting, running."""
+    """The order in which instances are given up: asked for by name, unreachable, staging, starting, running, others."""
 
     def rank(instance: Instance) -> tuple[int, int, int]:
         age = instance.active_since if instance.active_since is not None else instance.since
         by_age = (age, instance.number) if oldest_first else (-age, -instance.number)
-        first = 0 if instance.id in victims else _KILL_RANK.get(instance.condition, 0) + 1
+        first = 0 if instance.id in victims else _KILL_RANK.get(instance.condition, _KILLED_LAST)
         return first, *by_age
 
     return sorted(candidates, key=rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -24,6 +24,8 @@ from roadstead_backends.marathon.emulator.settings import Settings
 
 __all__ = ["Launcher"]
 
+_Configuration = tuple[PathId, int]
+"""An app or pod, and when its configuration last changed: instances of an old one may still wait beside new ones."""
 _SEED: Final = 31_000
 """So that the same requests get the same ports each time."""
 
@@ -48,7 +50,7 @@ class Launcher:
         self._events = events
         self._statistics = QueueStatistics()
         self._waiting: dict[PathId, dict[str, Instance]] = {}
-        self._since: dict[PathId, int] = {}
+        self._since: dict[str, int] = {}
         self._tokens = settings.launch_token
         self._refill: Timer | None = None
         self._wake: Timer | None = None
@@ -78,20 +80,20 @@ class Launcher:
     def _enqueue(self, instance: Instance) -> None:
         instance.condition = "Scheduled"
         self._waiting.setdefault(instance.spec.id, {})[instance.id] = instance
-        self._since.setdefault(instance.spec.id, self._timeline.now)
+        self._since[instance.id] = self._timeline.now
 
     def remove(self, instance: Instance) -> None:
         """Let an instance wait no more."""
         waiting = self._waiting.get(instance.spec.id, {})
         waiting.pop(instance.id, None)
+        self._since.pop(instance.id, None)
         if not waiting:
             self._waiting.pop(instance.spec.id, None)
-            self._since.pop(instance.spec.id, None)
 
     def purge(self, path: PathId) -> None:
         """Forget all that waits of an app or pod."""
-        self._waiting.pop(path, None)
-        self._since.pop(path, None)
+        for instance_id in self._waiting.pop(path, {}):
+            self._since.pop(instance_id, None)
 
     def add_token(self) -> None:
         """Allow one more launch, because an instance came to run."""
@@ -112,20 +114,20 @@ class Launcher:
         self._limiter.clear()
         self._statistics.clear()
 
-    def shown(self, *, unused: bool) -> list[Document]:
-        """The queue as it is answered."""
-        return [self._item(path, waiting, unused=unused) for path, waiting in self._waiting.items()]
+    def shown(self, definition: Callable[[PathId], RunSpec | None], *, unused: bool) -> list[Document]:
+        """The queue as it is answered; an item shows the present ``definition``, not that of what waits."""
+        found = [(definition(path), waiting) for path, waiting in self._waiting.items()]
+        return [self._item(spec, waiting, unused=unused) for spec, waiting in found if spec is not None]
 
-    def _item(self, path: PathId, waiting: dict[str, Instance], *, unused: bool) -> Document:
-        spec = max((instance.spec for instance in waiting.values()), key=lambda each: each.version)
+    def _item(self, spec: RunSpec, waiting: dict[str, Instance], *, unused: bool) -> Document:
         until = self._limiter.until(spec)
         left = 0 if until is None else max(0, until - self._timeline.now)
-        statistics = self._statistics.of(path)
+        statistics = self._statistics.of(spec.id)
         item: Document = {"count": len(waiting)}
         if self._settings.profile.roles:
             item["role"] = spec.role
         item["delay"] = {"timeLeftSeconds": left // 1000, "overdue": left == 0}
-        item["since"] = written(self._since[path])
+        item["since"] = written(min(self._since[instance_id] for instance_id in waiting))
         item["processedOffersSummary"] = statistics.shown()
         if unused:
             item["lastUnusedOffers"] = statistics.shown_unused()
@@ -147,7 +149,7 @@ class Launcher:
     def _earliest(self) -> int | None:
         """When the first of the waiting may be launched; None where nothing waits."""
         now = self._timeline.now
-        specs = {instance.spec for waiting in self._waiting.values() for instance in (next(iter(waiting.values())),)}
+        specs = {instance.spec for waiting in self._waiting.values() for instance in _first_of_each(waiting).values()}
         return min((self._limiter.until(spec) or now for spec in specs), default=None)
 
     def _wake_at(self, due: int) -> None:
@@ -172,27 +174,29 @@ class Launcher:
             self._wake_at(due)
 
     def _use(self, offer: Offer) -> bool:
-        """Launch what fits on one offer, at most so many; each app is tried in turn."""
+        """Launch what fits on one offer, at most so many; each configuration of each app is tried in turn."""
         left, launched = offer, 0
-        rejected: set[PathId] = set()
+        rejected: set[_Configuration] = set()
         while launched < self._settings.max_instances_per_offer:
             progress = False
-            for path in tuple(self._waiting):
-                if path in rejected or self._tokens <= 0 or launched >= self._settings.max_instances_per_offer:
+            for configuration in [
+                (path, each) for path, waiting in self._waiting.items() for each in _first_of_each(waiting)
+            ]:
+                if configuration in rejected or self._tokens <= 0 or launched >= self._settings.max_instances_per_offer:
                     continue
-                after = self._try(path, left)
+                after = self._try(configuration, left)
                 if after is None:
-                    rejected.add(path)
+                    rejected.add(configuration)
                 else:
                     left, launched, progress = after, launched + 1, True
             if not progress:
                 break
         return launched > 0
 
-    def _try(self, path: PathId, offer: Offer) -> Offer | None:
-        """Launch one instance of an app on what is left of an offer; return what is left then."""
-        waiting = self._waiting.get(path)
-        instance = next(iter(waiting.values()), None) if waiting else None
+    def _try(self, configuration: _Configuration, offer: Offer) -> Offer | None:
+        """Launch one instance of a configuration on what is left of an offer; return what is left then."""
+        path, changed_at = configuration
+        instance = _first_of_each(self._waiting.get(path, {})).get(changed_at)
         now = self._timeline.now
         if instance is None or (self._limiter.until(instance.spec) or 0) > now:
             return None
@@ -220,8 +224,7 @@ class Launcher:
         return (
             instance
             for instance in self._tracker.of(spec.id)
-            if instance.spec.stamps.last_config_change >= since
-            and (instance.is_active or instance.condition == "Provisioned")
+            if instance.spec.stamps.last_config_change >= since and instance.is_launched
         )
 
     def _launch(self, instance: Instance, offer: Offer, found: Match) -> None:
@@ -247,3 +250,11 @@ class Launcher:
         if self._waiting:
             self._begin_refill()
             self._want_offers()
+
+
+def _first_of_each(waiting: Mapping[str, Instance]) -> dict[int, Instance]:
+    """The instance of each configuration that has its turn, by when that configuration arose."""
+    found: dict[int, Instance] = {}
+    for instance in waiting.values():
+        found.setdefault(instance.spec.stamps.last_config_change, instance)
+    return found
