@@ -18,6 +18,7 @@ _POD: Final[dict[str, Any]] = {
 }
 _VOLUME: Final = {"name": "v", "persistent": {"size": 16}}
 _MOUNTED: Final = {**_CONTAINER, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+_RESIDENT: Final[dict[str, Any]] = {**_POD, "volumes": [_VOLUME], "containers": [_MOUNTED]}
 _SECCOMP: Final = "Seccomp unconfined can NOT be true when Profile is defined"
 _CONFINED: Final = "Seccomp unconfined must be true when Profile is NOT defined"
 _SHARED: Final = "ipcInfo shmSize can NOT be set when mode is SHARE_PARENT"
@@ -60,7 +61,7 @@ def _with(**container: Any) -> dict[str, Any]:
             ],
         }),
         ({**_POD, "secrets": {"s": {"source": "x"}}}, {
-            "/secrets": ["Feature secrets is not enabled. Enable with --enable_features secrets)", "must be empty"],
+            "/secrets": ["must be empty", "Feature secrets is not enabled. Enable with --enable_features secrets)"],
         }),
         ({**_POD, "scheduling": {"placement": {"constraints": [{"fieldName": "a", "operator": "MAX_PER"}]}}}, {
             "/scheduling/placement/constraints": ["must be empty"],
@@ -69,14 +70,39 @@ def _with(**container: Any) -> dict[str, Any]:
         ({**_POD, "scheduling": {"placement": {"acceptedResourceRoles": ["*", "x"]}}}, {
             "/acceptedResourceRoles": ["acceptedResourceRoles can only contain *"],
         }),
-        ({**_POD, "volumes": [_VOLUME], "containers": [_MOUNTED]}, {
+        (_with(endpoints=[{"name": "e"}, {"name": "e"}]), {
+            "/": ["endpoint names nust be unique across all containers"],
+        }),
+        (_with(healthCheck={"exec": {"command": {"shell": ""}}}), {
+            "/containers(0)/healthCheck/exec": ["got 0, expected more than 0"],
+        }),
+        (_with(environment={"P": {"secret": "s"}}), {
+            "/containers(0)/environment": [
+                "use of secret-references in the environment requires the secrets feature to be enabled"
+            ],
+            "/containers(0)/environment/P/secret": ["references an undefined secret"],
+        }),
+        ({**_POD, "volumes": [{"name": "v", "secret": "s"}], "containers": [_MOUNTED]}, {
+            "/podSecretVolumes(pod)": [
+                "must be empty",
+                "Feature secrets is not enabled. Enable with --enable_features secrets)",
+                "volume.secret must refer to an existing secret",
+            ],
+        }),
+        ({**_RESIDENT, "scheduling": {"upgrade": {"maximumOverCapacity": 0.5}}}, {
+            "/upgrade/maximumOverCapacity": ["got 0.5, expected 0.0"],
+        }),
+        ({**_RESIDENT, "scheduling": {"placement": {"acceptedResourceRoles": ["*", "x"]}}}, {
+            "/acceptedResourceRoles": [
+                "must be empty", 'A resident pod must have `acceptedResourceRoles = ["*"]`.'
+            ],
+        }),
+        (_RESIDENT, {
             "/role": ["Resident pods cannot have the role *"],
         }),
         (
             {
-                **_POD,
-                "volumes": [_VOLUME],
-                "containers": [_MOUNTED],
+                **_RESIDENT,
                 "scheduling": {"unreachableStrategy": {"inactiveAfterSeconds": 1, "expungeAfterSeconds": 2}},
             },
             {"/": ["unreachableStrategy must be disabled for pods with persistent volumes"]},
@@ -123,3 +149,34 @@ def test_the_container_of_an_app_has_the_same_rules_of_linux(world: World) -> No
     container = {"type": "MESOS", "linuxInfo": {"seccomp": {"unconfined": False}, "ipcInfo": {"mode": "PRIVATE"}}}
     app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "container": container}
     assert (422, {"/container/linuxInfo/seccomp": [_CONFINED]}) == _said(world.ask("POST", "/v2/apps", app))
+
+
+def test_a_mount_says_whether_it_can_only_be_read(world: World) -> None:
+    """Even where nobody asked."""
+    mounted = _with(volumeMounts=[{"name": "v", "mountPath": "/m"}])
+    found = world.ask("POST", "/v2/pods", {**mounted, "volumes": [{"name": "v", "host": "/h"}]}).json
+    assert [{"name": "v", "mountPath": "/m", "readOnly": False}] == found["containers"][0]["volumeMounts"]
+
+
+def test_a_pod_is_checked_before_its_id_is_compared_with_the_address(world: World) -> None:
+    """Which is asked only of one that is right otherwise."""
+    twice = {**_POD, "containers": [_CONTAINER, _CONTAINER]}
+    assert (422, {"/containers": ["container names must be unique"]}) == _said(world.ask("PUT", "/v2/pods/q", twice))
+    assert (400, "'/q' does not match definition's id ('/p')") == _said(world.ask("PUT", "/v2/pods/q", _POD))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/pods/Bad"),
+        ("DELETE", "/v2/pods/Bad"),
+        ("GET", "/v2/pods/Bad::status"),
+        ("GET", "/v2/pods/Bad::versions"),
+        ("DELETE", "/v2/pods/Bad::instances/x"),
+    ],
+)
+def test_an_id_that_no_pod_can_have_is_not_looked_for(world: World, method: str, path: str) -> None:
+    """Of apps it would be: they are only not found."""
+    status, violations = _said(world.ask(method, path))
+    assert (422, ["/"]) == (status, list(violations))
+    assert "must fully match regular expression" in violations["/"][0]

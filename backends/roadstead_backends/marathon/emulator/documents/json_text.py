@@ -6,6 +6,7 @@ Numbers that are no integers become :class:`decimal.Decimal`, so that what is ec
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
@@ -21,7 +22,13 @@ _ESCAPES: Final = {
 }  # fmt: skip
 _WORDS: Final[dict[str, object]] = {"true": True, "false": False, "null": None}
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f]")
+_COMMENT: Final = (
+    "maybe a (non-standard) comment? (not recognized as one since Feature 'ALLOW_COMMENTS' not enabled for parser)"
+)
 _SHOWN: Final = 500
+_LARGEST: Final = Decimal(10) ** 20
+_SMALLEST: Final = Decimal(10) ** -10
 
 
 class NotJson(ValueError):
@@ -35,7 +42,7 @@ class NoContent(NotJson):
 def parsed(data: bytes) -> Any:
     """Return the first JSON value of ``data``; what follows it is ignored, as Jackson does."""
     try:
-        text = data.decode()
+        text = data.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         middle = error.reason == "invalid continuation byte"
         place, at = ("middle", error.end) if middle else ("start", error.start)
@@ -44,11 +51,13 @@ def parsed(data: bytes) -> Any:
 
 
 def echoed(value: Any) -> str:
-    """The value as play-json writes it into a message: compact, numbers as they were sent."""
+    """The value as play-json writes it into a message: compact, numbers without zeros that say nothing."""
     match value:
         case None | True | False:
             return {None: "null", True: "true", False: "false"}[value]
-        case int() | Decimal() | float():
+        case Decimal():
+            return _stripped(value)
+        case int() | float():
             return str(value)
         case str():
             return _quoted(value)
@@ -63,7 +72,17 @@ def _quoted(text: str) -> str:
     plain = text.replace("\\", "\\\\").replace('"', '\\"')
     for sign, escape in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"), ("\b", "\\b"), ("\f", "\\f")):
         plain = plain.replace(sign, escape)
-    return f'"{plain}"'
+    return '"' + _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04X}", plain) + '"'
+
+
+def _stripped(value: Decimal) -> str:
+    """A number as play-json writes it: whole ones without a fraction, very large and very small ones by exponent."""
+    plain = value.normalize()
+    if plain.is_zero():
+        return "0"
+    if _SMALLEST < abs(plain) < _LARGEST:
+        return f"{plain:f}"
+    return str(plain)
 
 
 class _Reader:
@@ -80,7 +99,7 @@ class _Reader:
             raise NoContent(f"No content to map due to end-of-input\n at {self._source(1, 0)}")
         return self._value()
 
-    def _value(self) -> Any:
+    def _value(self, within: str = "root") -> Any:
         match self._here():
             case "{":
                 return self._object()
@@ -91,7 +110,7 @@ class _Reader:
             case sign if sign in "+-" or sign in _DIGITS:
                 return self._number()
             case _:
-                return self._word()
+                return self._word(within)
 
     def _object(self) -> dict[str, Any]:
         start, found = self._at, dict[str, Any]()
@@ -107,7 +126,7 @@ class _Reader:
                 self._unexpected("was expecting a colon to separate field name and value")
             self._at += 1
             self._next("Object")
-            found[name] = self._value()
+            found[name] = self._value("Object")
             if self._separated("Object", "}", start):
                 return found
 
@@ -118,7 +137,7 @@ class _Reader:
             self._at += 1
             return found
         while True:
-            found.append(self._value())
+            found.append(self._value("Array"))
             if self._separated("Array", "]", start):
                 return found
 
@@ -187,9 +206,11 @@ class _Reader:
             self._unexpected("Exponent indicator not followed by a digit", " in numeric value")
         return int(found[0]) if found[2] is None and found[3] is None else Decimal(found[0])
 
-    def _word(self) -> Any:
-        if self._here() in "]},":
-            self._unexpected("expected a value" if self._here() != "," else f"expected a valid value {_LEGAL}")
+    def _word(self, within: str) -> Any:
+        if self._here() in "]}" and within == "root":
+            self._mismatched(self._here(), within, -1)
+        if self._here() in "},]" and (self._here() != "]" or within == "Array"):
+            self._unexpected("expected a value")
         found = _IDENTIFIER.match(self._text, self._at)
         if found is None:
             self._unexpected(f"expected a valid value {_LEGAL}")
@@ -217,16 +238,30 @@ class _Reader:
     def _next_or_end(self, kind: str, start: int) -> str:
         self._skip()
         if self._at >= len(self._text):
-            line = self._text.count("\n", 0, start) + 1
-            column = start - self._text.rfind("\n", 0, start)
-            start_marker = self._source(line, column)
-            raise NotJson(f"Unexpected end-of-input: expected close marker for {kind} (start marker at {start_marker})")
-        return self._here()
+            marker = self._marker(start)
+            raise NotJson(f"Unexpected end-of-input: expected close marker for {kind} (start marker at {marker})")
+        sign = self._here()
+        if sign == ("]" if kind == "Object" else "}"):
+            self._mismatched(sign, kind, start)
+        return sign
+
+    def _mismatched(self, sign: str, kind: str, start: int) -> NoReturn:
+        wanted = "}" if sign == "]" else "]"
+        marker = self._marker(start)
+        raise NotJson(f"Unexpected close marker '{sign}': expected '{wanted}' (for {kind} starting at {marker})")
+
+    def _marker(self, start: int) -> str:
+        """Where an object or array begins; the text as a whole, by -1, begins before its first column."""
+        if start < 0:
+            return self._source(1, 0)
+        return self._source(self._text.count("\n", 0, start) + 1, start - self._text.rfind("\n", 0, start))
 
     def _unexpected(self, expected: str, where: str = "") -> NoReturn:
         sign = self._text[self._at : self._at + 1]
         if not sign:
             raise NotJson(f"Unexpected end-of-input{where}")
+        if sign == "/" and not where:
+            expected = _COMMENT
         raise NotJson(f"Unexpected character ({_shown(sign)}){where}: {expected}")
 
     def _source(self, line: int, column: int) -> str:

@@ -126,7 +126,7 @@ _CONTAINER: Final = ObjectOf(
                     fields=(
                         Field(name="name", read=NAME, required=True),
                         Field(name="mountPath", read=PATH, required=True),
-                        Field(name="readOnly", read=boolean),
+                        Field(name="readOnly", read=boolean, default=False),
                     )
                 )
             ),

@@ -12,6 +12,7 @@ from roadstead_backends.marathon.emulator.http.messages import Answer, Request, 
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.paths import PathId
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations, unknown
+from roadstead_backends.marathon.emulator.rules.apps import check_path
 from roadstead_backends.marathon.emulator.rules.documents import Document
 from roadstead_backends.marathon.emulator.rules.pods import PodIntake
 from roadstead_backends.marathon.emulator.scheduling.events import as_play
@@ -57,7 +58,7 @@ class Pods:
 
     def show(self, _request: Request, pod_id: str) -> Answer:
         """Show a pod."""
-        path = absolute(pod_id)
+        path = _valid(pod_id)
         pod = self._marathon.root.pod(path)
         if pod is None:
             # The original puts JSON into a message of JSON.
@@ -80,13 +81,14 @@ class Pods:
     def version(self, _request: Request, pod_id: str, version: str) -> Answer:
         """Show a pod in one of its versions."""
         moment = moment_of(version)
-        found = self._marathon.manager.store.spec(absolute(pod_id), moment)
+        path = _valid(pod_id)
+        found = self._marathon.manager.store.spec(path, moment)
         if found is None:
-            raise unknown("Pod", absolute(pod_id))
+            raise unknown("Pod", path)
         return json_answer(self._shown(found))
 
     def _pod(self, pod_id: str) -> RunSpec:
-        path = absolute(pod_id)
+        path = _valid(pod_id)
         pod = self._marathon.root.pod(path)
         if pod is None:
             raise unknown("Pod", path)
@@ -114,9 +116,10 @@ class Pods:
         path = absolute(pod_id)
         pod = typed(known(json_of(request.body), self._marathon.settings.profile), POD)
         intake = self._intake(path)
+        intake.check(pod)
         if absolute(pod["id"]) != path:
             raise Refusal(400, {"message": f"'{path}' does not match definition's id ('{pod['id']}')"})
-        document = intake.admitted(pod)
+        document = intake.converted(pod)
         spec, plan = self._put(path, document, lambda _root: None, force=request.flag("force"))
         self._tell("pod_updated_event", request)
         return json_answer(self._shown(spec), 200, {"Marathon-Deployment-Id": plan.id})
@@ -165,6 +168,7 @@ class Pods:
 
     def kill_instance(self, request: Request, pod_id: str, instance_id: str) -> Answer:
         """End one instance."""
+        _valid(pod_id)
         _check_instance_ids([instance_id], "/")
         killed = self._kill(request, pod_id, [instance_id])
         if not killed:
@@ -173,6 +177,7 @@ class Pods:
 
     def kill_instances(self, request: Request, pod_id: str) -> Answer:
         """End several instances."""
+        _valid(pod_id)
         ids: list[str] = typed(json_of(request.body), INSTANCE_IDS)
         _check_instance_ids(ids, "({index})")
         return json_answer(self._kill(request, pod_id, ids))
@@ -210,6 +215,15 @@ def _status_as_play(status: Document) -> Document:
     spec = dict(shown["spec"])
     scheduling = {key: item for key, item in spec["scheduling"].items() if item != {}}
     return {**shown, "spec": {**spec, "scheduling": scheduling}}
+
+
+def _valid(pod_id: str) -> PathId:
+    """The path in an address; refuse one that no pod can have."""
+    path = absolute(pod_id)
+    found = Violations()
+    check_path(str(path), "/", found)
+    found.raise_any()
+    return path
 
 
 def _check_instance_ids(ids: list[str], path: str) -> None:

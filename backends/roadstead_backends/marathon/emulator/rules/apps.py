@@ -20,13 +20,23 @@ from roadstead_backends.marathon.emulator.rules.documents import (
 )
 from roadstead_backends.marathon.emulator.rules.linux import check_container_linux
 from roadstead_backends.marathon.emulator.rules.networks import NAME_OF_SEVERAL, check_networks
+from roadstead_backends.marathon.emulator.rules.roles import check_accepted_roles
+from roadstead_backends.marathon.emulator.rules.secrets import check_secrets
 from roadstead_backends.marathon.emulator.rules.volumes import check_external_apps, check_volumes, feature_off
 
-__all__ = ["AppRules", "check_converted", "check_deprecated", "check_path", "check_scheme", "check_update_version"]
+__all__ = [
+    "MARATHON_CHECKS",
+    "AppRules",
+    "check_converted",
+    "check_deprecated",
+    "check_path",
+    "check_scheme",
+    "check_update_version",
+]
 
 _ILLEGAL_PATH: Final = f"must fully match regular expression '{SEGMENT_PATTERN}'"
 _RESERVED: Final = "must not end with any of the following reserved keywords: restart, tasks, versions, ., .."
-_MARATHON_CHECKS: Final = ("HTTP", "HTTPS", "TCP")
+MARATHON_CHECKS: Final = ("HTTP", "HTTPS", "TCP")
 _MESOS_CHECKS: Final = ("MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 
 
@@ -226,7 +236,7 @@ class AppRules:
         checks = app.get("healthChecks", [])
         for index, check in enumerate(checks):
             path, protocol = f"/healthChecks({index})", check["protocol"]
-            if "command" not in check and protocol in _MARATHON_CHECKS:
+            if "command" not in check and protocol in MARATHON_CHECKS:
                 by_index = "portIndex" in check
                 holds = check["portIndex"] < ports if by_index else "port" in check or ports == 1
                 message = (
@@ -274,7 +284,7 @@ class AppRules:
         if is_resident(app):
             found.check(role != "*", "/role", "Resident apps cannot have the role *")
         if accepted is not None:
-            found.check(bool(accepted), "/acceptedResourceRoles", "must not be empty")
+            check_accepted_roles(accepted, found, of="app", resident=is_resident(app))
             allowed = "*" if role == "*" else f"* and {role}"
             message = f"acceptedResourceRoles can only contain {allowed}"
             found.check(set(accepted) <= {"*", role}, "/acceptedResourceRoles", message)
@@ -316,29 +326,6 @@ class AppRules:
         found.check(not path.is_root, "/", "must not be root")
         for index, dependency in enumerate(app.get("dependencies", [])):
             check_path(dependency, f"/dependencies({index})", found)
-
-
-def check_secrets(
-    owner: Document, path: str, environment: Document, features: Collection[str], found: Violations
-) -> None:
-    """Note what is wrong with an environment and with the secrets that it may refer to."""
-    secrets: Document = owner.get("secrets", {})
-    enabled = "secrets" in features
-    for name in environment:
-        found.check(bool(name), f"{path}()", "must not be empty")
-    references = {name: value for name, value in environment.items() if isinstance(value, dict)}
-    found.check(
-        enabled or not references,
-        path,
-        "use of secret-references in the environment requires the secrets feature to be enabled",
-    )
-    for name, value in references.items():
-        found.check(value["secret"] in secrets, f"{path}/{name}/secret", "references an undefined secret")
-    if secrets and not enabled:
-        found.add("/secrets", feature_off("secrets"))
-    for index, (name, secret) in enumerate(secrets.items() if enabled else ()):
-        found.check(bool(name), f"/secrets/keys({index})", "must not be empty")
-        found.check(bool(secret["source"]), f"/secrets/values({index})/source", "must not be empty")
 
 
 def check_limits(

@@ -10,6 +10,7 @@ import attrs
 from roadstead_backends.marathon.emulator.documents.app_types import APP
 from roadstead_backends.marathon.emulator.paths import path_of
 from roadstead_backends.marathon.emulator.rules.apps import (
+    MARATHON_CHECKS,
     AppRules,
     check_converted,
     check_deprecated,
@@ -44,6 +45,12 @@ _COMMON: Final = (
     "timeoutSeconds",
     "delaySeconds",
 )
+_OWN_DELAY: Final = 15
+"""Seconds that Marathon shows as the delay of its own checks, which have none."""
+_KEPT_OF_DOCKER: Final[Mapping[str, Sequence[str]]] = {
+    "DOCKER": ("forcePullImage", "image", "parameters", "privileged"),
+    "MESOS": ("pullConfig", "forcePullImage", "image"),
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -104,8 +111,10 @@ def _kept(app: Document) -> Document:
     normal.pop("residency", None)
     if is_resident(app):
         normal["residency"] = {"relaunchEscalationTimeoutSeconds": 3600, "taskLostBehavior": "WAIT_FOREVER"}
-    if volumes_of(app, "persistent"):
-        normal["container"] = {**app["container"], "volumes": [_volume(each) for each in app["container"]["volumes"]]}
+    if app.get("container") is not None:
+        normal["container"] = _container(app["container"])
+    if "check" in app:
+        normal["check"] = _check(app["check"])
     return APP.written(normal)
 
 
@@ -122,7 +131,31 @@ def _health_check(check: Document) -> Document:
     shown: dict[str, Any] = {field: check[field] for field in fields if field in check}
     if check["protocol"] in ("HTTP", "HTTPS"):
         shown.setdefault("ignoreHttp1xx", False)
+    if check["protocol"] in MARATHON_CHECKS:
+        shown["delaySeconds"] = _OWN_DELAY
     return shown
+
+
+def _check(check: Document) -> Document:
+    """The check without the index of its port, which the original reads and never writes."""
+    kept = dict(check)
+    for kind in ("http", "tcp"):
+        if kind in check:
+            kept[kind] = {key: item for key, item in check[kind].items() if key != "portIndex"}
+    return kept
+
+
+def _container(container: Document) -> Document:
+    """The container with what its engine has a use for: Docker none for Linux, Mesos none for Docker's parameters."""
+    engine = container["type"]
+    kept = {**container, "volumes": [_volume(each) for each in container.get("volumes", [])]}
+    if engine == "DOCKER":
+        kept.pop("linuxInfo", None)
+    docker = container.get("docker")
+    if docker is not None:
+        stated = {field: docker[field] for field in _KEPT_OF_DOCKER[engine] if field in docker}
+        kept["docker"] = {"parameters": [], "privileged": False, **stated}
+    return kept
 
 
 def _volume(volume: Document) -> Document:

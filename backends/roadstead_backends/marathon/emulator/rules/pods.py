@@ -10,11 +10,13 @@ import attrs
 from roadstead_backends.marathon.emulator.documents.pod_types import POD
 from roadstead_backends.marathon.emulator.paths import path_of
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
-from roadstead_backends.marathon.emulator.rules.apps import check_limits, check_path, check_scheme, check_secrets
+from roadstead_backends.marathon.emulator.rules.apps import check_limits, check_path, check_scheme
 from roadstead_backends.marathon.emulator.rules.constraints import constraint_fault
 from roadstead_backends.marathon.emulator.rules.documents import Document, modes
 from roadstead_backends.marathon.emulator.rules.linux import check_container_linux, check_pod_linux
 from roadstead_backends.marathon.emulator.rules.networks import NAME_OF_SEVERAL, check_networks, named
+from roadstead_backends.marathon.emulator.rules.roles import check_accepted_roles
+from roadstead_backends.marathon.emulator.rules.secrets import check_environment, check_secrets
 from roadstead_backends.marathon.emulator.rules.volumes import feature_off
 
 __all__ = ["PodIntake"]
@@ -33,6 +35,11 @@ class PodIntake:
 
     def admitted(self, pod: Document) -> Document:
         """Return what is kept of a pod; refuse one that breaks a rule."""
+        self.check(pod)
+        return self.converted(pod)
+
+    def check(self, pod: Document) -> None:
+        """Refuse a pod that breaks a rule, all but those of its role."""
         found = Violations()
         self._check_identity(pod, found)
         self._check_volumes(pod, found)
@@ -40,20 +47,20 @@ class PodIntake:
             self._check_container(pod, container, f"/containers({index})", found)
         names = [container["name"] for container in pod["containers"]]
         found.check(len(set(names)) == len(names), "/containers", "container names must be unique")
-        check_secrets(pod, "/environment", pod["environment"], self.features, found)
         if pod["secrets"] and "secrets" not in self.features:
             found.add("/secrets", _EMPTY)
+        check_secrets(pod, "/environment", pod["environment"], self.features, found)
         if "linuxInfo" in pod:
             check_pod_linux(pod["linuxInfo"], "/linuxInfo", found)
         check_networks(pod["networks"], self.default_network, found)
         self._check_scheduling(pod, found)
         self._check_endpoints(pod, found)
-        found.check(
-            not _is_resident(pod) or (pod.get("scheduling") or {}).get("unreachableStrategy", "disabled") == "disabled",
-            "/",
-            "unreachableStrategy must be disabled for pods with persistent volumes",
-        )
+        if _is_resident(pod):
+            _check_resident(pod.get("scheduling") or {}, found)
         found.raise_any()
+
+    def converted(self, pod: Document) -> Document:
+        """Return what is kept of a pod that breaks none of the rules, its role apart."""
         self._check_converted(pod)
         kept = self._kept(pod)
         self._check_role(kept)
@@ -75,9 +82,10 @@ class PodIntake:
             found.check(known, f"/volumes({index})", "volume must be referenced by at least one container")
             if "secret" in volume:
                 message = "volume.secret must refer to an existing secret"
-                found.check(volume["secret"] in pod["secrets"], "/podSecretVolumes(pod)", message)
                 if "secrets" not in self.features:
+                    found.add("/podSecretVolumes(pod)", _EMPTY)
                     found.add("/podSecretVolumes(pod)", feature_off("secrets"))
+                found.check(volume["secret"] in pod["secrets"], "/podSecretVolumes(pod)", message)
         names = [volume["name"] for volume in volumes]
         found.check(len(set(names)) == len(names), "/volumes", "volume names must be unique")
 
@@ -97,11 +105,7 @@ class PodIntake:
         )
         if "linuxInfo" in container:
             check_container_linux(container["linuxInfo"], f"{path}/linuxInfo", found)
-        check_secrets({**pod, "secrets": {}}, f"{path}/environment", _plain(container), self.features, found)
-        for name, value in container["environment"].items():
-            if isinstance(value, dict):
-                known = value["secret"] in pod["secrets"]
-                found.check(known, f"{path}/environment/{name}/secret", "references an undefined secret")
+        check_environment(pod["secrets"], f"{path}/environment", container["environment"], self.features, found)
         check = container.get("healthCheck")
         if check is not None:
             _check_health(container, check, f"{path}/healthCheck", found)
@@ -117,6 +121,13 @@ class PodIntake:
     @staticmethod
     def _check_scheduling(pod: Document, found: Violations) -> None:
         placement = (pod.get("scheduling") or {}).get("placement") or {}
+        accepted = placement.get("acceptedResourceRoles", [])
+        if accepted:
+            rules = Violations()
+            check_accepted_roles(accepted, rules, of="pod", resident=_is_resident(pod))
+            if rules:
+                found.add("/acceptedResourceRoles", _EMPTY)
+                found.extend(rules)
         for index, constraint in enumerate(placement.get("constraints", [])):
             parts = [constraint["fieldName"], constraint["operator"]]
             fault = constraint_fault([*parts, constraint["value"]] if "value" in constraint else parts)
@@ -128,7 +139,8 @@ class PodIntake:
     def _check_endpoints(pod: Document, found: Violations) -> None:
         endpoints = [endpoint for container in pod["containers"] for endpoint in container["endpoints"]]
         names = [endpoint["name"] for endpoint in endpoints]
-        found.check(len(set(names)) == len(names), "/", "endpoint names must be unique across all containers")
+        # The original's own spelling.
+        found.check(len(set(names)) == len(names), "/", "endpoint names nust be unique across all containers")
         for field, words in (("containerPort", "container ports"), ("hostPort", "host ports")):
             ports = [endpoint[field] for endpoint in endpoints if endpoint.get(field)]
             found.check(len(set(ports)) == len(ports), "/", f"{words} must be unique across all containers")
@@ -195,9 +207,17 @@ def _with_host_ports(pod: Document, container: Document) -> Document:
     return {**container, "endpoints": [{"hostPort": 0, **endpoint} for endpoint in container["endpoints"]]}
 
 
-def _plain(container: Document) -> Document:
-    """The environment without references to secrets, which belong to the pod."""
-    return {name: value for name, value in container["environment"].items() if not isinstance(value, dict)}
+def _check_resident(scheduling: Document, found: Violations) -> None:
+    """Note what a pod with persistent volumes may not ask of its scheduling."""
+    upgrade = scheduling.get("upgrade")
+    if upgrade is not None:
+        over = upgrade["maximumOverCapacity"]
+        found.check(over == 0, "/upgrade/maximumOverCapacity", f"got {over}, expected 0.0")
+    found.check(
+        scheduling.get("unreachableStrategy", "disabled") == "disabled",
+        "/",
+        "unreachableStrategy must be disabled for pods with persistent volumes",
+    )
 
 
 def _check_endpoint(pod: Document, endpoint: Document, path: str, found: Violations) -> None:
@@ -237,5 +257,7 @@ def _check_health(container: Document, check: Document, path: str, found: Violat
             found.check(known, f"{path}/{kind}/endpoint", "contained in the container endpoints")
     timeout, interval = check["timeoutSeconds"], check["intervalSeconds"]
     found.check(timeout < interval, f"{path}/timeoutSeconds", f"got {timeout}, expected less than {interval}")
+    for given in check.get("exec", {}).get("command", {}).values():
+        found.check(len(given) > 0, f"{path}/exec", "got 0, expected more than 0")
     one = sum(kind in check for kind in ("http", "tcp", "exec")) == 1
     found.check(one, path, "Only one of http, tcp, or command may be specified")
