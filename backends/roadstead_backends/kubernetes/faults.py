@@ -25,7 +25,7 @@ from roadstead.errors import (
     Retryable,
     Unreachable,
 )
-from roadstead.spi.asked import Request, pause_asked
+from roadstead.spi.asked import Request, pause_asked, why_lost
 from roadstead_backends.kubernetes.meta import Cause, Status
 
 __all__ = ["AlreadyExists", "Contested", "Expired", "FieldOwner", "NotFound", "failure", "refusal", "status"]
@@ -159,22 +159,19 @@ def _wait_ms(headers: Mapping[str, str], said: Status) -> int | None:
 def failure(request: Request, error: Exception) -> BackendError:
     """Return what it means that ``request`` ended with an exception and not with an answer."""
     where = {"cluster": request.cluster, "subject": request.subject}
+    words = why_lost(error)[:_TEXT_LIMIT]
     match error:
         case http.SSLError(args=(ssl.CertificateError(), *_)):
-            return Unreachable(f"the API server is not trusted: {_words(error)}", hint=_TLS_HINT, **where)
+            return Unreachable(f"the API server is not trusted: {words}", hint=_TLS_HINT, **where)
         case http.ConnectTimeoutError() | http.ProxyError() | http.ClosedPoolError():
-            return Unreachable(f"the API server cannot be reached: {_words(error)}", hint=_ADDRESS_HINT, **where)
+            return Unreachable(f"the API server cannot be reached: {words}", hint=_ADDRESS_HINT, **where)
         case http.LocationValueError():
             return Rejected(f"{request.path!r} is no address: {error}", **where)
         case _ if request.reads:
-            return Unreachable(f"the API server did not answer: {_words(error)}", **where)
+            return Unreachable(f"the API server did not answer: {words}", **where)
         case _:
-            return OutcomeUnknown(f"the answer to {request.method} {request.path} was lost: {_words(error)}", **where)
+            return OutcomeUnknown(f"the answer to {request.method} {request.path} was lost: {words}", **where)
 
 
 _TLS_HINT: Final = "see `certificate-authority` and `tls-server-name` in the kubeconfig"
 _ADDRESS_HINT: Final = "see `server` in the kubeconfig, and whether the cluster is up"
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_TEXT_LIMIT]

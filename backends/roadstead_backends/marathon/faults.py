@@ -22,7 +22,7 @@ from roadstead.errors import (
     Retryable,
     Unreachable,
 )
-from roadstead.spi.asked import Request, pause_asked
+from roadstead.spi.asked import Request, pause_asked, why_lost
 from roadstead_backends.marathon.messages import Refusal
 
 __all__ = ["AlreadyExists", "Busy", "Locked", "NotFound", "failure", "never_left", "refusal", "said"]
@@ -168,7 +168,7 @@ def never_left(error: Exception) -> bool:
 def failure(request: Request, error: Exception) -> BackendError:
     """Return what it means that ``request`` ended with an exception and not with an answer."""
     where = {"cluster": request.cluster, "subject": request.subject}
-    words = f"{type(error).__name__}: {error}"[:_TEXT_LIMIT]
+    words = why_lost(error)[:_TEXT_LIMIT]
     if isinstance(error, http.SSLError):
         return Unreachable(f"Marathon is not trusted: {words}", hint="see `ca` in the cluster's options", **where)
     if never_left(error):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import attrs
 
-__all__ = ["Request", "pause_asked"]
+__all__ = ["Request", "pause_asked", "why_lost"]
 
 _READS: Final = frozenset({"GET", "HEAD"})
 _MOST_WAIT_S: Final = 300
+_SERVER: Final = re.compile(r"host='([^']+)', port='?(\d+)")
 
 
 @attrs.frozen(kw_only=True)
@@ -39,3 +41,22 @@ def pause_asked(retry_after: str, *, otherwise: int = 0) -> int | None:
     # Nine digits are more than anybody waits, and thousands of them are more than `int` reads.
     seconds = int(retry_after[:9]) if retry_after.isdecimal() else otherwise
     return min(seconds, _MOST_WAIT_S) * 1000 or None
+
+
+def why_lost(error: BaseException) -> str:
+    """Return in a few words why there is no answer: the server, where the error names it, and what happened.
+
+    That is in the first of the exceptions that led to this one; those of clients only wrap it.
+
+    >>> wrapped = OSError("HTTPPool(host='marathon.example', port=8080): Max retries exceeded")
+    >>> wrapped.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    >>> why_lost(wrapped), why_lost(TimeoutError("timed out")), why_lost(ConnectionResetError())
+    ('marathon.example:8080: Connection refused', 'timed out', 'ConnectionResetError')
+    """
+    first = error
+    while (under := first.__cause__ or first.__context__) is not None:
+        first = under
+    system = first.strerror if isinstance(first, OSError) else None
+    words = system or str(first) or type(first).__name__
+    server = _SERVER.search(str(error))
+    return f"{server[1]}:{server[2]}: {words}" if server is not None and server[0] not in words else words

@@ -176,7 +176,7 @@ def test_a_silent_stream_is_a_failure_after_its_time(server: ApiServer, tmp_path
     limits = attrs.evolve(PATIENT, read=Duration(1_000))
     with connected(tmp_path, server.url, limits) as transport, _watch(transport, Duration(1_400)) as lines:
         began = time.monotonic()
-        with pytest.raises(Unreachable, match="ReadTimeoutError"):
+        with pytest.raises(Unreachable, match="timed out"):
             next(lines)
         assert 1.2 < time.monotonic() - began
 
