@@ -15,7 +15,7 @@ import attrs
 
 from roadstead.autoscaling import AutoscalingSpec, Metric, Peak
 from roadstead.holdings import Use
-from roadstead.model import ModelVersion, Resources
+from roadstead.model import ModelVersion, Quota, Resources
 
 __all__ = [
     "AGE_MS",
@@ -153,10 +153,11 @@ class BackOff:
 class ClusterMemory:
     """What was learnt of one cluster as a place for one deployment; all ``None`` and 0 is the same as nothing.
 
-    ``room_ms``: it was found full, and has had room again for so long. ``free`` is what was free there in all when its
-    own scheduler found no place. ``waiting_ms`` is for how long that one has been looking for a place for any of the
-    replicas that wait, since it had placed ``placed`` of them. ``silent_ms`` is for how long it has not answered, and
-    ``lost`` so many of its replicas count as lost since then, and are made up elsewhere, until it answers.
+    ``room_ms``: it was found full, and has had room again for so long. ``free`` is what was free there in all, and
+    ``quota`` what it allowed us, when it found no place for what it was asked for; ``why`` are its own words for that.
+    ``waiting_ms`` is for how long it has found one for none of the replicas that wait, since it had placed ``placed``
+    of them. ``silent_ms`` is for how long it has not answered, and ``lost`` so many of its replicas count as lost since
+    then, and are made up elsewhere, until it answers.
     """
 
     room_ms: int | None = None
@@ -165,20 +166,25 @@ class ClusterMemory:
     placed: int = 0
     silent_ms: int | None = None
     lost: int = 0
+    quota: Quota | None = None
+    why: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class SlotMemory:
-    """What was learnt of a group's slots on a cluster whose own scheduler picks the nodes.
+    """What was learnt of replicas that a cluster was asked for: to make them, to find nodes, or to put them on one.
 
-    ``waiting_ms`` is for how long it has placed none of them, since it had placed ``placed`` of the group. ``free`` is
-    what others left free there when that had lasted for too long while revisions change: as long as it is no more, no
-    replica is asked for in excess of those that are wanted.
+    ``waiting_ms`` is for how long it has done that for none of them, since it had placed ``placed`` of the group.
+    ``free`` is what others left free there, and ``quota`` what the cluster itself allowed us, when that had lasted for
+    too long while revisions change: as long as neither is more, no replica is asked for in excess of those that are
+    wanted. ``why`` are the cluster's own words for it.
     """
 
     waiting_ms: int | None = None
     placed: int = 0
     free: Use | None = None
+    quota: Quota | None = None
+    why: str = ""
 
 
 @attrs.frozen(kw_only=True)

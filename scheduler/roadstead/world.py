@@ -225,14 +225,14 @@ class Crew:
         return tuple(member for member in self.standing if member.serving)
 
     @cached_property
-    def slots(self) -> int:
-        """How many wait for a node."""
-        return sum(one.replica.phase is Phase.SLOT for one in self.standing)
+    def slots(self) -> tuple[Member, ...]:
+        """The standing ones that wait for a node."""
+        return tuple(member for member in self.standing if member.replica.phase is Phase.SLOT)
 
     @property
     def placed(self) -> int:
         """How many standing ones have a place."""
-        return len(self.standing) - self.slots
+        return len(self.standing) - len(self.slots)
 
     @cached_property
     def nodes(self) -> Mapping[str, int]:

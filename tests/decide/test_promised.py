@@ -10,29 +10,48 @@ from hypothesis import strategies as st
 from roadstead.capabilities import Capabilities
 from roadstead.model import Quota, RolloutSpec
 from roadstead.plans import Grow, Plan, Shrink
-from roadstead.reasons import ReasonCode
+from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.units import Cpus, Duration
 from roadstead.world import Phase
+from roadstead_backends.simulated import tempers
 from roadstead_backends.simulated.faults import ModelFault
-from tests.decide.scene import NATIVE, Scene, deployment, fleet, nodes, template
+from tests.decide.scene import DIRECTED, NATIVE, Scene, deployment, fleet, nodes, template
 
 EACH = 1_000
 TIGHT = Quota(cpu=Cpus(4 * EACH))
 """What four replicas hold."""
 
 NAMED_IN_VAIN = attrs.evolve(NATIVE, exact_retire=False)
+PLACED_BY_US = tempers.placed_by_us(tempers.KUBERNETES).able
 ABLE = pytest.mark.parametrize("able", [NATIVE, NAMED_IN_VAIN], ids=["exact", "whom it likes"])
+FORBIDDEN = pytest.mark.parametrize(
+    ("able", "refuses_early"),
+    [
+        pytest.param(NATIVE, True, id="native, makes none"),
+        pytest.param(NAMED_IN_VAIN, True, id="whom it likes, makes none"),
+        pytest.param(NATIVE, False, id="native, places none"),
+        pytest.param(DIRECTED, True, id="directed, makes none"),
+        pytest.param(PLACED_BY_US, True, id="directed and heals, makes none"),
+        pytest.param(DIRECTED, False, id="directed, binds none"),
+    ],
+)
+"""How a cluster can say that its own quota forbids one more: of the group, of the replica, or when we place it."""
 
 
-def settled(able: Capabilities = NATIVE, *, replicas: int = 4, max_unavailable: int = 0) -> Scene:
-    """Return a scene in which some replicas serve, on a cluster that makes no more and says so of the group only."""
+def settled(
+    able: Capabilities = NATIVE, *, replicas: int = 4, max_unavailable: int = 0, refuses_early: bool = True
+) -> Scene:
+    """Return a scene in which some replicas serve, on a cluster whose own quota allows no more.
+
+    It makes none then and says so of the group only, unless it ``refuses_early`` no more than to run it.
+    """
     rollout = RolloutSpec(max_unavailable=max_unavailable, progress_deadline=Duration(60_000))
     scene = Scene(
         fleet(deployment(replicas=replicas, rollout=rollout)),
         {"here": nodes(2, 16_000)},
         {"here": able},
         thorough=True,
-        refuses_early=True,
+        refuses_early=refuses_early,
     )
     scene.settle()
     scene.clusters["here"].limit(Quota(cpu=Cpus(replicas * EACH)))
@@ -136,28 +155,92 @@ def rolled(scene: Scene) -> list[Plan]:
     return [scene.turn() for _ in range(60)]
 
 
-@ABLE
-def test_a_roll_that_a_clusters_own_quota_leaves_no_room_for_takes_one_down_first(able: Capabilities) -> None:
-    """The first of the new ones is never made; it is waited for as long as a server may start, and then one yields."""
-    scene = settled(able, max_unavailable=1)
+@FORBIDDEN
+def test_a_roll_that_a_clusters_own_quota_leaves_no_room_for_takes_one_down_first(
+    able: Capabilities, refuses_early: bool
+) -> None:
+    """The first of the new ones does not come; it is waited for as long as a server may start, and then one yields."""
+    scene = settled(able, max_unavailable=1, refuses_early=refuses_early)
     plans = rolled(scene)
     scene.settle()
     assert {("here", "/m/2"): 4} == scene.serving()
-    assert ReasonCode.QUOTA in {one.reason.code for one in plans[1].held}
+    assert {ReasonCode.QUOTA, ReasonCode.REFUSED} & {one.reason.code for decided in plans[1:4] for one in decided.held}
     assert [] == scene.wrong
 
 
-@ABLE
+@FORBIDDEN
 def test_a_roll_that_a_clusters_own_quota_leaves_no_room_for_is_held_where_none_may_be_missing(
-    able: Capabilities,
+    able: Capabilities, refuses_early: bool
 ) -> None:
     """What never came is given up, everybody serves on, and the reason is said for as long as it stands still."""
-    scene = settled(able)
+    scene = settled(able, refuses_early=refuses_early)
     plans = rolled(scene)
+    calls = scene.calls()
+    plans.append(scene.turns(20))
     assert {("here", "/m/1"): 4} == scene.serving()
     assert [0, 4] == sorted(asked(scene))
-    assert all(one.held for one in plans[1:])
-    assert {ReasonCode.ROLLOUT_HELD} == {one.reason.code for one in plans[-1].held}
+    assert all(one.held or one.steps for one in plans[1:])
+    assert [ReasonCode.ROLLOUT_HELD] == [one.reason.code for one in plans[-1].held]
+    assert ["quota" in one.reason.raw for one in plans[-1].held] == [True]
+    assert [ChangeKind.RAISE_MAX_UNAVAILABLE] == [one.reason.change.kind for one in plans[-1].held if one.reason.change]
+    assert calls == scene.calls()
+    assert [] == scene.wrong
+
+
+@FORBIDDEN
+def test_a_roll_that_was_held_goes_on_once_the_clusters_own_quota_allows_more(
+    able: Capabilities, refuses_early: bool
+) -> None:
+    """Nobody has to ask for it again: the quota that the cluster shows is larger than when it was found too small."""
+    scene = settled(able, refuses_early=refuses_early)
+    rolled(scene)
+    scene.clusters["here"].limit(Quota(cpu=Cpus(5 * EACH)))
+    scene.turns(10)
+    scene.settle()
+    assert {("here", "/m/2"): 4} == scene.serving()
+    assert [] == scene.wrong
+
+
+@FORBIDDEN
+def test_what_a_clusters_own_quota_forbids_is_asked_for_once_and_comes_when_it_may(
+    able: Capabilities, refuses_early: bool
+) -> None:
+    """Growth that waits says why, writes nothing meanwhile, and takes nobody down."""
+    scene = settled(able, refuses_early=refuses_early)
+    before = scene.replicas()
+    scene.scale("anchor", 5)
+    plans = [scene.turn() for _ in range(40)]
+    assert 1 == sum(isinstance(step, Grow) for one in plans for step in one.steps)
+    assert all(one.held or one.steps for one in plans[2:])
+    assert {replica.id for replica in before} <= {replica.id for replica in scene.replicas()}
+    scene.clusters["here"].limit(None)
+    scene.settle()
+    assert {("here", "/m/1"): 5} == scene.serving()
+    assert [] == scene.wrong
+
+
+@FORBIDDEN
+def test_what_a_clusters_own_quota_forbids_goes_to_the_next_cluster_and_comes_back(
+    able: Capabilities, refuses_early: bool
+) -> None:
+    """It is waited for as long as a server may start; it returns after more has been allowed for a while."""
+    scene = Scene(
+        fleet(deployment(replicas=4, on=("here", "there")), clusters=("here", "there")),
+        {"here": nodes(2, 16_000), "there": nodes(2, 16_000)},
+        {"here": able, "there": able},
+        thorough=True,
+        refuses_early=refuses_early,
+    )
+    scene.settle()
+    scene.clusters["here"].limit(TIGHT)
+    scene.scale("anchor", 6)
+    scene.turns(20)
+    scene.settle()
+    assert {("here", "/m/1"): 4, ("there", "/m/1"): 2} == scene.serving()
+    scene.clusters["here"].limit(None)
+    scene.turns(31)
+    scene.settle()
+    assert {("here", "/m/1"): 6} == scene.serving()
     assert [] == scene.wrong
 
 

@@ -124,7 +124,7 @@ class Controller:
                 group = self._store.by_key.get(key)
                 if group is None or group.condemned or group.owner_id != self.owner_id:
                     continue
-                if self._temper.able.heals_alone:
+                if self._temper.able.heals_alone or group.reason is not None:
                     self.converge(group, (), now)
                 if group.locked and group.is_reached:
                     group.locked = False

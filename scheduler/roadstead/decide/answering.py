@@ -36,14 +36,15 @@ class Answers:
         allowed = self._allowed(question)
         if allowed <= 0:
             return No(over_quota(case.owner, row.template.resources, question.count, self.ledger))
-        ahead = case.on(row.key.cluster).slots + question.granted
+        ahead = len(case.on(row.key.cluster).slots) + row.promised + question.granted
         wish = case.demand_on(row.key.cluster, snapshot, row.template, ahead=ahead)
         answer = fit(snapshot, self.ledger, wish, allowed, _freed(question.without))
+        if question.without is None:
+            answer = answered(self.clusters.get(row.key.cluster), answer, row.key.cluster, row.template)
+            answer = slots.answered(self.waits, row, answer)
         if isinstance(answer, Yes):
             return Yes(min(answer.count, allowed), by_quota=answer.count >= allowed < question.count)
-        known = self.clusters.get(row.key.cluster) if question.without is None else None
-        answer = answered(known, answer, row.key.cluster, row.template)
-        return slots.answered(self.waits, row, answer) if question.without is None else answer
+        return answer
 
     def _allowed(self, question: Question) -> int:
         """Return how many of those that are asked for the quota allows."""

@@ -209,7 +209,7 @@ def _rollout_held(case: Case, meant: _Meant) -> Sequence[Held]:
 
 def _besides(case: Case, learnt: _Learnt, meant: _Meant, out: Leaving, serving: Sequence[Member]) -> Iterator[Held]:
     """Yield what is held back, or only said, besides what stands against the steps themselves."""
-    yield from slots.unplaced(meant.waits, meant.rows)
+    yield from slots.unplaced(case, meant.waits, meant.rows)
     yield from meant.relieved.held
     yield from drift.held(case, learnt.reverts)
     yield from counting.held(case)

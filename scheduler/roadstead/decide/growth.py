@@ -8,7 +8,6 @@ from roadstead.decide.fit import No, Question, Room, Unknown, Yes
 from roadstead.decide.rows import Row, RowKey
 from roadstead.model import RolloutSpec, Strategy
 from roadstead.reasons import Reason, ReasonCode
-from roadstead.world import Phase
 
 __all__ = ["Growth"]
 
@@ -69,7 +68,7 @@ class Growth:
             case Yes(count=fitting):
                 return min(row.need, fitting + 1)
             case No():
-                return 0 if any(member.replica.phase is Phase.SLOT for member in row.standing) else 1
+                return 0 if row.waiting else 1
             case Unknown():
                 return row.need
 

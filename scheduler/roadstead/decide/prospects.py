@@ -16,6 +16,7 @@ from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Unknown, fit
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.limits import over_quota
+from roadstead.decide.outstanding import Left, outstanding
 from roadstead.decide.rooms import is_directed
 from roadstead.decide.spread import STOOD, Option, Spread
 from roadstead.memory import ClusterMemory
@@ -67,7 +68,7 @@ def _option(case: Case, prospect: Prospect, ledger: Ledger, *, frozen: bool) -> 
 
     def room(count: int) -> Fit:
         if _is_full(known):
-            return No(_no_place(cluster, prospect.template))
+            return No(_no_place(cluster, prospect.template, known.why))
         # Those that wait for a place are among those that are asked about, and not before them.
         return fit(snapshot, ledger, case.demand_on(cluster, snapshot, prospect.template), count)
 
@@ -95,15 +96,16 @@ def _has_a_place(member: Member) -> bool:
 
 
 def _is_full(known: ClusterMemory) -> bool:
-    """Return whether the cluster's own scheduler found no place in time, and nothing has changed since for long."""
+    """Return whether the cluster found no place in time, and nothing has changed since for long."""
     return known.free is not None and known.room_ms is not None and known.room_ms < STOOD.ms
 
 
-def _no_place(cluster: str, template: Template) -> Reason:
-    """Return the reason why nothing more is asked of a cluster whose own scheduler found no place in time."""
+def _no_place(cluster: str, template: Template, why: str) -> Reason:
+    """Return the reason why nothing more is asked of a cluster that found no place in time."""
     return Reason(
         code=ReasonCode.NO_CAPACITY,
-        detail=f"the scheduler of {cluster} found no place for one more within {template.health.start_within}",
+        detail=f"{cluster} found no place for one more within {template.health.start_within}",
+        raw=why,
         change=Change(ChangeKind.ADD_NODE, f"make room on {cluster}, or name another cluster"),
     )
 
@@ -204,10 +206,8 @@ def looked_at(case: Case, prospect: Prospect, ledger: Ledger, elapsed: int) -> P
     view = case.world.clusters[prospect.cluster]
     if not isinstance(view, Reachable):
         return prospect
-    known = prospect.known
-    if not is_directed(view.snapshot):
-        known = _of_native(case, prospect, view.snapshot, ledger, elapsed)
-    elif known.room_ms is not None:
+    known = _tried(case, prospect, view.snapshot, ledger, elapsed)
+    if is_directed(view.snapshot) and known.room_ms is not None and known.free is None:
         has_room = _has_room(case, prospect, view.snapshot, ledger)
         known = attrs.evolve(known, room_ms=min(STOOD.ms, known.room_ms + elapsed) if has_room else 0)
     return prospect if known is prospect.known else attrs.evolve(prospect, known=known)
@@ -226,7 +226,7 @@ def learnt(case: Case, prospects: Sequence[Prospect], spread: Spread, ledger: Le
             if (known.room_ms, known.free) != (None, None) and (
                 known.free is None or (spread.at_best and _has_arrived(case, prospects, spread))
             ):
-                known = attrs.evolve(known, room_ms=None, free=None)
+                known = attrs.evolve(known, room_ms=None, free=None, quota=None, why="")
         elif isinstance(view, Reachable) and known.room_ms is None and len(prospects) > 1:
             known = known if _has_room(case, one, view.snapshot, ledger) else attrs.evolve(known, room_ms=0)
         found[one.cluster] = known
@@ -250,26 +250,26 @@ def _has_room(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledger
     return not isinstance(fit(snapshot, ledger, wish, 1), No)
 
 
-def _of_native(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledger, elapsed: int) -> ClusterMemory:
-    """Return what is known of a cluster whose own scheduler decides: it is tried, and full if it finds no place.
+def _tried(case: Case, prospect: Prospect, snapshot: Snapshot, ledger: Ledger, elapsed: int) -> ClusterMemory:
+    """Return what is known of a cluster that has to be tried, and is full if it finds no place for what it was asked.
 
-    It is tried again when more of it has been free for a while than was then.
+    It is tried again when more of it has been free for a while, or allowed, than was then.
     """
     known = prospect.known
     if _is_full(known) and known.free is not None:
-        free = free_in_all(snapshot, ledger, prospect.cluster, case.name)
-        more = any((free.cpu > known.free.cpu, free.memory > known.free.memory, free.gpu > known.free.gpu))
+        left = Left(free_in_all(snapshot, ledger, prospect.cluster, case.name), snapshot.quota)
+        more = left.is_more_than(known.free, known.quota)
         return attrs.evolve(known, room_ms=min(STOOD.ms, (known.room_ms or 0) + elapsed) if more else 0)
-    there = case.on(prospect.cluster)
-    placed = there.placed
-    if not there.slots:
+    asked, placed = outstanding(case, prospect.cluster), case.on(prospect.cluster).placed
+    if not asked.count:
         nobody_waits = (known.waiting_ms, known.placed) == (None, 0)
         return known if nobody_waits else attrs.evolve(known, waiting_ms=None, placed=0)
     progressed = known.waiting_ms is None or placed > known.placed
     waiting = 0 if progressed else (known.waiting_ms or 0) + elapsed
     if waiting >= prospect.template.health.start_within.ms:
         free = free_in_all(snapshot, ledger, prospect.cluster, case.name)
-        return attrs.evolve(known, room_ms=0, free=free, waiting_ms=None, placed=0)
+        found = attrs.evolve(known, room_ms=0, free=free, quota=snapshot.quota, why=asked.why)
+        return attrs.evolve(found, waiting_ms=None, placed=0)
     return attrs.evolve(known, waiting_ms=waiting, placed=placed)
 
 
@@ -326,7 +326,7 @@ def _held(case: Case, cluster: str, reason: Reason) -> Held:
 
 
 def answered(known: ClusterMemory | None, answer: Fit, cluster: str, template: Template) -> Fit:
-    """Return ``answer``, or No where nobody can tell and the cluster's own scheduler found no place lately."""
-    if isinstance(answer, Unknown) and known is not None and _is_full(known):
-        return No(_no_place(cluster, template))
+    """Return ``answer``, or No where the cluster found no place lately, whatever should be free."""
+    if not isinstance(answer, No) and known is not None and _is_full(known):
+        return No(_no_place(cluster, template, known.why))
     return answer

@@ -22,7 +22,7 @@ from roadstead.memory import Claim, DeploymentMemory, Ousting, place
 from roadstead.model import ExcessAction
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, ReasonCode
-from roadstead.world import Member, Phase
+from roadstead.world import Member
 
 __all__ = ["Relief", "relief", "with_claim"]
 
@@ -185,9 +185,8 @@ class _Relieving:
         return Relief(rows=rows, ousted=self._ousting(begun=True))
 
     def _no_room_for_the_new(self) -> No | None:
-        """Return why what was asked for in its place waits for a node in vain, if so."""
-        slots = any(one.replica.phase is Phase.SLOT for one in self.row.standing)
-        answer = self.room(Question(row=self.row, count=1, granted=-1)) if slots else None
+        """Return why what was asked for in its place waits for a node in vain, or is never made, if so."""
+        answer = self.room(Question(row=self.row, count=1, granted=-1)) if self.row.waiting else None
         return answer if isinstance(answer, No) else None
 
     def _is_made_up_for(self) -> bool:

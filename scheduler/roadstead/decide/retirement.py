@@ -106,8 +106,7 @@ class Retirement:
                 continue
             if isinstance(self.room(Question(row=row, count=1, granted=-1)), No):
                 unmade = min(row.promised, excess)
-                slots = [member for member in row.standing if member.replica.phase is Phase.SLOT]
-                chosen = tuple(sorted(slots, key=self._preference)[: excess - unmade])
+                chosen = tuple(sorted(row.crew.slots, key=self._preference)[: excess - unmade])
                 if unmade:
                     self.forgone[row.key] = unmade
                 if chosen:

@@ -28,15 +28,15 @@ class Row:
     """One group, existing (``group``) or to be made (``None``).
 
     ``crew`` are its replicas. ``aim`` is how many it should end with; ``current`` says that it is of the revision that
-    should run there, even if none should. ``promised`` are replicas that the cluster itself will make and that are not
-    there yet. ``writable``: the cluster can be written to now, and is ours to write to. ``open``: replicas may be
-    started there. ``lost``: so many of its replicas, on a cluster that does not answer, count for nothing and are made
-    up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``: one can be taken away, so
-    that another comes, where naming it is no more than a preference. ``reloading`` is what is to be stored of that; the
-    version to load is then that of ``template``. ``paused``: what serves one version is not told to load another one.
-    ``drains_inside``: replicas drain once they were told to stop, and nobody waits before. ``relabels``: a group that
-    exists can be given another owner and generation. ``out`` are replicas that are out of the table to be restarted or
-    evicted, ``yields`` is the one that is to go first, and ``because`` says why.
+    should run there, even if none should. ``promised`` are replicas that the cluster was asked for, is to make by
+    itself, and that are not there yet. ``writable``: the cluster can be written to now, and is ours to write to.
+    ``open``: replicas may be started there. ``lost``: so many of its replicas, on a cluster that does not answer, count
+    for nothing and are made up elsewhere. ``restarts``: one replica can be restarted in place there, and ``evicts``:
+    one can be taken away, so that another comes, where naming it is no more than a preference. ``reloading`` is what is
+    to be stored of that; the version to load is then that of ``template``. ``paused``: what serves one version is not
+    told to load another one. ``drains_inside``: replicas drain once they were told to stop, and nobody waits before.
+    ``relabels``: a group that exists can be given another owner and generation. ``out`` are replicas that are out of
+    the table to be restarted or evicted, ``yields`` is the one that is to go first, and ``because`` says why.
 
     The rest follows from that, and is there from the beginning, since every turn asks for all of it. ``group_key`` is
     the group's identity on its cluster. ``alive`` replicas stand or are promised, and ``count`` hold or will hold
@@ -103,7 +103,7 @@ class Row:
     @property
     def waiting(self) -> int:
         """How many were asked for and wait for a node, or are not even there: the cluster has yet to make them."""
-        return self.crew.slots + self.promised
+        return len(self.crew.slots) + self.promised
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -21,7 +21,7 @@ from roadstead.model import Resources
 from roadstead.plans import Bind, Held
 from roadstead.reasons import Amount, Change, ChangeKind, Reason
 from roadstead.spi.policies import PlacementPolicy
-from roadstead.world import GroupKey, Member, Phase
+from roadstead.world import GroupKey, Member
 
 __all__ = ["Seating", "seating"]
 
@@ -49,11 +49,7 @@ def seating(
         return Seating()
     taken = _Seats(case, case.declared.place, ledger, policies[case.declared.place])
     for row in rows:
-        slots = [
-            member
-            for member in (row.standing if row.crew.slots else ())
-            if member.replica.phase is Phase.SLOT and place(member.cluster, member.replica.id) not in victims
-        ]
+        slots = [member for member in row.crew.slots if place(member.cluster, member.replica.id) not in victims]
         if slots and row.writable and row.open:
             taken.fill(row, slots)
     return Seating(tuple(taken.binds), tuple(taken.held))
@@ -89,7 +85,7 @@ class _Seats:
             wish = demand(cluster, snapshot, self.case.name, row.template, siblings, own=own)
             found = seat(snapshot, self.ledger, wish, self.policy)
             if found is None:
-                placed = row.alive - (len(slots) - number)
+                placed = row.crew.placed + number
                 lacking = max(row.aim, row.alive) - placed
                 reason = refusal(snapshot, self.ledger, wish, count=lacking)
                 self._hold(cluster, self._counted(reason, placed=placed, lacking=lacking))

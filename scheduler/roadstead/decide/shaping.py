@@ -10,16 +10,16 @@ import attrs
 from roadstead.decide.case import Case
 from roadstead.decide.eligibility import shortfalls
 from roadstead.decide.ledger import Ledger
+from roadstead.decide.outstanding import promised
 from roadstead.decide.prospects import Prospect, learnt, looked_at, of_silent, of_unseen, options, silences
 from roadstead.decide.reloading import VersionToLoad, version_to_load
-from roadstead.decide.rooms import is_directed
 from roadstead.decide.rows import Row, RowKey
 from roadstead.decide.spread import Option, assign
 from roadstead.memory import ClusterMemory, GroupMemory, place
 from roadstead.model import ClusterState, Deployment, Fleet, Reach, Reloading, Strategy, Target, Template
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.world import NOBODY, Group, Phase, Reachable, Shard, World
+from roadstead.world import NOBODY, Group, Reachable, Shard, World
 
 __all__ = ["Shape", "shape"]
 
@@ -131,7 +131,7 @@ def _staying(rows: list[Row], left: int) -> list[Row]:
     proven ones stay.
     """
     for row in sorted(rows, key=lambda row: (not row.proven, -row.generation, row.key)) if left else ():
-        placed = sum(member.replica.phase is not Phase.SLOT for member in row.standing)
+        placed = row.crew.placed
         if left and not row.current and row.writable and placed:
             stay = min(left, placed)
             rows[rows.index(row)] = attrs.evolve(row, aim=stay)
@@ -294,7 +294,6 @@ def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and
     snapshot = view.snapshot
     writable = isinstance(view, Reachable) and not view.snapshot.foreign_owners
     crew = case.shard.crews.get((cluster, key.revision), NOBODY)
-    heals = snapshot is not None and snapshot.capabilities.heals_alone and not is_directed(snapshot)
     return Row(
         key=key,
         deployment=case.name,
@@ -309,7 +308,7 @@ def _row(  # noqa: PLR0913  # a group, what is known of it and of its place, and
         paused=case.paused,
         open=case.fleet.clusters[cluster].state is ClusterState.ACTIVE,
         drains_inside=_drains_inside(case, cluster, group),
-        promised=max(0, group.target - len(crew.standing)) if heals and writable else 0,
+        promised=promised(snapshot, group) if writable else 0,
         proven=known.proven,
         failed=known.failed,
         writable=writable,

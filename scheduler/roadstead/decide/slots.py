@@ -1,7 +1,8 @@
-"""Slots that a cluster's own scheduler has to find a place for: for how long it has not, and what to conclude.
+"""Replicas that a cluster was asked for and has yet to place: for how long it has not, and what to conclude.
 
-Such a cluster cannot be asked beforehand whether something fits, so it is tried: one more than is wanted is asked for.
-Where that one is not placed in time, there is no room for it, until more is free there than was then.
+Whether something fits cannot always be told beforehand: a cluster's own scheduler decides, or its own quota does. So it
+is tried: one more than is wanted is asked for. Where that one is not placed in time, there is no room for it, until
+more is free there, or allowed, than was then.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import attrs
 
 from roadstead.decide.capacity import free_in_all
 from roadstead.decide.case import Case
-from roadstead.decide.fit import Fit, No, Unknown
+from roadstead.decide.fit import Fit, No
 from roadstead.decide.ledger import Ledger
-from roadstead.decide.rooms import is_directed
+from roadstead.decide.outstanding import Left, Outstanding, outstanding
 from roadstead.decide.rows import Row
-from roadstead.holdings import Use, sum_of, use_of
+from roadstead.holdings import sum_of, use_of
 from roadstead.memory import SlotMemory, place
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.world import Phase, Reachable, Snapshot
+from roadstead.world import Reachable, Snapshot
 
 __all__ = ["answered", "learnt", "unplaced"]
 
 _NOTHING = SlotMemory()
+_NOBODY = Outstanding(0, "")
 
 
 def learnt(
@@ -38,21 +40,19 @@ def learnt(
     *,
     relieved: bool = False,
 ) -> Mapping[str, SlotMemory]:
-    """Return what is known of the slots of every group that waits, or waited in vain while revisions change.
+    """Return what is known of every group that waits, or waited in vain while revisions change.
 
     Or while one of its replicas is to be ``relieved`` by another.
     """
     found = {}
     for row in rows:
         view = case.world.clusters.get(row.key.cluster)
-        if isinstance(view, Reachable) and is_directed(view.snapshot):
-            continue
         key = place(row.key.cluster, row.group_key)
-        if not isinstance(view, Reachable):
-            known = before.get(key, _NOTHING)
-        else:
-            free = partial(_free, case, row.key.cluster, view.snapshot, ledger)
-            known = _learnt(row, before.get(key, _NOTHING), free if relieved or _rolls(row, rows) else None, elapsed)
+        known = before.get(key, _NOTHING)
+        if isinstance(view, Reachable) and (row.waiting or known != _NOTHING):
+            left = partial(_left, case, row.key.cluster, view.snapshot, ledger)
+            asked = outstanding(case, row.key.cluster, row.key.revision)
+            known = _learnt(row, asked, known, left if relieved or _rolls(row, rows) else None, elapsed)
         if known != _NOTHING:
             found[key] = known
     return MappingProxyType(found)
@@ -62,63 +62,65 @@ def _rolls(row: Row, rows: Sequence[Row]) -> bool:
     return any(other.surplus for other in rows if other.key != row.key)
 
 
-def _learnt(row: Row, known: SlotMemory, free: Callable[[], Use] | None, elapsed: int) -> SlotMemory:
-    """Return what is known of one group's slots; ``free`` counts what others leave there, while revisions change."""
+def _learnt(
+    row: Row, asked: Outstanding, known: SlotMemory, left: Callable[[], Left] | None, elapsed: int
+) -> SlotMemory:
+    """Return what is known of one group; ``left`` tells what there is for it, while revisions change."""
     if known.free is not None:
-        return known if free is not None and not _is_more(free(), known.free) else _NOTHING
-    if not row.waiting:
+        return known if left is not None and not left().is_more_than(known.free, known.quota) else _NOTHING
+    if not asked.count:
         return _NOTHING
     placed = row.crew.placed
     if known.waiting_ms is None or placed > known.placed:
         return SlotMemory(waiting_ms=0, placed=placed)
     limit = row.template.health.start_within.ms
     waited = min(limit, known.waiting_ms + elapsed)
-    in_vain = free() if waited >= limit and free is not None else None
-    return SlotMemory(waiting_ms=waited, placed=placed, free=in_vain)
+    if waited < limit or left is None:
+        return SlotMemory(waiting_ms=waited, placed=placed)
+    found = left()
+    return SlotMemory(waiting_ms=waited, placed=placed, free=found.free, quota=found.quota, why=asked.why)
 
 
-def _is_more(now: Use, then: Use) -> bool:
-    return now.cpu > then.cpu or now.memory > then.memory or now.gpu > then.gpu
-
-
-def _free(case: Case, cluster: str, snapshot: Snapshot, ledger: Ledger) -> Use:
+def _left(case: Case, cluster: str, snapshot: Snapshot, ledger: Ledger) -> Left:
     """Return all that others leave: what is free, and what the deployment itself holds.
 
     So that to give up one of its own, which makes room for one, does not look like room for one more.
     """
     held = [use_of(placed.resources) for placed in case.placed_on(cluster)]
-    return free_in_all(snapshot, ledger, cluster, case.name) + sum_of(held)
+    free = free_in_all(snapshot, ledger, cluster, case.name) + sum_of(held)
+    return Left(free, snapshot.quota)
 
 
 def answered(known: Mapping[str, SlotMemory], row: Row, answer: Fit) -> Fit:
-    """Return ``answer``, or No where nobody can tell and a slot of this group was not placed in time."""
+    """Return ``answer``, or No where one of this group was not placed in time, whatever should be free."""
     learnt_of_row = known.get(place(row.key.cluster, row.group_key))
-    if not isinstance(answer, Unknown) or learnt_of_row is None or learnt_of_row.free is None:
+    if isinstance(answer, No) or learnt_of_row is None or learnt_of_row.free is None:
         return answer
-    return No(_no_place(row))
+    return No(_no_place(row, learnt_of_row.why))
 
 
-def unplaced(known: Mapping[str, SlotMemory], rows: Sequence[Row]) -> Iterator[Held]:
+def unplaced(case: Case, known: Mapping[str, SlotMemory], rows: Sequence[Row]) -> Iterator[Held]:
     """Yield what a cluster says of replicas that it does not make, and that some wait for too long without a word."""
     for row in rows:
-        if not row.waiting:
+        asked = outstanding(case, row.key.cluster, row.key.revision) if row.waiting else _NOBODY
+        if not asked.count:
             continue
         learnt_of_row = known.get(place(row.key.cluster, row.group_key), _NOTHING)
-        waiting = [member.replica for member in row.standing if member.replica.phase is Phase.SLOT]
         late = (learnt_of_row.waiting_ms or 0) >= row.template.health.start_within.ms
         unmade = row.group.reason if row.promised and row.group is not None else None
         if unmade is not None:
             reason = attrs.evolve(unmade, count=row.promised, total=row.alive)
             yield Held(deployment=row.deployment, cluster=row.key.cluster, reason=reason)
-        elif late and all(replica.reason is None for replica in waiting):
+        elif late and not asked.why:
             reason = attrs.evolve(_no_place(row), count=row.waiting, total=row.alive)
             yield Held(deployment=row.deployment, cluster=row.key.cluster, reason=reason)
 
 
-def _no_place(row: Row) -> Reason:
+def _no_place(row: Row, why: str = "") -> Reason:
     cluster, within = row.key.cluster, row.template.health.start_within
     return Reason(
         code=ReasonCode.NO_CAPACITY,
-        detail=f"the scheduler of {cluster} found no place for one more within {within}",
+        detail=f"{cluster} found no place for one more within {within}",
+        raw=why,
         change=Change(ChangeKind.ADD_NODE, f"make room on {cluster}"),
     )

@@ -1,0 +1,86 @@
+"""What a cluster was asked for and has yet to make or to place, its words for that, and what there is for it.
+
+A native cluster's own scheduler has to find a node, which takes a while, or never succeeds. Any cluster may have a
+quota of its own that nobody can read beforehand: then it makes no replica, or refuses to run it where we put it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from roadstead.decide.case import Case
+from roadstead.decide.rooms import is_directed
+from roadstead.holdings import Use
+from roadstead.memory import place
+from roadstead.model import Quota
+from roadstead.reasons import Reason
+from roadstead.world import NOBODY, Group, Snapshot
+
+__all__ = ["Left", "Outstanding", "outstanding", "promised"]
+
+
+@attrs.frozen
+class Outstanding:
+    """How many replicas a cluster was asked to make or to place, in vain so far, and its words for it, if any."""
+
+    count: int
+    why: str
+
+
+def promised(snapshot: Snapshot | None, group: Group) -> int:
+    """Return how many replicas a group lacks that its cluster is to make: it heals it, or says why they are not there.
+
+    What nobody makes by himself, and nobody speaks of, is asked for again.
+    """
+    if snapshot is None:
+        return 0
+    heals = snapshot.capabilities.heals_alone and not is_directed(snapshot)
+    return max(0, group.target - group.standing) if heals or group.reason is not None else 0
+
+
+def outstanding(case: Case, cluster: str, revision: str | None = None) -> Outstanding:
+    """Return what the groups of a deployment on ``cluster``, or that of one revision there, still wait for."""
+    snapshot = case.world.clusters[cluster].snapshot
+    if snapshot is None:
+        return Outstanding(0, "")
+    words: list[str] = []
+    for where, group in case.shard.groups:
+        if where == cluster and revision in (None, group.key.revision):
+            words.extend([_words(group.reason)] * promised(snapshot, group))
+            words.extend(_of_slots(case, cluster, snapshot, group))
+    return Outstanding(len(words), next((one for one in words if one), ""))
+
+
+def _of_slots(case: Case, cluster: str, snapshot: Snapshot, group: Group) -> Iterator[str]:
+    """Yield what is said of each slot; where our placement picks the node, of those alone that were refused there."""
+    for member in case.shard.crews.get((cluster, group.key.revision), NOBODY).slots:
+        refused = case.memory.back_off.get(place(cluster, member.replica.id))
+        if not is_directed(snapshot):
+            yield _words(member.replica.reason)
+        elif refused is not None:
+            yield refused.text
+
+
+def _words(reason: Reason | None) -> str:
+    return (reason.raw or reason.detail) if reason is not None else ""
+
+
+@attrs.frozen
+class Left:
+    """What there is of a cluster for a deployment: what others leave ``free``, and what its own ``quota`` is."""
+
+    free: Use
+    quota: Quota | None
+
+    def is_more_than(self, free: Use, quota: Quota | None) -> bool:
+        """Return whether there is more of anything than there was; no quota at all limits nothing."""
+        if self.free.cpu > free.cpu or self.free.memory > free.memory or self.free.gpu > free.gpu:
+            return True
+        now, then = self.quota or Quota(), quota or Quota()
+        return (
+            (then.cpu is not None and (now.cpu is None or now.cpu > then.cpu))
+            or (then.memory is not None and (now.memory is None or now.memory > then.memory))
+            or (then.gpu is not None and (now.gpu is None or now.gpu > then.gpu))
+        )
