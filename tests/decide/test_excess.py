@@ -20,7 +20,7 @@ from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.testing.proxy import Traffic
 from roadstead.units import Cpus, Duration, GpuShare, Memory
 from roadstead.world import Group, GroupKey, Phase, Reachable, Replica, Snapshot, Usage
-from tests.decide.scene import NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template, with_source
+from tests.decide.scene import DIRECTED, NATIVE, TURN_MS, Scene, deployment, fleet, nodes, template, with_source
 
 _MIB = 2**20
 AFTER = 5 * TURN_MS
@@ -48,10 +48,17 @@ def settled(
     cpu: int = 4_000,
     replicas: int = 2,
     able: Capabilities | None = None,
+    refuses_early: bool = False,
 ) -> Scene:
     """Return a scene at rest, of one deployment; each replica takes 1000 of the node's ``cpu``."""
     declared = deployment(replicas=replicas, on_excess=spec(action), rollout=rollout(max_unavailable=max_unavailable))
-    scene = Scene(fleet(declared), {"here": nodes(1, cpu)}, {"here": able} if able is not None else None, thorough=True)
+    scene = Scene(
+        fleet(declared),
+        {"here": nodes(1, cpu)},
+        {"here": able} if able is not None else None,
+        thorough=True,
+        refuses_early=refuses_early,
+    )
     scene.settle()
     return scene
 
@@ -246,6 +253,20 @@ def test_the_room_of_one_that_is_given_up_is_kept_for_the_one_in_its_place() -> 
 def test_on_a_cluster_that_cannot_tell_one_more_is_tried_and_taken_back() -> None:
     """A full native cluster never places it: it is taken back in time, tried no more, and why is said."""
     scene = settled(ExcessAction.EVICT, cpu=2_000, able=NATIVE)
+    process = swell(scene)
+    kinds = steps(scene, 60)
+    assert {"Grow": 1, "Shrink": 1} == kinds
+    assert process in processes(scene)
+    (held,) = told(scene.turn())
+    assert "found no place for one more" in held.reason.detail
+    assert [] == scene.wrong
+
+
+@pytest.mark.parametrize("able", [NATIVE, DIRECTED], ids=["native", "directed"])
+def test_where_a_clusters_own_quota_forbids_one_more_it_is_taken_back(able: Capabilities) -> None:
+    """It is never made; nobody waits for it any longer than for one that finds no node, and why is said."""
+    scene = settled(ExcessAction.EVICT, able=able, refuses_early=True)
+    scene.clusters["here"].limit(Quota(cpu=Cpus(2_000)))
     process = swell(scene)
     kinds = steps(scene, 60)
     assert {"Grow": 1, "Shrink": 1} == kinds
