@@ -118,4 +118,6 @@ def _passed_on(answer: Answer, via: str) -> Answer:
         headers["Expires"] = _LONG_AGO
     headers["X-Marathon-Via"] = via
     reason = _REASONS.get(answer.status, HTTPStatus(answer.status).phrase)
-    return attrs.evolve(answer, headers=headers, content_type=answer.content_type or "none/none", reason=reason)
+    return attrs.evolve(
+        answer, headers=headers, content_type=answer.content_type or "none/none", reason=reason, varies=None
+    )

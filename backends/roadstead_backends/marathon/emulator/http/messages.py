@@ -56,6 +56,8 @@ class Answer:
     """Whether ``Location`` stays as it is, without scheme and host."""
     reason: str | None = None
     """The words of the status line where they are not the usual ones."""
+    varies: str | None = None
+    """The header of the request that the answer was chosen by."""
     length: int | None = None
     """The length to state where there is no body to measure: of what a GET would get."""
 
@@ -66,6 +68,8 @@ def wired(answer: Answer) -> list[tuple[str, str]]:
     found = [(name, value) for name, value in answer.headers.items() if name not in late]
     if answer.content_type is not None:
         found.append(("Content-Type", answer.content_type))
+    if answer.varies is not None:
+        found.append(("Vary", answer.varies))
     found += [(name, answer.headers[name]) for name in late if name in answer.headers]
     length = answer.length if answer.length is not None else len(answer.body)
     if length <= _BUFFERED and answer.status != 204:

@@ -22,7 +22,6 @@ _DRY: Final = Param("dryRun", "false")
 _WIPE: Final = Param("wipe", "false")
 _SCALE: Final = Param("scale", "false")
 _JSON: Final = ("application/json",)
-_PLAIN: Final = ("text/plain", "text/html", "application/json")
 _ANY: Final = ("*/*",)
 
 
@@ -211,7 +210,7 @@ def _system(system: System) -> Sequence[Route]:
             _method("DELETE", "delete", system.abdicate, Param("backup"), Param("restore")),
         ),
         _route("/v2/plugins", "/v2/plugins", _get("plugins", system.plugins)),
-        _route("/ping", "/ping", _prompt("ping", system.ping, produces=_PLAIN, described="*/*")),
+        _route("/ping", "/ping", _prompt("ping", system.ping, produces=_ANY, described="*/*")),
         _route("/metrics", "/metrics", _prompt("metrics", system.metrics)),
         _route(
             "/metrics/prometheus",

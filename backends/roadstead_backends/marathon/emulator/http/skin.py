@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +12,8 @@ import attrs
 from roadstead_backends.marathon.emulator.http.apps import Apps
 from roadstead_backends.marathon.emulator.http.groups import Groups
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, html_error, json_answer
+from roadstead_backends.marathon.emulator.http.negotiation import accepted, fits
+from roadstead_backends.marathon.emulator.http.negotiation import sent as media_sent
 from roadstead_backends.marathon.emulator.http.pods import Pods
 from roadstead_backends.marathon.emulator.http.routes import routes
 from roadstead_backends.marathon.emulator.http.routing import Method, Route, Router
@@ -26,7 +27,6 @@ __all__ = ["Skin"]
 
 _SAFE: Final = {"X-Frame-Options": "DENY", "X-XSS-Protection": "1; mode=block"}
 _FRESH: Final = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
-_MEDIA: Final = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)/([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(;.*)?")
 _SERVLETS: Final = ("/ui/", "/public/", "/api-console/")
 _KNOWN_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 EVENTS: Final = "/v2/events"
@@ -119,16 +119,13 @@ class Skin:
         """The answer to a request whose media types do not fit."""
         sent = request.header("content-type")
         if method.consumes_json and sent is not None:
-            media = _MEDIA.fullmatch(sent)
+            media = media_sent(sent)
             if media is None:
                 return html_error(400, request.uri or request.path)
-            if not _fits((media[1], media[2]), "application/json"):
+            if not fits([media], "application/json"):
                 return json_answer({"message": "Unsupported Media Type"}, 415)
-        accept = request.header("accept")
-        if accept is None or "*/*" in method.produces:
-            return None
-        ranges = [media for media in (_MEDIA.fullmatch(part) for part in accept.split(",")) if media is not None]
-        if any(_fits((media[1], media[2]), kind) for media in ranges for kind in method.produces):
+        ranges = accepted(request.header("accept"))
+        if "*/*" in method.produces or any(fits(ranges, kind) for kind in method.produces):
             return None
         return json_answer({"message": "Not Acceptable"}, 406)
 
@@ -192,9 +189,3 @@ class Skin:
             "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
             "Access-Control-Max-Age": "86400",
         }
-
-
-def _fits(media: tuple[str, str], kind: str) -> bool:
-    """Whether a range of media types holds a type."""
-    main, sub = kind.split("/")
-    return media in (("*", "*"), (main, "*"), (main, sub))

@@ -11,6 +11,7 @@ from roadstead_backends.marathon.emulator.documents.reading import Field, Object
 from roadstead_backends.marathon.emulator.http.apps import absolute
 from roadstead_backends.marathon.emulator.http.intake import json_of, typed
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, deployed, html_error, json_answer
+from roadstead_backends.marathon.emulator.http.negotiation import accepted, fits
 from roadstead_backends.marathon.emulator.http.views import Views
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.paths import PathId
@@ -202,13 +203,14 @@ class System:
         """List plugins; there are none."""
         return json_answer({"plugins": []})
 
-    def ping(self, request: Request) -> Answer:
-        """Say that it is there, in whatever form was asked for."""
-        accept = request.header("accept") or "*/*"
-        if "application/json" in accept:
-            return Answer(body=b'"pong"')
-        kind = "text/html" if "text/html" in accept and "text/plain" not in accept else "text/plain"
-        return Answer(body=b"pong", content_type=kind)
+    @staticmethod
+    def ping(request: Request) -> Answer:
+        """Say that it is there, in the form that is liked best; to who accepts none of them, say nothing."""
+        for wanted in accepted(request.header("accept")):
+            kind = next((kind for kind in _PONGS if fits([wanted], kind)), None)
+            if kind is not None:
+                return Answer(body=_PONGS[kind], content_type=kind, varies="Accept")
+        return Answer(status=204, content_type=None, varies="Accept")
 
     def metrics(self, _request: Request) -> Answer:
         """Count what there is; the original counts much more."""
@@ -304,4 +306,5 @@ def _check_store(uri: str) -> None:
     found.raise_any()
 
 
+_PONGS: Final = {"text/plain": b"pong", "text/html": b"pong", "application/json": b'"pong"'}
 _FEATURES: Final = ("secrets", "external_volumes", "vips", "gpu_resources", "task_killing")
