@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from roadstead.act.events import Event, EventKind, Turn, happened
+from roadstead.act.events import Event, EventKind, Turn
+from roadstead.act.turn_events import happened
 from roadstead.assembly import assemble
 from roadstead.capabilities import Capabilities
 from roadstead.memory import PlanMemory

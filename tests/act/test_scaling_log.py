@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from roadstead.act import journal as journal_module
 from roadstead.act.decisions import KeptScaling, decision, packed, packed_scaling, unpacked, unpacked_scaling
-from roadstead.act.events import EventKind, Turn, happened
+from roadstead.act.events import EventKind, Turn
 from roadstead.act.intents import scaled, still_held
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
+from roadstead.act.turn_events import happened
 from roadstead.autoscaling import (
     Asked,
     AutoscalingSpec,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from roadstead.act.calls import done
-from roadstead.act.events import Turn, reverted
+from roadstead.act.events import Turn
+from roadstead.act.turn_events import reverted
 from roadstead.daemon.drift_metrics import of_drift
 from roadstead.plans import Revert
 from roadstead.world import Drift

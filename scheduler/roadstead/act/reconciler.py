@@ -15,12 +15,13 @@ import attrs
 
 from roadstead.act.clock import Clock
 from roadstead.act.decisions import KeptScaling, decision
-from roadstead.act.events import Event, Timing, Turn, happened
+from roadstead.act.events import Event, Timing, Turn
 from roadstead.act.executor import Executor
 from roadstead.act.intents import with_removals
 from roadstead.act.journal import Journal
 from roadstead.act.memory import MemoryStore
 from roadstead.act.traffic_events import passed
+from roadstead.act.turn_events import happened
 from roadstead.decide.merging import Planned, in_scope, merged
 from roadstead.decide.planner import plan
 from roadstead.decide.report import grown

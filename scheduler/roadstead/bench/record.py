@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from roadstead.act.events import Event, Turn, happened
+from roadstead.act.events import Event, Turn
+from roadstead.act.turn_events import happened
 from roadstead.bench.demand import Flow
 from roadstead.bench.world import BEGAN, Told
 from roadstead.mappings import changed

@@ -17,8 +17,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from roadstead import __version__
-from roadstead.act.events import EventKind, Turn, reverted
+from roadstead.act.events import EventKind, Turn
 from roadstead.act.traffic_events import overdue
+from roadstead.act.turn_events import reverted
 from roadstead.daemon.drift_metrics import of_drift
 from roadstead.daemon.limit_metrics import of_limits
 from roadstead.daemon.traffic_metrics import of_gateways, of_servers, of_traffic
