@@ -29,8 +29,6 @@ from roadstead.decide.report.planview import (
     Moved,
     Placed,
     PlanView,
-    StepKind,
-    StepView,
     plan_view,
 )
 from roadstead.decide.report.quotas import QuotaChange
@@ -58,6 +56,7 @@ from roadstead.decide.report.status import (
     Service,
     endpoints,
 )
+from roadstead.decide.report.steps import StepKind, StepView
 from roadstead.decide.report.verdict import Verdict, verdict
 from roadstead.decide.report.why import AtLimit, Explanation, LastExit, Overdue, Passing, Waiting, explanation
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 
 import attrs
 
@@ -14,30 +13,17 @@ from roadstead.decide.report.foresight import FORESEEN
 from roadstead.decide.report.movements import should_be_on
 from roadstead.decide.report.orders import IntentStatus, intents_of
 from roadstead.decide.report.quotas import QuotaChange, quota_changes
-from roadstead.decide.report.rerouting import AddressChange, Rerouting, address_change, rerouting
+from roadstead.decide.report.rerouting import AddressChange, address_change, rerouting
 from roadstead.decide.report.scaling import ScalingStatus, scaling_of
+from roadstead.decide.report.steps import StepView, step_views
 from roadstead.decide.scaling import is_removed
 from roadstead.decide.steering import steered
 from roadstead.model import Deployment, Fleet
-from roadstead.plans import (
-    Adding,
-    Bind,
-    Delete,
-    Evict,
-    Grow,
-    Plan,
-    Reload,
-    Restart,
-    Revert,
-    Settle,
-    Shrink,
-    Step,
-    deployment_of,
-)
+from roadstead.plans import Bind, Plan, Step, deployment_of
 from roadstead.reasons import ReasonCode
 from roadstead.world import Group, Phase, Shard, World
 
-__all__ = ["Action", "DeploymentPlan", "Moved", "Placed", "PlanView", "StepKind", "StepView", "plan_view"]
+__all__ = ["Action", "DeploymentPlan", "Moved", "Placed", "PlanView", "plan_view"]
 
 
 @enum.unique
@@ -54,38 +40,6 @@ class Action(enum.Enum):
     DELETE = "delete"
     HELD = "held"
     NONE = "none"
-
-
-@enum.unique
-class StepKind(enum.Enum):
-    """What one step does."""
-
-    SETTLE = "settle"
-    GROW = "grow"
-    BIND = "bind"
-    RELOAD = "reload"
-    ROUTE = "route"
-    RESTART = "restart"
-    EVICT = "evict"
-    REVERT = "revert"
-    SHRINK = "shrink"
-    DELETE = "delete"
-
-
-@attrs.frozen(kw_only=True)
-class StepView:
-    """One step of the next turn; counts are ``None`` where a step changes none.
-
-    A ``ROUTE`` is no step of the plan: it is what a gateway is told between those that make more and those that leave
-    less. It counts the replicas that get new requests, and belongs to no cluster.
-    """
-
-    kind: StepKind
-    cluster: str
-    subject: str
-    was: int | None
-    target: int | None
-    because: str
 
 
 @attrs.frozen(kw_only=True)
@@ -269,7 +223,7 @@ def _deployment(  # one deployment's part of each
         address=address,
         moved=moved,
         placed=placed,
-        steps=tuple(_views(steps, route)),
+        steps=tuple(step_views(steps, route)),
         held=held,
     )
 
@@ -401,57 +355,3 @@ def _changes(declared: Deployment, tally: _Tally) -> tuple[FieldChange, ...]:
     if tally.exists and tally.was != tally.wanted and not tally.halfway:
         found = (*found, FieldChange(field="replicas", old=str(tally.was), new=str(tally.wanted), replaces=False))
     return found
-
-
-def _views(steps: list[Step], route: Rerouting | None) -> Iterator[StepView]:
-    """Yield the steps in the order in which they are taken, with what the gateway is told in its place among them."""
-    yield from (_view(step) for step in steps if isinstance(step, Adding))
-    if route is not None:
-        subject = f"{route.gateway or 'gateway'}"
-        yield StepView(
-            kind=StepKind.ROUTE, cluster="", subject=subject, was=route.was, target=route.target, because=str(route)
-        )
-    yield from (_view(step) for step in steps if not isinstance(step, Adding))
-
-
-def _view(step: Step) -> StepView:
-    subject, was, target = _subject(step)
-    return StepView(
-        kind=_KINDS[type(step)], cluster=step.cluster, subject=subject, was=was, target=target, because=_because(step)
-    )
-
-
-def _because(step: Step) -> str:
-    if isinstance(step, Shrink) and step.overdue:
-        return f"{step.because}; the grace of {', '.join(step.overdue)} is over, with requests in flight"
-    return step.because
-
-
-_KINDS: Mapping[type, StepKind] = MappingProxyType(
-    {
-        Settle: StepKind.SETTLE,
-        Grow: StepKind.GROW,
-        Bind: StepKind.BIND,
-        Reload: StepKind.RELOAD,
-        Restart: StepKind.RESTART,
-        Evict: StepKind.EVICT,
-        Revert: StepKind.REVERT,
-        Shrink: StepKind.SHRINK,
-        Delete: StepKind.DELETE,
-    }
-)
-
-
-def _subject(step: Step) -> tuple[str, int | None, int | None]:
-    match step:
-        case Grow() | Shrink():
-            return str(step.group), step.was, step.target
-        case Delete() | Revert():
-            return str(step.group), None, None
-        case Bind():
-            return f"{step.replica} to {step.node}", None, None
-        case Restart() | Evict() | Reload():
-            return step.replica, None, None
-        case Settle():
-            counts = (None, None) if step.was is None or step.floor is None else (step.was, step.floor)
-            return (step.deployment, *counts)
