@@ -38,13 +38,13 @@ from tests.faults.furnishing import OWNER_ID
 __all__ = ["SCENARIOS"]
 
 
-def template(source: str = "/m/1") -> Template:
+def template(source: str = "/m/1", *, start_within: Duration = Duration(3_600_000)) -> Template:
     """Return a small template; another ``source`` is another revision."""
     return Template(
         model=ModelSpec(name="m", source=source),
         runtime=RuntimeSpec(name="simulated", engine="simulated"),
         resources=Resources(cpu=Cpus(1_000), memory=Memory(2**20)),
-        health=HealthSpec(every=Duration(2_000), failures=2, start_within=Duration(3_600_000)),
+        health=HealthSpec(every=Duration(2_000), failures=2, start_within=start_within),
         stop=StopSpec(drain_within=Duration(2_000), kill_after=Duration(1_000)),
     )
 
@@ -93,6 +93,12 @@ def weighed(*weights: int) -> Deployment:
     return attrs.evolve(made, targets=tuple(parts))
 
 
+def confined(source: str = "/m/1", *, max_unavailable: int = 0) -> Deployment:
+    """Return two replicas; a third one that finds no place is not waited for any longer than a server may start."""
+    made = deployment(source, rollout=attrs.evolve(ROLLS, max_unavailable=max_unavailable))
+    return attrs.evolve(made, targets=(target("here", template(source, start_within=SOON)),), elsewhere=())
+
+
 def fleet(*deployments: Deployment, clusters: Iterable[str] = ("here",), **quotas: Quota) -> Fleet:
     """Return a fleet of these deployments; a keyword is an owner's quota."""
     fronts = sorted({one.via.gateway for one in deployments if one.via is not None})
@@ -126,6 +132,13 @@ def _meddle(stage: Stage) -> None:
         for group in cluster.truth().groups:
             cluster.meddle(group.key, Drift(field="cpu", ours="1", theirs="2", manager="somebody"))
         cluster.lose(cluster.running("anchor")[0])
+
+
+def _allow(stage: Stage, quota: Quota | None) -> None:
+    """Let the clusters themselves allow so much, and no more."""
+    for cluster in stage.props.clusters.values():
+        assert isinstance(cluster, SimulatedCluster)
+        cluster.limit(quota)
 
 
 def _expose(stage: Stage) -> None:
@@ -188,7 +201,10 @@ SERVES_ON = Duration(4_000)
 """Long enough that other things happen while whoever was told to stop serves on."""
 
 SOON = Duration(8_000)
-"""How long a cluster must be silent before another one makes up for it: longer than where a call is cut off once."""
+"""How long a cluster must be silent before another one makes up for it: longer than where a call is cut off once.
+
+And for how long it may look for a place in vain.
+"""
 
 POWER_LOST_MS = 30_000
 CHECK_MS = 1_000
@@ -268,6 +284,25 @@ SCENARIOS = (
         fleet=fleet(deployment(replicas=4, rollout=DIPS), search=Quota(cpu=Cpus(4_000))),
         acts=(Act(lambda stage: stage.declare(deployment("/m/2", replicas=4, rollout=DIPS))),),
         ends=serving(4, "/m/2"),
+    ),
+    Scenario(
+        name="roll beyond a cluster's own quota",
+        fleet=fleet(confined(max_unavailable=1)),
+        acts=(
+            Act(lambda stage: _allow(stage, TIGHT)),
+            Act(lambda stage: stage.declare(confined("/m/2", max_unavailable=1))),
+        ),
+        ends=serving(2, "/m/2"),
+    ),
+    Scenario(
+        name="roll once a cluster's own quota is larger",
+        fleet=fleet(confined()),
+        acts=(
+            Act(lambda stage: _allow(stage, TIGHT)),
+            Act(lambda stage: stage.declare(confined("/m/2"))),
+            Act(lambda stage: _allow(stage, None)),
+        ),
+        ends=serving(2, "/m/2"),
     ),
     Scenario(
         name="reload",
