@@ -1,4 +1,4 @@
-"""What Marathon keeps of an app: what its own classes have a place for, whatever was said."""
+"""What Marathon keeps of an app: what its own classes have a place for, and take, whatever was said."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import pytest
 
+from roadstead_backends.marathon.emulator.rules.uris import is_uri
 from tests.marathon.replay import world_of
-from tests.marathon.world import World
+from tests.marathon.world import Reply, World
 
 _APP: Final[dict[str, Any]] = {"id": "/a", "cmd": "sleep 100", "instances": 0}
 
@@ -16,6 +17,13 @@ _APP: Final[dict[str, Any]] = {"id": "/a", "cmd": "sleep 100", "instances": 0}
 def world() -> World:
     """A Marathon without features."""
     return world_of("app-create")
+
+
+def _said(reply: Reply) -> tuple[int, Any]:
+    """The status, and the violations or else the message."""
+    body = reply.json
+    details = body.get("details")
+    return reply.status, {each["path"]: each["errors"] for each in details} if details else body.get("message")
 
 
 def _kept(world: World, **fields: Any) -> dict[str, Any]:
@@ -76,4 +84,127 @@ def test_a_role_that_is_accepted_has_a_name_that_mesos_takes(
     reply = world.ask("POST", "/v2/apps", {**_APP, "acceptedResourceRoles": roles})
     expected = {f"/acceptedResourceRoles{place}": [words] for place, words in violations.items()}
     expected["/acceptedResourceRoles"] = ["acceptedResourceRoles can only contain *"]
-    assert (422, expected) == (reply.status, {each["path"]: each["errors"] for each in reply.json["details"]})
+    assert (422, expected) == _said(reply)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        ({"inactiveAfterSeconds": 10, "expungeAfterSeconds": 5}, "got 10 seconds, expected 5 seconds or less"),
+        ({"inactiveAfterSeconds": 1}, "got 1 second, expected 0 seconds or less"),
+    ],
+)
+def test_no_instance_is_forgotten_before_it_is_given_up(world: World, strategy: dict[str, int], words: str) -> None:
+    """In an app of a group that is told at the app's id."""
+    app = {**_APP, "unreachableStrategy": strategy}
+    assert (422, {"/unreachableStrategy/inactiveAfter": [words]}) == _said(world.ask("POST", "/v2/apps", app))
+    group = {"id": "/g", "apps": [{**app, "id": "a"}]}
+    assert (422, {"/apps//g/a": [words]}) == _said(world.ask("POST", "/v2/groups", group))
+
+
+def test_a_readiness_check_takes_some_time(world: World) -> None:
+    """Less than lies between two of them, but some."""
+    check = {"portName": "default", "intervalSeconds": 5, "timeoutSeconds": 0}
+    found = _said(world.ask("POST", "/v2/apps", {**_APP, "readinessChecks": [check]}))
+    assert (422, {"/readinessChecks(0)/timeout/toSeconds": ["got 0, expected more than 0"]}) == found
+
+
+def test_a_check_by_command_has_neither_path_nor_port(world: World) -> None:
+    """The original has no case for one that has: an error of the server."""
+    check = {"protocol": "COMMAND", "command": {"value": "true"}, "path": "/x"}
+    words = (
+        "AppHealthCheck(Some(AppCommandCheck(true)),300,None,60,3,Some(/x),None,None,COMMAND,IPv4,20,15)"
+        " (of class mesosphere.marathon.raml.AppHealthCheck)"
+    )
+    assert (500, words) == _said(world.ask("POST", "/v2/apps", {**_APP, "healthChecks": [check]}))
+
+
+def test_disks_are_only_chosen_by_what_their_path_is_like() -> None:
+    """Unlike is a rule that is allowed, and that the original has no case for."""
+    persistent = {"size": 10, "type": "mount", "constraints": [["path", "UNLIKE", "/mnt/.*"]]}
+    container = {"type": "MESOS", "volumes": [{"containerPath": "d", "mode": "RW", "persistent": persistent}]}
+    reply = world_of("features").ask("POST", "/v2/apps", {**_APP, "id": "/r/a", "role": "r", "container": container})
+    assert (500, "illegal volume constraint path,UNLIKE,/mnt/.*") == _said(reply)
+
+
+@pytest.mark.parametrize(
+    ("options", "violations"),
+    [
+        ({"dvdi/iops": "0"}, {'/"dvdi/iops"': "Expected a valid, positive integer instead of 0"}),
+        ({"dvdi/iops": "many"}, {'/"dvdi/iops"': "Expected a valid, positive integer instead of many"}),
+        ({"dvdi/overwritefs": "false"}, {'/"dvdi/overwritefs"': "Expected a valid boolean"}),
+        (
+            {"dvdi/newfstype": "X F S"},
+            {'/"dvdi/newfstype"': "must match regular expression '^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$'"},
+        ),
+        ({"dvdi/iops": "100", "dvdi/overwritefs": "TRUE", "dvdi/volumetype": "io1"}, {}),
+    ],
+)
+def test_a_volume_driver_s_options_are_checked(options: dict[str, str], violations: dict[str, str]) -> None:
+    """Of the one that Marathon knows."""
+    reply = world_of("features").ask("POST", "/v2/apps", _mounting("/a", {"dvdi/driver": "rexray", **options}))
+    expected = {f"/container/volumes(0)/external/options{place}": [words] for place, words in violations.items()}
+    assert ((422, expected) if violations else (201, None)) == _said(reply)
+
+
+def test_a_volume_is_mounted_by_one_app() -> None:
+    """Both are told of the other, where they stand in the tree."""
+    world = world_of("features")
+    assert 201 == world.ask("POST", "/v2/apps", _mounting("/g/a", {"dvdi/driver": "rexray"})).status
+    expected = {
+        "/groups(0)/apps(0)/container": [
+            "Volume name 'v' in /g/a conflicts with volume(s) of same name in app(s): /g/b"
+        ],
+        "/groups(0)/apps(1)/container": [
+            "Volume name 'v' in /g/b conflicts with volume(s) of same name in app(s): /g/a"
+        ],
+    }
+    assert (422, expected) == _said(world.ask("POST", "/v2/apps", _mounting("/g/b", {"dvdi/driver": "rexray"})))
+
+
+def _mounting(app_id: str, options: dict[str, str]) -> dict[str, Any]:
+    external = {"name": "v", "provider": "dvdi", "options": options}
+    container = {"type": "MESOS", "volumes": [{"containerPath": "d", "mode": "RW", "external": external}]}
+    return {**_APP, "id": app_id, "container": container}
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [
+        ("2015-02-16T10:42:44.812Z", 201),
+        ("2015-02-16T10:42+01:00", 201),
+        ("2015-02-16T10:42:44.812", 422),
+        ("2015-02-16", 422),
+        ("2015-02-30T10:42:44Z", 422),
+        ("2015-02-16T10:42:44+0100", 422),
+    ],
+)
+def test_a_point_in_time_has_its_offset(world: World, version: str, status: int) -> None:
+    """And is one that was, or will be."""
+    reply = world.ask("POST", "/v2/apps", {**_APP, "version": version})
+    expected = None if status == 201 else {"/version": ["error.expected.date.isoformat"]}
+    assert (status, expected) == _said(reply)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://a/b.tgz?x=[1]#f", "hdfs://h:9000/x", "mailto:x@y", "http://[::1]:80/x", "//h/p", "?q", "#f", "",
+        "http://user:pw@h/%20", "s3a://b_u/x", "///x", "./a:b", "http:a", "é/ü",
+    ],
+)  # fmt: skip
+def test_what_java_takes_for_a_uri(text: str) -> None:
+    """With a scheme or without, of a hierarchy or opaque."""
+    assert is_uri(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b", "a^b", "http://a/%zz", "http://", "http:", "1http://x", ":x", "a#b#c", "http://a/[x]", "a|b",
+        "http://[::1", "//", "a\tb", "a:b c", "{x}",
+    ],
+)  # fmt: skip
+def test_what_java_takes_for_none(text: str) -> None:
+    """Signs that are not allowed where they stand, and what lacks a part."""
+    assert not is_uri(text)

@@ -165,7 +165,7 @@ def test_an_instance_that_is_being_killed_already_is_not_missed_twice(world: Wor
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("backup=ftp://a/b", "ftp://a/b"), ("backup=file:///ok&restore=file:", "file:"), ("restore=x", "x")],
+    [("backup=ftp://a/b", "ftp://a/b"), ("backup=file:///ok&restore=file:x", "file:x"), ("restore=x", "x")],
 )
 def test_a_leader_stores_its_state_in_files_or_in_s3(world: World, query: str, message: str) -> None:
     """Anything else is refused, and it goes on to lead."""

@@ -100,7 +100,8 @@ class Marathon:
     def intake_in_group(self, path: PathId, *, default: str, enforced: bool) -> AppIntake:
         """The way in for an app of that path in the update of a group, which knows fewer roles than the app alone."""
         own = [] if enforced else [self.settings.mesos_role]
-        return self._intake(list(dict.fromkeys([default, *own, *self._role_of(path)])), default)
+        roles = list(dict.fromkeys([default, *own, *self._role_of(path)]))
+        return attrs.evolve(self._intake(roles, default), in_group=True)
 
     def _intake(self, roles: list[str], default: str) -> AppIntake:
         return AppIntake(

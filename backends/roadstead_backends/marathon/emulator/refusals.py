@@ -66,6 +66,14 @@ class Violations:
             for message in messages:
                 self.add(below + (path if path != "/" or not below else ""), message)
 
+    def gathered(self, path: str) -> Violations:
+        """All of them at one path."""
+        found = Violations()
+        for messages in self._errors.values():
+            for message in messages:
+                found.add(path, message)
+        return found
+
     def __bool__(self) -> bool:
         return bool(self._errors)
 

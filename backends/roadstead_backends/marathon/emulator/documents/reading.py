@@ -42,6 +42,10 @@ Path = tuple[str | int, ...]
 Reader = Callable[[Any], Any]
 _INT: Final = 2**31
 _LONG: Final = 2**63
+_MOMENT: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:(?<=:[0-9]{2}:[0-9]{2})\.[0-9]{0,9})?"
+    r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)"
+)
 
 
 @attrs.frozen
@@ -244,13 +248,14 @@ def enumeration(*values: str) -> Reader:
 
 
 def moment(value: Any) -> Any:
-    """A point in time in ISO 8601, kept as it was written."""
+    """A point in time in ISO 8601, with its offset from UTC, kept as it was written."""
     if isinstance(value, str):
+        found = _MOMENT.fullmatch(value)
         try:
-            datetime.fromisoformat(value)
+            date = datetime.fromisoformat(f"{found[1]}T{found[2]}") if found is not None else None
         except ValueError:
-            return failure("error.expected.date.isoformat")
-        return value
+            date = None
+        return value if date is not None else failure("error.expected.date.isoformat")
     return failure("error.expected.date")
 
 

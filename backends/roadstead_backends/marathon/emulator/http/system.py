@@ -16,7 +16,8 @@ from roadstead_backends.marathon.emulator.http.views import Views
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.paths import PathId
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
-from roadstead_backends.marathon.emulator.rules.documents import Document, is_uri
+from roadstead_backends.marathon.emulator.rules.documents import Document
+from roadstead_backends.marathon.emulator.rules.uris import is_uri
 from roadstead_backends.marathon.emulator.scheduling.instances import Instance
 from roadstead_backends.marathon.emulator.scheduling.moments import written
 from roadstead_backends.marathon.emulator.scheduling.task_ids import instance_named

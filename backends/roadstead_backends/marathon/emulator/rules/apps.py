@@ -9,19 +9,21 @@ import attrs
 
 from roadstead_backends.marathon.emulator.paths import SEGMENT_PATTERN, path_of
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
+from roadstead_backends.marathon.emulator.rules.as_scala import shown_health_check
 from roadstead_backends.marathon.emulator.rules.constraints import constraint_fault, converted
 from roadstead_backends.marathon.emulator.rules.documents import (
     Document,
     container_of,
     is_resident,
-    is_uri,
     modes,
     off_host,
+    volumes_of,
 )
 from roadstead_backends.marathon.emulator.rules.linux import check_container_linux
 from roadstead_backends.marathon.emulator.rules.networks import NAME_OF_SEVERAL, check_networks
 from roadstead_backends.marathon.emulator.rules.roles import check_accepted_roles
 from roadstead_backends.marathon.emulator.rules.secrets import check_secrets
+from roadstead_backends.marathon.emulator.rules.uris import is_uri
 from roadstead_backends.marathon.emulator.rules.volumes import check_external_apps, check_volumes, feature_off
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "AppRules",
     "check_converted",
     "check_deprecated",
+    "check_kept",
     "check_path",
     "check_scheme",
     "check_update_version",
@@ -105,22 +108,59 @@ def check_converted(app: Document) -> None:
     """Refuse what only the conversion into Marathon's own classes finds out: as an internal error, 500."""
     for parts in app.get("constraints", []):
         converted(parts)
+    for volume in volumes_of(app, "persistent"):
+        for parts in volume["persistent"].get("constraints", []):
+            if parts[1] != "LIKE":
+                raise Refusal(500, {"message": f"illegal volume constraint {','.join(parts)}"})
     for check in app.get("healthChecks", []):
-        protocol = check["protocol"]
-        if "command" in check and protocol != "COMMAND":
-            raise Refusal(500, {"message": f"illegal protocol {protocol} specified with command"})
-        if "command" not in check and protocol == "COMMAND":
-            raise Refusal(500, {"message": "illegal protocol COMMAND for non-command health check"})
+        _check_protocol(check)
     check = app.get("check")
     if check is not None and sum(kind in check for kind in ("http", "tcp", "exec")) != 1:
         raise Refusal(500, {"message": "illegal RAML Check: expected one of http, tcp or exec checks"})
     if check is not None:
         check_scheme(check)
+
+
+def check_kept(app: Document, *, in_group: bool) -> None:
+    """Refuse what the rules of Marathon's own classes find beyond those of the JSON.
+
+    What they find in an app of a group's update stands at the app's id instead of at its own place.
+    """
     found = Violations()
     for index, definition in enumerate(app.get("portDefinitions") or []):
         port = definition["port"]
         found.check(port >= 0, f"/portDefinitions({index})/port", f"got {port}, expected 0 or more")
+    for index, check in enumerate(app.get("readinessChecks", [])):
+        timeout = check["timeoutSeconds"]
+        found.check(timeout > 0, f"/readinessChecks({index})/timeout/toSeconds", "got 0, expected more than 0")
+    _check_unreachable(app.get("unreachableStrategy"), found)
+    if in_group:
+        found = found.gathered(f"/apps/{app['id']}")
     found.raise_any()
+
+
+def _check_unreachable(strategy: Document | str | None, found: Violations) -> None:
+    """Note instances that would be forgotten before they are given up."""
+    if isinstance(strategy, dict):
+        inactive, expunge = strategy["inactiveAfterSeconds"], strategy["expungeAfterSeconds"]
+        message = f"got {_seconds(inactive)}, expected {_seconds(expunge)} or less"
+        found.check(inactive <= expunge, "/unreachableStrategy/inactiveAfter", message)
+
+
+def _seconds(count: int) -> str:
+    return f"{count} second" if count == 1 else f"{count} seconds"
+
+
+def _check_protocol(check: Document) -> None:
+    protocol = check["protocol"]
+    if "command" in check and ("path" in check or "port" in check):
+        raise Refusal(
+            500, {"message": f"{shown_health_check(check)} (of class mesosphere.marathon.raml.AppHealthCheck)"}
+        )
+    if "command" in check and protocol != "COMMAND":
+        raise Refusal(500, {"message": f"illegal protocol {protocol} specified with command"})
+    if "command" not in check and protocol == "COMMAND":
+        raise Refusal(500, {"message": "illegal protocol COMMAND for non-command health check"})
 
 
 def check_scheme(check: Document) -> None:

@@ -1,11 +1,11 @@
-"""An app as Scala prints the case class: one of Marathon's messages holds it."""
+"""Apps and checks as Scala prints the case classes: some of Marathon's messages hold them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["shown_app"]
+__all__ = ["shown_app", "shown_health_check"]
 
 
 def shown_app(app: Mapping[str, Any]) -> str:
@@ -54,6 +54,25 @@ def shown_app(app: Mapping[str, Any]) -> str:
         _option(app.get("role")),
     ]
     return f"App({','.join(str(field) for field in fields)})"
+
+
+def shown_health_check(check: Mapping[str, Any]) -> str:
+    """``AppHealthCheck(...)``, likewise."""
+    fields = [
+        _option(check.get("command"), lambda each: _record("AppCommandCheck", each)),
+        check["gracePeriodSeconds"],
+        _option(check.get("ignoreHttp1xx")),
+        check["intervalSeconds"],
+        check["maxConsecutiveFailures"],
+        _option(check.get("path")),
+        _option(check.get("port")),
+        _option(check.get("portIndex")),
+        check["protocol"],
+        check["ipProtocol"],
+        check["timeoutSeconds"],
+        check["delaySeconds"],
+    ]
+    return f"AppHealthCheck({','.join(str(field) for field in fields)})"
 
 
 def _plain(value: Any) -> str:

@@ -14,6 +14,7 @@ from roadstead_backends.marathon.emulator.rules.apps import (
     AppRules,
     check_converted,
     check_deprecated,
+    check_kept,
     check_update_version,
 )
 from roadstead_backends.marathon.emulator.rules.documents import Document, is_resident, volumes_of
@@ -64,14 +65,18 @@ class AppIntake:
     roles: Sequence[str]
     """The roles that the app may have."""
     default_role: str
+    in_group: bool = False
+    """Whether the app is part of a group's update."""
 
     def admitted(self, app: Document) -> Document:
         """Return what is kept of a new app; refuse one that breaks a rule."""
         check_deprecated(app)
         current = {"role": self.default_role, **modernized(app, self.bridge)}
         AppRules(features=self.features, default_network=self.default_network, roles=self.roles).check(current)
-        check_converted(current)
-        return _kept(completed(current, self.default_network))
+        complete = completed(current, self.default_network)
+        check_converted(complete)
+        check_kept(complete, in_group=self.in_group)
+        return _kept(complete)
 
     def normalized(self, update: Document) -> Document:
         """Return an update in today's form, without its version; refuse what it may not say at once."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
-__all__ = ["Document", "container_of", "is_resident", "is_uri", "modes", "off_host", "volumes_of"]
+__all__ = ["Document", "container_of", "is_resident", "modes", "off_host", "volumes_of"]
 
 Document = dict[str, Any]
 """An app, a pod or a part of one as read from JSON by its type: absent optional fields are no keys."""
-
-_URI: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%\u0080-\uffff]*")
 
 
 def container_of(app: Mapping[str, Any]) -> Document:
@@ -39,14 +35,3 @@ def modes(networks: Iterable[Mapping[str, Any]]) -> list[str]:
 def off_host(networks: Iterable[Mapping[str, Any]]) -> bool:
     """Whether any of the networks is not the host's."""
     return any(mode != "host" for mode in modes(networks))
-
-
-def is_uri(text: str) -> bool:
-    """Whether ``java.net.URI`` would take ``text``."""
-    if not _URI.fullmatch(text) or re.search(r"%(?![0-9A-Fa-f]{2})", text):
-        return False
-    try:
-        urlsplit(text)
-    except ValueError:
-        return False
-    return True

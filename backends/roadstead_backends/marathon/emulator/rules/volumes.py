@@ -14,10 +14,10 @@ from roadstead_backends.marathon.emulator.rules.documents import Document, conta
 __all__ = ["check_external_apps", "check_volumes"]
 
 EXTERNAL: Final = "external_volumes"
-_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_LABEL_PATTERN: Final = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
-_OPTION_KEY: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_/.]*[A-Za-z0-9])?")
+_LABEL: Final = re.compile(r"^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$")
+_NO_LABEL: Final = f"must match regular expression '{_LABEL.pattern}'"
 _DRIVER: Final = "dvdi/driver"
+_LONG: Final = 2**63
 
 
 def feature_off(feature: str) -> str:
@@ -109,11 +109,24 @@ def _check_dvdi_options(info: Document, path: str, engine: str, found: Violation
     driver = options.get(_DRIVER)
     if driver is None:
         found.add(where, "not defined")
-    elif not _LABEL.fullmatch(driver):
-        found.add(where, f"must fully match regular expression '{_LABEL_PATTERN}'")
+    elif not _LABEL.search(driver):
+        found.add(where, _NO_LABEL)
+    elif driver == "rexray":
+        _check_rexray(options, f"{path}/external/options", found)
     if engine == "DOCKER":
         found.check(set(options) <= {_DRIVER}, f"{path}/external/options", f"must only contain {_DRIVER}")
         found.check("size" not in info, f"{path}/external/size", "must be undefined for Docker containers")
+
+
+def _check_rexray(options: Document, path: str, found: Violations) -> None:
+    for option in ("dvdi/volumetype", "dvdi/newfstype"):
+        found.check(option not in options or bool(_LABEL.search(options[option])), f'{path}/"{option}"', _NO_LABEL)
+    operations = options.get("dvdi/iops", "1")
+    natural = re.fullmatch(r"[+-]?[0-9]+", operations) is not None and 0 < int(operations) < _LONG
+    message = f"Expected a valid, positive integer instead of {operations}"
+    found.check(natural, f'{path}/"dvdi/iops"', message)
+    over = options.get("dvdi/overwritefs", "true").lower() == "true"
+    found.check(over, f'{path}/"dvdi/overwritefs"', "Expected a valid boolean")
 
 
 def check_external_apps(app: Document, found: Violations) -> None:

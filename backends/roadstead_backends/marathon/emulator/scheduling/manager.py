@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -209,7 +208,7 @@ def check_tree(root: RootGroup) -> None:
         _check_group(group, f"/groups({index})", found)
         if group.id.is_root or root.group(group.id) is not group:
             found.add(f"/groups({index})", "Group has to be child of groups with parent id")
-    _check_dvdi(root, found)
+    _check_dvdi(root.tree, "", _owners(root), found)
     found.raise_any()
 
 
@@ -230,18 +229,33 @@ def _children_first(group: Group) -> Iterator[Group]:
         yield child
 
 
-def _check_dvdi(root: RootGroup, found: Violations) -> None:
-    """Note volumes that two apps use, which may be mounted only once."""
-    owners: dict[str, PathId] = {}
+def _check_dvdi(group: Group, path: str, owners: Mapping[str, Sequence[PathId]], found: Violations) -> None:
+    """Note volumes that several apps use, which may be mounted only once."""
+    for index, app in enumerate(group.apps.values()):
+        for name in _unshared(app):
+            others = ", ".join(str(owner) for owner in owners[name] if owner != app.id)
+            message = f"Volume name '{name}' in {app.id} conflicts with volume(s) of same name in app(s): {others}"
+            found.check(not others, f"{path}/apps({index})/container", message)
+    for index, child in enumerate(group.groups.values()):
+        _check_dvdi(child, f"{path}/groups({index})", owners, found)
+
+
+def _owners(root: RootGroup) -> dict[str, list[PathId]]:
+    """The apps that use each volume that may be mounted only once."""
+    owners: dict[str, list[PathId]] = {}
     for app in root.tree.all_apps():
-        for volume in volumes_of(app.document, "external"):
-            info = volume["external"]
-            name: Any = info.get("name")
-            if info.get("provider") != "dvdi" or name is None or info.get("shared"):
-                continue
-            owner = owners.setdefault(name, app.id)
-            message = f"Requested DVDI volume '{name}' conflicts with a volume in app {owner}"
-            found.check(owner == app.id, "/apps", message)
+        for name in _unshared(app):
+            owners.setdefault(name, []).append(app.id)
+    return owners
+
+
+def _unshared(app: RunSpec) -> list[str]:
+    volumes = [volume["external"] for volume in volumes_of(app.document, "external")]
+    return [
+        volume["name"]
+        for volume in volumes
+        if volume.get("provider") == "dvdi" and volume.get("name") is not None and not volume.get("shared")
+    ]
 
 
 def reverted(plan: Plan, root: RootGroup, version: int) -> RootGroup:
