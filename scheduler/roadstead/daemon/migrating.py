@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import attrs
-
 from roadstead.act.intents import migrated, moved_back
 from roadstead.daemon.changes import nearest
 from roadstead.daemon.errors import AlreadyThere, CannotRunThere, ClusterNotActive, UnknownCluster
+from roadstead.daemon.ordering import Ordered
 from roadstead.decide.destinations import destinations, migration
 from roadstead.decide.eligibility import shortfalls
-from roadstead.model import ClusterState, Deployment, Fleet, Intents, Strategy
+from roadstead.model import ClusterState, Deployment, Fleet, Strategy
 from roadstead.world import World
 
-__all__ = ["Migrated", "back", "migrate"]
+__all__ = ["back", "migrate"]
 
 
-@attrs.frozen
-class Migrated:
-    """The intents as they are to be, and one sentence about what was changed, for people."""
-
-    intents: Intents
-    text: str
-
-
-def migrate(fleet: Fleet, declared: Deployment, world: World, to: str) -> Migrated:
+def migrate(fleet: Fleet, declared: Deployment, world: World, to: str) -> Ordered:
     """Return that all of a deployment goes to cluster ``to``.
 
     Raises :class:`UnknownCluster`, :class:`ClusterNotActive`, :class:`CannotRunThere` or :class:`AlreadyThere`. Whether
@@ -43,7 +34,7 @@ def migrate(fleet: Fleet, declared: Deployment, world: World, to: str) -> Migrat
             hint=f"set clusters.{to}.state: active, or name another cluster",
         )
     _check(declared, world, to)
-    return Migrated(migrated(fleet.intents, declared, to), f"{declared.name} was sent to cluster {to} by command")
+    return Ordered(migrated(fleet.intents, declared, to), f"{declared.name} was sent to cluster {to} by command")
 
 
 def _check(declared: Deployment, world: World, to: str) -> None:
@@ -71,7 +62,7 @@ def _check(declared: Deployment, world: World, to: str) -> None:
         )
 
 
-def back(fleet: Fleet, declared: Deployment) -> Migrated:
+def back(fleet: Fleet, declared: Deployment) -> Ordered:
     """Return that a deployment goes back to where the file says; raises :class:`AlreadyThere`."""
     if migration(fleet, declared) is None:
         raise AlreadyThere(
@@ -79,4 +70,4 @@ def back(fleet: Fleet, declared: Deployment) -> Migrated:
             hint="its clusters are those of the fleet file: change `clusters` there, or name one with --to",
         )
     where = ", ".join(declared.said_clusters)
-    return Migrated(moved_back(fleet.intents, declared.name), f"{declared.name} goes back to {where} by command")
+    return Ordered(moved_back(fleet.intents, declared.name), f"{declared.name} goes back to {where} by command")

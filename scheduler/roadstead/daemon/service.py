@@ -14,7 +14,7 @@ import attrs
 
 from roadstead.act.clock import Clock
 from roadstead.act.events import Event, EventKind, Turn
-from roadstead.act.intents import as_applied, fulfilled, orphans, removed, scaled
+from roadstead.act.intents import as_applied, fulfilled, orphans, removed
 from roadstead.act.pacing import Bell, Pacing
 from roadstead.act.reconciler import Look
 from roadstead.act.session import Session
@@ -23,21 +23,22 @@ from roadstead.daemon.changes import (
     Vanished,
     difference,
     longest_stop,
-    nearest,
     news_of_vanished,
     nothing_wanted,
     unanswering,
     vacated,
     vanished,
 )
-from roadstead.daemon.errors import BadRequest, NotNow, OtherFleet, Unknown
+from roadstead.daemon.errors import NotNow, OtherFleet
 from roadstead.daemon.following import Settling, stamp
 from roadstead.daemon.migrating import back, migrate
+from roadstead.daemon.ordering import Ordered, declared_to_stay, delete, scale
 from roadstead.daemon.steering import Steer, carry_out
 from roadstead.daemon.view import View
 from roadstead.errors import RoadsteadError
-from roadstead.model import MAX_REPLICAS, Deployment, Fleet, OnChange
+from roadstead.model import Fleet, OnChange
 from roadstead.units import Duration
+from roadstead.world import World
 
 __all__ = ["FILE_EVERY", "Service"]
 
@@ -99,19 +100,33 @@ class Service:
 
     def scale(self, deployment: str, replicas: int) -> Future[int]:
         """Ask for that many replicas, until the file's own number changes."""
-        return self.ask(lambda: self._scale(deployment, replicas))
+
+        def order(fleet: Fleet, _: World) -> Ordered:
+            return scale(fleet, declared_to_stay(fleet, deployment), replicas)
+
+        return self.ask(lambda: self._order(deployment, order))
 
     def migrate(self, deployment: str, to: str | None) -> Future[int]:
         """Send all of a deployment to cluster ``to``; with ``None``, back to where the file says."""
-        return self.ask(lambda: self._migrate(deployment, to))
+
+        def order(fleet: Fleet, world: World) -> Ordered:
+            declared = declared_to_stay(fleet, deployment)
+            return back(fleet, declared) if to is None else migrate(fleet, declared, world, to)
+
+        return self.ask(lambda: self._order(deployment, order))
 
     def delete(self, deployment: str) -> Future[int]:
         """Have a deployment go, whether the file still has it or not."""
-        return self.ask(lambda: self._delete(deployment))
+        return self.ask(lambda: self._order(deployment, lambda fleet, world: delete(fleet, world, deployment)))
 
     def steer(self, deployment: str, asked: Steer, to: str | None = None) -> Future[int]:
         """Have a rollout stand still, go on, or count as proven, or take it back, also to ``to``."""
-        return self.ask(lambda: self._steer(deployment, asked, to))
+
+        def order(fleet: Fleet, world: World) -> Ordered:
+            memory = self.session.reconciler.memory
+            return carry_out(asked, fleet, declared_to_stay(fleet, deployment), world, memory, to)
+
+        return self.ask(lambda: self._order(deployment, order))
 
     def foresee(self, *, staged: bool) -> Future[Look]:
         """Plan the next turn on what the last one saw; with ``staged``, as if the file had been applied."""
@@ -391,58 +406,12 @@ class Service:
                 name = intent.deployment
                 self._told(EventKind.INTENT, f"{name} was deleted by command and is applied again", deployment=name)
 
-    def _declared_to_stay(self, name: str) -> Deployment:
-        """Return what the file says of a deployment, which no command has deleted."""
-        fleet = self.session.fleet
-        declared = fleet.deployments.get(name)
-        if declared is None:
-            raise Unknown(f"there is no deployment {name!r} in the fleet file", hint=nearest(name, fleet.deployments))
-        if any(intent.deployment == name for intent in fleet.intents.remove):
-            raise BadRequest(f"deployment {name!r} is being deleted", hint="change it in the fleet file to keep it")
-        return declared
-
-    def _steer(self, name: str, asked: Steer, to: str | None) -> int:
+    def _order(self, name: str, order: Callable[[Fleet, World], Ordered]) -> int:
+        """Carry out a command about one deployment; return the number of the turn that first knows it."""
         last = self._last()
-        declared = self._declared_to_stay(name)
-        steered = carry_out(asked, self.session.fleet, declared, last.world, self.session.reconciler.memory, to)
-        self.session.intend(steered.intents)
-        self._told(EventKind.INTENT, steered.text, deployment=name)
-        self._publish(self.view)
-        return self._next_turn()
-
-    def _scale(self, name: str, replicas: int) -> int:
-        self._last()
-        fleet = self.session.fleet
-        declared = self._declared_to_stay(name)
-        if not 0 <= replicas <= MAX_REPLICAS:
-            raise BadRequest(f"{replicas} is no number of replicas", hint=f"0 to {MAX_REPLICAS}")
-        if (spec := declared.autoscaling) is not None:
-            raise BadRequest(
-                f"load decides how many replicas {name!r} has, from {spec.min} to {spec.max}",
-                hint="change autoscaling.min and autoscaling.max in the fleet file, or replace it by replicas",
-            )
-        self.session.intend(scaled(fleet.intents, declared, replicas))
-        self._told(EventKind.INTENT, f"{name} was scaled to {replicas} by command", deployment=name)
-        self._publish(self.view)
-        return self._next_turn()
-
-    def _migrate(self, name: str, to: str | None) -> int:
-        last = self._last()
-        declared = self._declared_to_stay(name)
-        fleet = self.session.fleet
-        moved = back(fleet, declared) if to is None else migrate(fleet, declared, last.world, to)
-        self.session.intend(moved.intents)
-        self._told(EventKind.INTENT, moved.text, deployment=name)
-        self._publish(self.view)
-        return self._next_turn()
-
-    def _delete(self, name: str) -> int:
-        last = self._last()
-        fleet = self.session.fleet
-        if name not in fleet.deployments and name not in last.world.shards:
-            raise Unknown(f"there is no deployment {name!r}", hint=nearest(name, fleet.deployments))
-        self.session.intend(removed(fleet.intents, fleet, [name]))
-        self._told(EventKind.INTENT, f"{name} was deleted by command", deployment=name)
+        ordered = order(self.session.fleet, last.world)
+        self.session.intend(ordered.intents)
+        self._told(EventKind.INTENT, ordered.text, deployment=name)
         self._publish(self.view)
         return self._next_turn()
 

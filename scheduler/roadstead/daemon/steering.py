@@ -9,12 +9,13 @@ import attrs
 
 from roadstead.act.intents import paused, promoted, redone, resumed, undone
 from roadstead.daemon.errors import NoRollout, NothingToUndo, NotPaused, UnknownRevision
+from roadstead.daemon.ordering import Ordered
 from roadstead.decide.steering import is_paused, is_undone, steered
 from roadstead.memory import DeploymentMemory, GroupMemory, PlanMemory, place
-from roadstead.model import Deployment, Fleet, Intents, ModelVersion, Strategy, Target, UndoIntent
+from roadstead.model import Deployment, Fleet, ModelVersion, Strategy, Target, UndoIntent
 from roadstead.world import Group, Shard, World
 
-__all__ = ["Steer", "Steered", "carry_out", "clear", "pause", "promote", "resume", "undo"]
+__all__ = ["Steer", "carry_out", "clear", "pause", "promote", "resume", "undo"]
 
 
 @enum.unique
@@ -28,17 +29,9 @@ class Steer(enum.Enum):
     CLEAR = "clear"
 
 
-@attrs.frozen
-class Steered:
-    """The intents as they are to be, and one sentence about what was changed, for people."""
-
-    intents: Intents
-    text: str
-
-
 def carry_out(
     asked: Steer, fleet: Fleet, declared: Deployment, world: World, memory: PlanMemory, to: str | None
-) -> Steered:
+) -> Ordered:
     """Return what ``asked`` comes to for the deployment that the file declares; ``to`` is for ``UNDO`` only."""
     match asked:
         case Steer.PAUSE:
@@ -53,7 +46,7 @@ def carry_out(
             return clear(fleet, declared)
 
 
-def pause(fleet: Fleet, declared: Deployment, world: World) -> Steered:
+def pause(fleet: Fleet, declared: Deployment, world: World) -> Ordered:
     """Return that the rollout stands still; raises :class:`NoRollout` where nothing rolls."""
     if is_paused(fleet, declared.name):
         raise NoRollout(
@@ -65,20 +58,20 @@ def pause(fleet: Fleet, declared: Deployment, world: World) -> Steered:
             f"nothing of {declared.name} rolls now: all of it is of the revision that it should be",
             hint="a pause is about one rollout, and ends with the next change of the template",
         )
-    return Steered(paused(fleet.intents, declared), f"the rollout of {declared.name} was paused by command")
+    return Ordered(paused(fleet.intents, declared), f"the rollout of {declared.name} was paused by command")
 
 
-def resume(fleet: Fleet, declared: Deployment) -> Steered:
+def resume(fleet: Fleet, declared: Deployment) -> Ordered:
     """Return that the rollout goes on; raises :class:`NotPaused`."""
     if not is_paused(fleet, declared.name):
         raise NotPaused(
             f"the rollout of {declared.name} is not paused",
             hint=f"`roadstead why {declared.name}` says what it waits for",
         )
-    return Steered(resumed(fleet.intents, declared.name), f"the rollout of {declared.name} was resumed by command")
+    return Ordered(resumed(fleet.intents, declared.name), f"the rollout of {declared.name} was resumed by command")
 
 
-def promote(fleet: Fleet, declared: Deployment, world: World, memory: PlanMemory) -> Steered:
+def promote(fleet: Fleet, declared: Deployment, world: World, memory: PlanMemory) -> Ordered:
     """Return that a person vouches for what the file says; raises :class:`NoRollout` where there is nothing to."""
     if is_undone(fleet, declared.name):
         raise NoRollout(
@@ -100,10 +93,10 @@ def promote(fleet: Fleet, declared: Deployment, world: World, memory: PlanMemory
         raise NoRollout(f"nothing of {what} of {declared.name} exists yet", hint="wait until some of it serves")
     if all(found):
         raise NoRollout(f"{what} of {declared.name} is proven already", hint="there is nothing left to vouch for")
-    return Steered(promoted(fleet.intents, declared), f"{what} of {declared.name} was promoted by command")
+    return Ordered(promoted(fleet.intents, declared), f"{what} of {declared.name} was promoted by command")
 
 
-def undo(fleet: Fleet, declared: Deployment, world: World, memory: PlanMemory, to: str | None) -> Steered:
+def undo(fleet: Fleet, declared: Deployment, world: World, memory: PlanMemory, to: str | None) -> Ordered:
     """Return that what ran before the current template runs again, or the revision or version ``to``.
 
     The last proven one before it is taken, and where that was done already, the one before that. Raises
@@ -135,17 +128,17 @@ def undo(fleet: Fleet, declared: Deployment, world: World, memory: PlanMemory, t
         reloads=chosen.reloads,
         declared=declared.declared_template,
     )
-    return Steered(undone(fleet.intents, asked), f"{declared.name} was taken back to {chosen} by command")
+    return Ordered(undone(fleet.intents, asked), f"{declared.name} was taken back to {chosen} by command")
 
 
-def clear(fleet: Fleet, declared: Deployment) -> Steered:
+def clear(fleet: Fleet, declared: Deployment) -> Ordered:
     """Return that what the file says runs again; raises :class:`NothingToUndo` where it does."""
     if not is_undone(fleet, declared.name):
         raise NothingToUndo(
             f"{declared.name} was not undone: it runs what the file says", hint="`roadstead rollout undo` goes back"
         )
     text = f"{declared.name} runs again what the file says, by command"
-    return Steered(redone(fleet.intents, declared.name), text)
+    return Ordered(redone(fleet.intents, declared.name), text)
 
 
 # ---- what there is to go back to ----
