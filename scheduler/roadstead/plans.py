@@ -164,8 +164,8 @@ class Delete:
 
 
 @attrs.frozen(kw_only=True)
-class Restart:
-    """Restart one replica in place; ``idle`` and ``overdue`` as for :class:`Shrink`."""
+class _Ending:
+    """That one replica's server ends where it is; ``idle`` and ``overdue`` as for :class:`Shrink`."""
 
     cluster: str
     deployment: str
@@ -184,23 +184,13 @@ class Restart:
 
 
 @attrs.frozen(kw_only=True)
-class Evict:
-    """Take one replica away and leave its group's count, so that another one comes; the rest as for `Restart`."""
+class Restart(_Ending):
+    """Restart one replica in place."""
 
-    cluster: str
-    deployment: str
-    replica: str
-    incarnation: str
-    grace: Duration
-    standing: tuple[Standing, ...]
-    idle: tuple[str, ...] = ()
-    overdue: tuple[str, ...] = ()
-    because: str
 
-    @property
-    def subject(self) -> str:
-        """What the step is about, as its outcome names it."""
-        return self.replica
+@attrs.frozen(kw_only=True)
+class Evict(_Ending):
+    """Take one replica away and leave its group's count, so that another one comes."""
 
 
 @attrs.frozen(kw_only=True)
