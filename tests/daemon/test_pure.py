@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.act.events import Turn
 from roadstead.capabilities import Capabilities
 from roadstead.daemon.changes import difference, longest_stop, nearest, nothing_wanted
+from roadstead.daemon.errors import BadRequest, Unknown
 from roadstead.daemon.following import STILL_FOR, Settling, Stamp
+from roadstead.daemon.ordering import declared_to_stay, delete, scale
 from roadstead.daemon.view import View
 from roadstead.memory import PlanMemory
-from roadstead.model import Fleet, Intents, ScaleIntent
+from roadstead.model import MAX_REPLICAS, Fleet, Intents, ScaleIntent
 from roadstead.plans import Plan, Table
 from roadstead.testing.strategies import fleets
 from roadstead.traffic import DataPath, GatewayState, GatewayView, RouteView, Seen, Unseen
@@ -159,3 +162,34 @@ def test_a_wrong_name_gets_the_nearest_one() -> None:
     assert "did you mean 'minilm'?" == nearest("minlm", ["minilm", "other"])
     assert "there are: a, b" == nearest("zzz", ["b", "a"])
     assert "there are none" == nearest("zzz", [])
+
+
+def test_a_command_about_what_the_file_does_not_say_names_what_it_does_say() -> None:
+    """A name that is only misspelt is the common case."""
+    declared = fleet(deployment("minilm"))
+    with pytest.raises(Unknown, match="there is no deployment 'minlm' in the fleet file") as refused:
+        declared_to_stay(declared, "minlm")
+    assert "minilm" in str(refused.value.hint)
+    with pytest.raises(Unknown):
+        delete(declared, World(clusters={}), "minlm")
+
+
+def test_what_a_command_deleted_takes_no_more_commands() -> None:
+    """It would come back with another count, and nobody had asked for that."""
+    declared = fleet(deployment("minilm"))
+    ordered = delete(declared, World(clusters={}), "minilm")
+    assert "minilm was deleted by command" == ordered.text
+    with pytest.raises(BadRequest, match="is being deleted"):
+        declared_to_stay(attrs.evolve(declared, intents=ordered.intents), "minilm")
+
+
+@given(st.integers())
+def test_a_count_is_taken_where_there_can_be_so_many(replicas: int) -> None:
+    """From none to as many as the fleet file may say."""
+    declared = fleet(deployment("minilm"))
+    minilm = declared_to_stay(declared, "minilm")
+    if 0 <= replicas <= MAX_REPLICAS:
+        assert [replicas] == [one.replicas for one in scale(declared, minilm, replicas).intents.scale]
+    else:
+        with pytest.raises(BadRequest, match=f"{replicas} is no number of replicas"):
+            scale(declared, minilm, replicas)
