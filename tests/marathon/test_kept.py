@@ -70,11 +70,11 @@ def test_the_index_of_a_check_s_port_is_not_shown(world: World) -> None:
 @pytest.mark.parametrize(
     ("roles", "violations"),
     [
-        ([""], {"(0)": 'A role name must not be "".'}),
-        ([".."], {"(0)": 'A role name must not be "..".'}),
-        (["-a"], {"(0)": "A role name must not start with a '-'."}),
-        (["a b"], {"(0)(1)": r"A role name must not include a space (\x20) character."}),
-        (["*", "a/"], {"(1)(1)": r"A role name must not include a slash (\x2f) character."}),
+        ([""], {"": 'A role name must not be "".'}),
+        ([".."], {"": 'A role name must not be "..".'}),
+        (["-a"], {"": "A role name must not start with a '-'."}),
+        (["a b"], {"(1)": r"A role name must not include a space (\x20) character."}),
+        (["*", "a/"], {"(1)": r"A role name must not include a slash (\x2f) character."}),
     ],
 )
 def test_a_role_that_is_accepted_has_a_name_that_mesos_takes(
@@ -83,7 +83,7 @@ def test_a_role_that_is_accepted_has_a_name_that_mesos_takes(
     """And is the app's own, or anybody's."""
     reply = world.ask("POST", "/v2/apps", {**_APP, "acceptedResourceRoles": roles})
     expected = {f"/acceptedResourceRoles{place}": [words] for place, words in violations.items()}
-    expected["/acceptedResourceRoles"] = ["acceptedResourceRoles can only contain *"]
+    expected.setdefault("/acceptedResourceRoles", []).append("acceptedResourceRoles can only contain *")
     assert (422, expected) == _said(reply)
 
 

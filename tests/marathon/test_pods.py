@@ -180,3 +180,13 @@ def test_an_id_that_no_pod_can_have_is_not_looked_for(world: World, method: str,
     status, violations = _said(world.ask(method, path))
     assert (422, ["/"]) == (status, list(violations))
     assert "must fully match regular expression" in violations["/"][0]
+
+
+@pytest.mark.parametrize("name", ["1st", "a-b", "a.b", ""])
+def test_the_variables_of_a_pod_have_names_that_a_shell_takes(world: World, name: str) -> None:
+    """Those of an app have any name that is not empty."""
+    words = {f"/environment/{name}": ["error.pattern"]}
+    assert (422, words) == _said(world.ask("POST", "/v2/pods", {**_POD, "environment": {name: "x"}}))
+    app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "env": {name: "x"}}
+    expected = (201, None) if name else (422, {"/env/keys(0)": ["must not be empty"]})
+    assert expected == _said(world.ask("POST", "/v2/apps", app))

@@ -291,9 +291,10 @@ def array(item: Reader, *, unique: bool = False, minimum: int = 0) -> ArrayOf:
 
 @attrs.frozen
 class MapOf:
-    """A reader of objects with any keys."""
+    """A reader of objects with any keys, or with such that match a pattern."""
 
     value: Reader
+    keys: re.Pattern[str] | None = None
 
     def __call__(self, value: Any) -> Any:
         """Return what each key holds, or every error."""
@@ -303,12 +304,14 @@ class MapOf:
         errors = [
             error for key, item in read.items() if isinstance(item, Unreadable) for error in item.below(key).errors
         ]
+        if not errors and self.keys is not None:
+            errors = [((key,), ("error.pattern",)) for key in read if not self.keys.fullmatch(key)]
         return Unreadable(tuple(errors)) if errors else read
 
 
-def mapping(value: Reader) -> MapOf:
-    """An object whose values ``value`` reads."""
-    return MapOf(value)
+def mapping(value: Reader, *, keys: str | None = None) -> MapOf:
+    """An object whose values ``value`` reads, and whose keys match ``keys`` if that is stated."""
+    return MapOf(value, None if keys is None else re.compile(keys))
 
 
 @attrs.frozen

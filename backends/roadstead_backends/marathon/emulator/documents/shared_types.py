@@ -25,6 +25,7 @@ __all__ = [
     "ENVIRONMENT",
     "HTTP_SCHEME",
     "KV_LABELS",
+    "LEGACY_ENVIRONMENT",
     "LINUX_INFO",
     "NAME",
     "NETWORK",
@@ -50,9 +51,9 @@ PATH: Final = string(minimum=1, maximum=1024)
 ANY_PORT: Final = integer(minimum=0, maximum=65535)
 HTTP_SCHEME: Final = enumeration("HTTP", "HTTPS")
 KV_LABELS: Final = mapping(string())
-ENVIRONMENT: Final = mapping(
-    union(string(), ObjectOf(fields=(Field(name="secret", read=string(), required=True),), macro=True))
-)
+_VARIABLE: Final = union(string(), ObjectOf(fields=(Field(name="secret", read=string(), required=True),), macro=True))
+ENVIRONMENT: Final = mapping(_VARIABLE, keys=r"[a-zA-Z_][a-zA-Z0-9_]*")
+LEGACY_ENVIRONMENT: Final = mapping(_VARIABLE)
 SECRETS: Final = mapping(ObjectOf(fields=(Field(name="source", read=string(), required=True),), macro=True))
 COMMAND: Final = union(
     ObjectOf(fields=(Field(name="shell", read=string(), required=True),), macro=True),

@@ -26,17 +26,16 @@ _NO_CHARACTERS: Final[Mapping[str, str]] = {
 def check_accepted_roles(roles: Sequence[str], found: Violations, *, of: str, resident: bool) -> None:
     """Note an empty list, names that no role has, and what is not ``*`` where volumes tie to agents.
 
-    ``of`` is ``app`` or ``pod``.
+    ``of`` is ``app`` or ``pod``. Which of the roles it is, is not told: the original has a set of them.
     """
     found.check(bool(roles), _PATH, "must not be empty")
-    for index, role in enumerate(roles):
-        path = f"{_PATH}({index})"
+    for role in roles:
         if role in _NO_NAMES:
-            found.add(path, f'A role name must not be "{role}".')
-        found.check(not role.startswith("-"), path, "A role name must not start with a '-'.")
+            found.add(_PATH, f'A role name must not be "{role}".')
+        found.check(not role.startswith("-"), _PATH, "A role name must not start with a '-'.")
         for place, character in enumerate(role):
             if character in _NO_CHARACTERS:
                 message = f"A role name must not include a {_NO_CHARACTERS[character]} character."
-                found.add(f"{path}({place})", message)
+                found.add(f"{_PATH}({place})", message)
     only = not resident or list(roles) == ["*"]
     found.check(only, _PATH, f'A resident {of} must have `acceptedResourceRoles = ["*"]`.')

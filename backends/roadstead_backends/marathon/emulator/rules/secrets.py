@@ -29,8 +29,8 @@ def check_environment(
     secrets: Document, path: str, environment: Document, features: Collection[str], found: Violations
 ) -> None:
     """Note what is wrong with an environment that may refer to ``secrets``."""
-    for name in environment:
-        found.check(bool(name), f"{path}()", "must not be empty")
+    for index, name in enumerate(environment):
+        found.check(bool(name), f"{path}/keys({index})", "must not be empty")
     references = {name: value for name, value in environment.items() if isinstance(value, dict)}
     found.check(
         "secrets" in features or not references,
