@@ -9,31 +9,24 @@ from roadstead_backends.marathon.emulator.documents.pod_types import INSTANCE_ID
 from roadstead_backends.marathon.emulator.http.apps import absolute
 from roadstead_backends.marathon.emulator.http.intake import json_of, known, typed
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, json_answer
+from roadstead_backends.marathon.emulator.http.pod_status import instance_status
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.paths import PathId
-from roadstead_backends.marathon.emulator.refusals import Refusal, Violations, unknown
+from roadstead_backends.marathon.emulator.refusals import Refusal, Violations, not_found, unknown
 from roadstead_backends.marathon.emulator.rules.apps import check_path
 from roadstead_backends.marathon.emulator.rules.documents import Document
 from roadstead_backends.marathon.emulator.rules.pods import PodIntake
 from roadstead_backends.marathon.emulator.scheduling.events import as_play
 from roadstead_backends.marathon.emulator.scheduling.groups import RootGroup
-from roadstead_backends.marathon.emulator.scheduling.instances import Instance, MarathonTask, mesos_state
+from roadstead_backends.marathon.emulator.scheduling.instances import Instance
 from roadstead_backends.marathon.emulator.scheduling.moments import moment_of, written
 from roadstead_backends.marathon.emulator.scheduling.plans import Plan
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec, Stamps
+from roadstead_backends.marathon.emulator.scheduling.task_ids import check_uuid
 
 __all__ = ["Pods"]
 
 _INSTANCE_PATTERN: Final = r"^(.+)\.(instance-|marathon-)([^\.]+)$"
-_STATES: Final = {
-    "Scheduled": "PENDING",
-    "Provisioned": "STAGING",
-    "Staging": "STAGING",
-    "Starting": "STAGING",
-    "Running": "STABLE",
-    "Unreachable": "DEGRADED",
-    "UnreachableInactive": "DEGRADED",
-}
 
 
 class Pods:
@@ -160,7 +153,7 @@ class Pods:
             pod.id.parent, lambda root: root.without_spec(pod.id, version), version, force=request.flag("force")
         )
         self._tell("pod_deleted_event", request)
-        headers = {"Location": plan.id, "Marathon-Deployment-Id": plan.id}
+        headers = {"Location": f"/{plan.id}", "Marathon-Deployment-Id": plan.id}
         return Answer(status=202, headers=headers, content_type=None)
 
     def _tell(self, kind: str, request: Request) -> None:
@@ -183,8 +176,13 @@ class Pods:
         return json_answer(self._kill(request, pod_id, ids))
 
     def _kill(self, request: Request, pod_id: str, ids: list[str]) -> list[Document]:
-        pod = self._pod(pod_id)
-        victims = [each for each in self._marathon.supervisor.of(pod.id) if each.id in ids]
+        """End instances, of an app just as well, and return them as they were."""
+        path = absolute(pod_id)
+        for found in (re.fullmatch(_INSTANCE_PATTERN, each) for each in ids):
+            check_uuid(found[3] if found is not None else "")
+        if self._marathon.root.spec(path) is None:
+            raise not_found("Path", path)
+        victims = [each for each in self._marathon.supervisor.of(path) if each.id in ids]
         shown = [_shown_instance(each) for each in victims]
         self._marathon.supervisor.kill_and_replace(victims, wipe=request.flag("wipe"))
         return shown
@@ -193,9 +191,9 @@ class Pods:
 
     def status_of(self, pod: RunSpec) -> Document:
         """The status of a pod, with numbers as in its definition."""
-        instances = [each for each in self._marathon.supervisor.of(pod.id) if each.agent is not None]
-        shown = [_instance_status(each) for each in instances]
-        stable = len(shown) >= pod.instances and all(each["status"] == "STABLE" for each in shown)
+        instances = self._marathon.supervisor.of(pod.id)
+        shown = [instance_status(each) for each in instances]
+        stable = sum(each["status"] == "STABLE" for each in shown) >= pod.instances
         newest = max((each.since for each in instances), default=self._marathon.timeline.now)
         return {
             "id": str(pod.id),
@@ -236,7 +234,7 @@ def _check_instance_ids(ids: list[str], path: str) -> None:
 
 
 def _shown_instance(instance: Instance) -> Document:
-    agent = instance.agent
+    spec, agent = instance.spec, instance.agent
     info: Document = {"host": agent.hostname if agent is not None else ""}
     if agent is not None:
         info["agentId"] = agent.id
@@ -251,61 +249,6 @@ def _shown_instance(instance: Instance) -> Document:
         "instanceId": instance.id,
         "state": state,
         "agentInfo": {**info, "attributes": []},
-        "runSpecVersion": written(instance.spec.version),
-        "unreachableStrategy": instance.spec.scheduling["unreachableStrategy"],
-    }
-
-
-def _instance_status(instance: Instance) -> Document:
-    spec, agent = instance.spec, instance.agent
-    own = spec.document["executorResources"]
-    total = {"cpus": own["cpus"], "mem": own["mem"], "disk": own["disk"], "gpus": 0}
-    containers = {container["name"]: container for container in spec.document["containers"]}
-    for container in containers.values():
-        for name, amount in container["resources"].items():
-            total[name] = total[name] + amount
-    since = written(instance.since)
-    shown: Document = {
-        "id": instance.id,
-        "status": _STATES.get(instance.condition, "TERMINAL"),
-        "statusSince": since,
-        "conditions": [],
-    }
-    if agent is not None:
-        shown.update(agentHostname=agent.hostname, agentId=agent.id)
-        shown.update((f"agent{key}", value) for key, value in (("Region", agent.region), ("Zone", agent.zone)) if value)
-        shown["resources"] = total
-        addressed = any(task.has_address for task in instance.tasks.values())
-        shown["networks"] = [{"addresses": [agent.hostname]}] if addressed else []
-    return {
-        **shown,
-        "containers": [
-            _container_status(task, containers[task.container]) for task in instance.tasks.values() if task.container
-        ],
-        "specReference": f"/v2/pods{spec.id}::versions/{written(spec.version)}",
-        "localVolumes": [],
-        "lastUpdated": since,
-        "lastChanged": since,
-        "role": spec.role,
-    }
-
-
-def _container_status(task: MarathonTask, container: Document) -> Document:
-    since = written(task.started_at if task.started_at is not None else task.staged_at)
-    hosted = [endpoint for endpoint in container.get("endpoints", []) if "hostPort" in endpoint]
-    endpoints: list[Document] = [
-        {"name": endpoint["name"], "allocatedHostPort": port}
-        for endpoint, port in zip(hosted, task.ports, strict=False)
-    ]
-    endpoints += [{"name": each["name"]} for each in container.get("endpoints", []) if "hostPort" not in each]
-    return {
-        "name": task.container,
-        "status": mesos_state(task.condition),
-        "statusSince": since,
-        "conditions": [],
-        "containerId": task.id,
-        "endpoints": endpoints,
-        "resources": container["resources"],
-        "lastUpdated": since,
-        "lastChanged": since,
+        "runSpecVersion": written(spec.version),
+        "unreachableStrategy": (spec.scheduling if spec.is_pod else spec.document)["unreachableStrategy"],
     }

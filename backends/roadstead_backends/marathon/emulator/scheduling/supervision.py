@@ -31,7 +31,7 @@ from roadstead_backends.marathon.emulator.settings import Settings
 __all__ = ["Supervisor"]
 
 _FAILURES: Final = frozenset(
-    {"TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_GONE_BY_OPERATOR"}
+    {"TASK_FAILED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE", "TASK_GONE_BY_OPERATOR", "TASK_UNKNOWN"}
 )
 _UNKILLABLE: Final = frozenset({"Unreachable", "UnreachableInactive"})
 _ADDRESSED: Final = frozenset({"TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED", "TASK_FAILED"})

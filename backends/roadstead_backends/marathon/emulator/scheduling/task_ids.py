@@ -7,7 +7,7 @@ from typing import Final
 
 from roadstead_backends.marathon.emulator.refusals import illegal
 
-__all__ = ["instance_named"]
+__all__ = ["check_uuid", "instance_named"]
 
 _FORMS: Final = (
     re.compile(r"(?P<spec>.+)\.(?P<prefix>instance-|marathon-)(?P<uuid>[^_.]+)[._](_app|[^_.]+)\.\d+"),
@@ -28,8 +28,12 @@ def instance_named(task_id: str) -> str | None:
     for form in _FORMS:
         found = form.fullmatch(task_id)
         if found is not None:
-            uuid = found["uuid"]
-            if _UUID.fullmatch(uuid) is None:
-                raise illegal(f"Invalid UUID string: {uuid}")
-            return f"{found['spec']}.{found.groupdict().get('prefix', _BEFORE_INSTANCES)}{uuid}"
+            check_uuid(found["uuid"])
+            return f"{found['spec']}.{found.groupdict().get('prefix', _BEFORE_INSTANCES)}{found['uuid']}"
     return None
+
+
+def check_uuid(text: str) -> None:
+    """Refuse what is no UUID; Java minds the number of its parts, not their lengths."""
+    if _UUID.fullmatch(text) is None:
+        raise illegal(f"Invalid UUID string: {text}")
