@@ -14,7 +14,7 @@ from roadstead.reasons import ChangeKind, ReasonCode
 from roadstead.units import Cpus, Duration
 from roadstead.world import Phase
 from roadstead_backends.simulated import tempers
-from roadstead_backends.simulated.faults import ModelFault
+from roadstead_backends.simulated.faults import CallFault, ModelFault
 from tests.decide.scene import DIRECTED, NATIVE, Scene, deployment, fleet, nodes, template
 
 EACH = 1_000
@@ -196,6 +196,24 @@ def test_a_roll_that_was_held_goes_on_once_the_clusters_own_quota_allows_more(
     rolled(scene)
     scene.clusters["here"].limit(Quota(cpu=Cpus(5 * EACH)))
     scene.turns(10)
+    scene.settle()
+    assert {("here", "/m/2"): 4} == scene.serving()
+    assert [] == scene.wrong
+
+
+@pytest.mark.parametrize("fault", [CallFault.RETRYABLE, CallFault.REJECTED])
+def test_a_cluster_that_fails_to_place_one_more_is_not_full(fault: CallFault) -> None:
+    """Nobody yields to a replica that no call gets to run, whatever may be missing: it is tried on."""
+    scene = settled(DIRECTED, max_unavailable=1)
+    scene.clusters["here"].limit(None)
+    scene.declare(deployment(replicas=4, of=template("/m/2"), rollout=scene.fleet.deployments["anchor"].rollout))
+    scene.turn()
+    scene.clusters["here"].faults.calls.extend([fault] * 50)
+    plans = [scene.turn() for _ in range(60)]
+    assert {("here", "/m/1"): 4} == scene.serving()
+    assert [1, 4] == sorted(asked(scene))
+    assert {ReasonCode.REFUSED} == {one.reason.code for decided in plans for one in decided.held}
+    scene.clusters["here"].faults.clear()
     scene.settle()
     assert {("here", "/m/2"): 4} == scene.serving()
     assert [] == scene.wrong

@@ -12,6 +12,7 @@ import attrs
 
 from roadstead.decide.case import Case
 from roadstead.decide.rooms import is_directed
+from roadstead.errors import OutOfCapacity
 from roadstead.holdings import Use
 from roadstead.memory import place
 from roadstead.model import Quota
@@ -54,12 +55,15 @@ def outstanding(case: Case, cluster: str, revision: str | None = None) -> Outsta
 
 
 def _of_slots(case: Case, cluster: str, snapshot: Snapshot, group: Group) -> Iterator[str]:
-    """Yield what is said of each slot; where our placement picks the node, of those alone that were refused there."""
+    """Yield what is said of each slot; where our placement picks the node, of those alone that it has no room for.
+
+    Where it fails to carry an order out, that says nothing about room.
+    """
     for member in case.shard.crews.get((cluster, group.key.revision), NOBODY).slots:
         refused = case.memory.back_off.get(place(cluster, member.replica.id))
         if not is_directed(snapshot):
             yield _words(member.replica.reason)
-        elif refused is not None:
+        elif refused is not None and refused.code == OutOfCapacity.code:
             yield refused.text
 
 
