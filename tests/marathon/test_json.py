@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead_backends.marathon.emulator.documents.json_text import NotJson, echoed, parsed
+from roadstead_backends.marathon.emulator.documents.json_text import NotJson, TooLarge, echoed, parsed
+from tests.marathon.replay import world_of
 
 _LEGAL: Final = "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 _COMMENT: Final = (
@@ -63,6 +64,32 @@ def test_a_number_is_echoed_without_zeros_that_say_nothing(number: str, written:
     """And with an exponent only where it is very large or very small."""
     assert written == echoed(parsed(number.encode()))
     assert Decimal(number) == Decimal(written)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("1" * 311, 'Number is larger than supported for field "cpus"'),
+        ("1e6179", 'Number scale (-6179) is out of limits for field "cpus"'),
+        ("1e-6179", 'Number scale (6179) is out of limits for field "cpus"'),
+    ],
+)
+def test_a_number_may_only_be_so_long(number: str, words: str) -> None:
+    """A larger one is refused before anything else is read."""
+    text = f'{{"id":"/a","cpus":{number}'.encode()
+    with pytest.raises(TooLarge) as refused:
+        parsed(text)
+    assert words == str(refused.value)
+    reply = world_of("app-create").ask("POST", "/v2/apps", raw=text)
+    assert (422, {"message": words}) == (reply.status, reply.json)
+
+
+def test_a_number_beyond_all_is_as_good_as_infinite() -> None:
+    """As a double of Java's is, which scales nothing to nothing."""
+    world = world_of("group")
+    assert 201 == world.ask("POST", "/v2/apps", {"id": "/g/a", "cmd": "sleep 1", "instances": 0}).status
+    assert 200 == world.ask("PUT", "/v2/groups/g", {"scaleBy": 10**309}).status
+    assert 0 == world.ask("GET", "/v2/apps/g/a").json["app"]["instances"]
 
 
 @given(_VALUES)

@@ -10,7 +10,7 @@ from codecs import BOM_UTF8
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
-__all__ = ["NoContent", "NotJson", "echoed", "parsed"]
+__all__ = ["NoContent", "NotJson", "TooLarge", "echoed", "parsed"]
 
 _LEGAL: Final = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -27,12 +27,18 @@ _COMMENT: Final = (
     "maybe a (non-standard) comment? (not recognized as one since Feature 'ALLOW_COMMENTS' not enabled for parser)"
 )
 _SHOWN: Final = 500
+_DIGITS_LIMIT: Final = 310
+_SCALE_LIMIT: Final = 6_178
 _LARGEST: Final = Decimal(10) ** 20
 _SMALLEST: Final = Decimal(10) ** -10
 
 
 class NotJson(ValueError):
     """The text is no JSON; its words are Jackson's."""
+
+
+class TooLarge(ValueError):
+    """A number is larger than is read; the words are play-json's."""
 
 
 class NoContent(NotJson):
@@ -92,6 +98,7 @@ class _Reader:
         self._text = text
         self._size = size
         self._at = 0
+        self._field = "null"
 
     def read(self) -> Any:
         self._skip()
@@ -121,7 +128,7 @@ class _Reader:
         while True:
             if self._here() != '"':
                 self._unexpected("was expecting double-quote to start field name")
-            name = self._string(" in field name")
+            name = self._field = self._string(" in field name")
             if self._next("Object") != ":":
                 self._unexpected("was expecting a colon to separate field name and value")
             self._at += 1
@@ -204,7 +211,18 @@ class _Reader:
         if found[3] is None and self._text[self._at : self._at + 1] in {"e", "E"}:
             self._at += 2 if self._text[self._at + 1 : self._at + 2] in {"+", "-"} else 1
             self._unexpected("Exponent indicator not followed by a digit", " in numeric value")
-        return int(found[0]) if found[2] is None and found[3] is None else Decimal(found[0])
+        return self._limited(found[0])
+
+    def _limited(self, text: str) -> int | Decimal:
+        if len(text) > _DIGITS_LIMIT:
+            raise TooLarge(f'Number is larger than supported for field "{self._field}"')
+        if text.removeprefix("-").isdigit():
+            return int(text)
+        value = Decimal(text)
+        exponent = value.as_tuple().exponent
+        if isinstance(exponent, int) and abs(exponent) > _SCALE_LIMIT:
+            raise TooLarge(f'Number scale ({-exponent}) is out of limits for field "{self._field}"')
+        return value
 
     def _word(self, within: str) -> Any:
         if self._here() in "]}" and within == "root":

@@ -217,7 +217,7 @@ def double(*, minimum: float | None = None, maximum: float | None = None) -> Rea
     def read(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | Decimal | float):
             return failure("error.expected.jsnumber")
-        return _limited(float(value), minimum, maximum)
+        return _limited(float(Decimal(value)), minimum, maximum)
 
     return read
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
@@ -24,6 +25,9 @@ from roadstead_backends.marathon.emulator.scheduling.plans import Plan, steps_be
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec
 
 __all__ = ["Groups"]
+
+_MOST: Final = 2**31 - 1
+"""What an ``Int`` of Java holds: whatever is more becomes that."""
 
 
 class Groups:
@@ -191,7 +195,8 @@ def _check_id(text: str) -> None:
 
 
 def _scaled(app: RunSpec, factor: float) -> RunSpec:
-    instances = math.ceil(app.instances * factor)
+    scaled = app.instances * factor
+    instances = 0 if math.isnan(scaled) else math.ceil(min(scaled, _MOST))
     return app if instances == app.instances else app.with_instances(instances)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from roadstead_backends.marathon.emulator.documents.json_text import NoContent, NotJson, parsed
+from roadstead_backends.marathon.emulator.documents.json_text import NoContent, NotJson, TooLarge, parsed
 from roadstead_backends.marathon.emulator.documents.reading import Reader, Unreadable, details
-from roadstead_backends.marathon.emulator.refusals import Refusal, invalid_json
+from roadstead_backends.marathon.emulator.refusals import Refusal, illegal, invalid_json
 from roadstead_backends.marathon.emulator.settings import Profile
 
 __all__ = ["json_of", "known", "typed"]
@@ -22,6 +22,8 @@ def json_of(body: bytes) -> Any:
         raise Refusal(400, {"message": "Please specify data in JSON format", "details": str(error)}) from error
     except NotJson as error:
         raise Refusal(400, {"message": "Invalid JSON", "details": str(error)}) from error
+    except TooLarge as error:
+        raise illegal(str(error)) from error
 
 
 def known(value: Any, profile: Profile) -> Any:
