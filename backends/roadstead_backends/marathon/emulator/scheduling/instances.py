@@ -14,7 +14,18 @@ from roadstead_backends.marathon.emulator.rules.documents import Document
 from roadstead_backends.marathon.emulator.scheduling.moments import written
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec
 
-__all__ = ["ACTIVE", "TERMINAL", "Instance", "MarathonTask", "Tracker", "condition_of", "kill_order", "mesos_state"]
+__all__ = [
+    "ACTIVE",
+    "TERMINAL",
+    "Instance",
+    "MarathonTask",
+    "Tracker",
+    "condition_of",
+    "is_given_up",
+    "kill_order",
+    "mesos_state",
+    "together",
+]
 
 TERMINAL: Final = frozenset({"Error", "Failed", "Finished", "Killed", "Gone", "Dropped", "Unknown"})
 ACTIVE: Final = frozenset({"Staging", "Starting", "Running", "Unreachable", "Killing"})
@@ -160,6 +171,34 @@ def kill_order(candidates: Iterable[Instance], *, oldest_first: bool, victims: S
         return first, *by_age
 
     return sorted(candidates, key=rank)
+
+
+def is_given_up(instance: Instance, now: int) -> bool:
+    """Whether an instance could not be reached for so long that another is to take its place; with 0, it is at once."""
+    strategy, since = instance.spec.unreachable, instance.unreachable_since
+    if instance.condition != "Unreachable" or strategy is None or since is None:
+        return False
+    return now >= since + strategy[0] * 1000
+
+
+def together(conditions: list[str]) -> str:
+    """The condition of an instance whose tasks have these conditions."""
+    for condition in (
+        "Error",
+        "Failed",
+        "Gone",
+        "Dropped",
+        "Unreachable",
+        "Killing",
+        "Staging",
+        "Starting",
+        "Provisioned",
+    ):
+        if condition in conditions:
+            return condition
+    if "Running" in conditions:
+        return "Running"
+    return conditions[0] if conditions else "Scheduled"
 
 
 class Tracker:

@@ -19,7 +19,9 @@ from roadstead_backends.marathon.emulator.scheduling.instances import (
     MarathonTask,
     Tracker,
     condition_of,
+    is_given_up,
     kill_order,
+    together,
 )
 from roadstead_backends.marathon.emulator.scheduling.launching import Launcher
 from roadstead_backends.marathon.emulator.scheduling.moments import written
@@ -201,13 +203,15 @@ class Supervisor:
             task.healthy = update.healthy if update.healthy is not None else task.healthy
         elif update.state == "TASK_KILLING":
             task.healthy = None
-        instance.condition = _together([each.condition for each in instance.tasks.values()])
+        instance.condition = together([each.condition for each in instance.tasks.values()])
         if instance.condition == "Running" and instance.active_since is None:
             instance.active_since = update.at
-        if instance.condition == "Unreachable" and instance.unreachable_since is None:
-            instance.unreachable_since = update.at
-        elif instance.condition != "Unreachable":
+        if instance.condition != "Unreachable":
             instance.unreachable_since = None
+        elif instance.unreachable_since is None:
+            instance.unreachable_since = update.at
+        if is_given_up(instance, update.at):
+            instance.condition = "UnreachableInactive"
 
     def _tell_status(self, instance: Instance, task: MarathonTask, update: TaskUpdate) -> None:
         agent = update.task.agent
@@ -234,10 +238,10 @@ class Supervisor:
             self.launcher.add_token()
             if before != "Unreachable" and self._deploying(instance.spec.id):
                 self._readiness.begin(instance)
-            if before == "UnreachableInactive":
-                self._timeline.soon(self._scale_once)
         elif condition in TERMINAL:
             self._ended(instance)
+        if "UnreachableInactive" in (before, condition):
+            self._timeline.soon(self._scale_once)
 
     def _ended(self, instance: Instance) -> None:
         self._readiness.end(instance)
@@ -276,7 +280,7 @@ class Supervisor:
     def _tell_last_condition(self, instance: Instance) -> None:
         """Tell of an instance that waited after it ended as it ended, not as it waited."""
         waiting = instance.condition
-        instance.condition = _together([each.condition for each in instance.tasks.values()])
+        instance.condition = together([each.condition for each in instance.tasks.values()])
         self._events.instance_changed(instance)
         instance.condition = waiting
 
@@ -344,12 +348,11 @@ class Supervisor:
             strategy, since = instance.spec.unreachable, instance.unreachable_since
             if strategy is None or since is None:
                 continue
-            inactive, expunge = (seconds * 1000 for seconds in strategy)
-            if instance.condition == "UnreachableInactive" and now >= since + expunge:
+            if instance.condition == "UnreachableInactive" and now >= since + strategy[1] * 1000:
                 instance.condition, instance.goal = "Gone", "Decommissioned"
                 self._events.instance_changed(instance)
                 self._expunge(instance)
-            elif instance.condition == "Unreachable" and now >= since + inactive:
+            elif is_given_up(instance, now):
                 instance.condition = "UnreachableInactive"
                 self._events.instance_changed(instance)
                 self._notify(instance.spec.id)
@@ -376,23 +379,3 @@ class Supervisor:
             elif missing < 0:
                 order = kill_order(present, oldest_first=spec.kill_selection == "OLDEST_FIRST")
                 self.give_up(order[:-missing])
-
-
-def _together(conditions: list[str]) -> str:
-    """The condition of an instance whose tasks have these conditions."""
-    for condition in (
-        "Error",
-        "Failed",
-        "Gone",
-        "Dropped",
-        "Unreachable",
-        "Killing",
-        "Staging",
-        "Starting",
-        "Provisioned",
-    ):
-        if condition in conditions:
-            return condition
-    if "Running" in conditions:
-        return "Running"
-    return conditions[0] if conditions else "Scheduled"
