@@ -2,115 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import attrs
 
 from roadstead.act.intents import migrated, moved_back, paused, resumed
 from roadstead.autoscaling import AutoscalingSpec, Metric, MetricTarget, Windows
-from roadstead.model import (
-    ClusterSpec,
-    ClusterState,
-    DaemonSpec,
-    Deployment,
-    Fleet,
-    HealthSpec,
-    ModelSpec,
-    Quota,
-    Resources,
-    RolloutSpec,
-    RuntimeSpec,
-    StopSpec,
-    Strategy,
-    Template,
-    Via,
-)
-from roadstead.template import target
+from roadstead.model import ClusterState, Fleet, Quota, Strategy
 from roadstead.testing.faults.stage import Stage
 from roadstead.testing.faults.telling import Act, Scenario, Serving
-from roadstead.testing.strategies import gateways
-from roadstead.units import Cpus, Duration, Memory
+from roadstead.units import Cpus, Duration
 from roadstead.world import Drift, Endpoint
 from roadstead_backends.simulated.cluster import SimulatedCluster
 from roadstead_backends.simulated.faults import ModelFault
-from tests.faults.furnishing import OWNER_ID
+from tests.faults.fleets import BOTH, ROLLS, confined, deployment, fleet, weighed
 
 __all__ = ["SCENARIOS"]
-
-
-def template(source: str = "/m/1", *, start_within: Duration = Duration(3_600_000)) -> Template:
-    """Return a small template; another ``source`` is another revision."""
-    return Template(
-        model=ModelSpec(name="m", source=source),
-        runtime=RuntimeSpec(name="simulated", engine="simulated"),
-        resources=Resources(cpu=Cpus(1_000), memory=Memory(2**20)),
-        health=HealthSpec(every=Duration(2_000), failures=2, start_within=start_within),
-        stop=StopSpec(drain_within=Duration(2_000), kill_after=Duration(1_000)),
-    )
-
-
-BOTH = ("here", "there")
-ROLLS = RolloutSpec(progress_deadline=Duration(16_000))
-
-
-def deployment(  # all but the first by name
-    source: str = "/m/1",
-    *,
-    version: int = 1,
-    on: Iterable[str] = ("here",),
-    replicas: int = 2,
-    via: str | None = None,
-    rollout: RolloutSpec = ROLLS,
-    autoscaling: AutoscalingSpec | None = None,
-    drain_within: Duration = Duration(2_000),
-    fail_over_after: Duration = Duration(300_000),
-) -> Deployment:
-    """Return one deployment, called anchor."""
-    made = template(source)
-    made = attrs.evolve(
-        made,
-        model=attrs.evolve(made.model, version=version),
-        stop=attrs.evolve(made.stop, drain_within=drain_within),
-    )
-    reloads = rollout.strategy is Strategy.RELOAD
-    return Deployment(
-        name="anchor",
-        owner="search",
-        targets=tuple(target(cluster, made, reloads=reloads) for cluster in on),
-        elsewhere=tuple(target(cluster, made) for cluster in BOTH if cluster not in on),
-        replicas=replicas,
-        rollout=rollout,
-        fail_over_after=fail_over_after,
-        autoscaling=autoscaling,
-        via=Via(gateway=via) if via is not None else None,
-    )
-
-
-def weighed(*weights: int) -> Deployment:
-    """Return four replicas on both clusters by these weights."""
-    made = deployment(on=BOTH, replicas=4)
-    parts = (attrs.evolve(one, weight=weight) for one, weight in zip(made.targets, weights, strict=True))
-    return attrs.evolve(made, targets=tuple(parts))
-
-
-def confined(source: str = "/m/1", *, max_unavailable: int = 0) -> Deployment:
-    """Return two replicas; a third one that finds no place is not waited for any longer than a server may start."""
-    made = deployment(source, rollout=attrs.evolve(ROLLS, max_unavailable=max_unavailable))
-    return attrs.evolve(made, targets=(target("here", template(source, start_within=SOON)),), elsewhere=())
-
-
-def fleet(*deployments: Deployment, clusters: Iterable[str] = ("here",), **quotas: Quota) -> Fleet:
-    """Return a fleet of these deployments; a keyword is an owner's quota."""
-    fronts = sorted({one.via.gateway for one in deployments if one.via is not None})
-    return Fleet(
-        name="fleet",
-        clusters={name: ClusterSpec(name=name, backend="simulated", options=None) for name in clusters},
-        deployments={one.name: one for one in deployments},
-        owner_id=OWNER_ID,
-        quotas={"search": Quota(), **quotas},
-        gateways=gateways(fronts),
-        daemon=DaemonSpec(turn=Duration(2_000)),
-    )
 
 
 def _break(stage: Stage, source: str) -> None:
@@ -201,10 +106,7 @@ SERVES_ON = Duration(4_000)
 """Long enough that other things happen while whoever was told to stop serves on."""
 
 SOON = Duration(8_000)
-"""How long a cluster must be silent before another one makes up for it: longer than where a call is cut off once.
-
-And for how long it may look for a place in vain.
-"""
+"""How long a cluster must be silent before another one makes up for it: longer than where a call is cut off once."""
 
 POWER_LOST_MS = 30_000
 CHECK_MS = 1_000
