@@ -70,11 +70,15 @@ KUBERNETES: Final = (
 
 @attrs.frozen(kw_only=True)
 class Found:
-    """Everything, with the machine that it was found on; ``capacity`` is that of two replicas, in requests a second."""
+    """Everything, with the machine that it was found on; ``capacity`` is that of two replicas, in requests a second.
+
+    ``again`` says which stories were told later than the others, and how busy the machine was then.
+    """
 
     machine: str
     capacity: float
     stories: tuple[Told, ...]
+    again: str = ""
 
 
 class Marathon:
@@ -256,25 +260,28 @@ def measure(model: Path, workload: Path | None, only: Sequence[str], *, kubernet
     """
     told: list[Told] = []
     where = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
-    machine = f"{where}, where the load was {os.getloadavg()[1]:.0f} before it began"
+    load = os.getloadavg()[1]
+    machine = f"{where}, where the load was {load:.0f} before it began"
     with at_work(model, workload, kubernetes=kubernetes) as bench:
         every = stories(bench, kubernetes=kubernetes)
         wanted = [story for story in every if not only or any(word in story.name for word in only)]
         for one in tellings(bench, wanted):
             told.append(one)
-            yield Found(machine=machine, capacity=bench.capacity, stories=tuple(told))
+            again = ", ".join(f"`{story.name}`" for story in told) + f" later, at a load of {load:.0f}" if only else ""
+            yield Found(machine=machine, capacity=bench.capacity, stories=tuple(told), again=again)
 
 
 def merged(before: Found, now: Found) -> Found:
     """Return all of them, those that were told again as they are now; the capacity stays that of the whole run."""
-    return attrs.evolve(before, stories=retold(before.stories, now.stories))
+    return attrs.evolve(before, stories=retold(before.stories, now.stories), again=now.again)
 
 
 def report(found: Found) -> str:
     """Return what was found, in Markdown."""
+    again = f" ({found.again})" if found.again else ""
     how = (
-        f"`python -m benchmarks.marathon_live` on {found.machine}: an **emulated** Marathon 1.11 with four agents, "
-        "whose tasks are real servers on loopback addresses, behind Envoy. "
+        f"`python -m benchmarks.marathon_live` on {found.machine}{again}: "
+        "an **emulated** Marathon 1.11 with four agents, whose tasks are real servers on loopback addresses, behind Envoy. "
         f"Two replicas answer {found.capacity:.0f} requests a second; {SHARE:.0%} of what the fewest replicas of each "
         "story can answer was asked for. Failed: an error, a wrong answer, or none in time (late). How long something "
         "took says nothing about a real Marathon. The way to a real Kubernetes under load, with the daemon killed on "

@@ -13,7 +13,7 @@ import pytest
 from roadstead.errors import Conflict, OutcomeUnknown, Rejected, Retryable
 from roadstead.model import Reach, Secret
 from roadstead.reasons import ReasonCode
-from roadstead.spi.backend import ABSENT, Evicts, Expect, Reverts, where_it_prints
+from roadstead.spi.backend import ABSENT, Evicts, Expect, KeepsLogs, Reverts
 from roadstead.testing.conformance.asking import (
     GRACE,
     an_order,
@@ -302,14 +302,20 @@ def test_an_app_whose_labels_somebody_took_away_is_still_ours(subject: MarathonS
 # ---- noticing ----
 
 
-def test_who_asks_for_what_a_server_prints_is_told_where_mesos_keeps_it(subject: MarathonSubject) -> None:
-    """By task and agent; of one that waits to be started there is nothing yet."""
+def test_who_asks_for_what_a_server_prints_gets_it_from_its_task(subject: MarathonSubject) -> None:
+    """Whichever task a replica is now; one that waits to be started is known, and has printed nothing."""
     order = an_order(subject)
     (replica,) = run(subject, order, 1)
-    said = where_it_prints(subject.backend, replica)
-    assert f"task {replica.incarnation} in its sandbox on agent {replica.node}" in said
-    waiting = attrs.evolve(replica, phase=Phase.SLOT, node=None, incarnation="")
-    assert "`roadstead why`" in where_it_prints(subject.backend, waiting)
+    backend = subject.backend
+    assert isinstance(backend, KeepsLogs)
+    unlocked(subject)
+    assert f"Starting task {replica.incarnation}\n".encode() == b"".join(backend.logs(replica.id, tail=1, follow=False))
+    subject.crash(replica.id)
+    again = subject.until(lambda seen: _restarts(seen, order.key) == 1)
+    (restarted,) = next(group for group in again.groups if group.key == order.key).replicas
+    assert replica.id == restarted.id
+    now = restarted.incarnation.encode()
+    assert b"Starting task " + now + b"\n" == b"".join(backend.logs(replica.id, tail=None, follow=False))
 
 
 def test_only_what_changed_is_read_and_made_anew(subject: MarathonSubject) -> None:

@@ -12,6 +12,7 @@ import attrs
 
 from roadstead.shim.log import log_files
 from roadstead.shim.spec import LogBounds
+from roadstead.spi.lines import WholeLines
 
 __all__ = ["read_log", "tail_of"]
 
@@ -27,35 +28,18 @@ def read_log(folder: Path, *, tail: int | None, follow: bool) -> Iterator[bytes]
     while it may still grow, unless it is longer than a chunk.
     """
     reader = _Newest(folder)
-    lines = _Lines()
+    lines = WholeLines()
     try:
         with ExitStack() as closing:
             before = _Before.opened(folder, reader, closing)
             for data in before.chunks(0 if tail is None else before.start_of_last(tail)):
-                yield from lines.whole(data)
+                yield from lines.ended_by(data)
         while follow and (more := reader.next_data()) is not None:
-            yield from lines.whole(more)
+            yield from lines.ended_by(more)
         if lines.rest:
             yield lines.rest
     finally:
         reader.close()
-
-
-@attrs.define
-class _Lines:
-    """Cuts a stream where lines end; ``rest`` is what may still grow."""
-
-    rest: bytes = b""
-
-    def whole(self, data: bytes) -> Iterator[bytes]:
-        """Yield the lines that ``data`` ends, or a line that has no end."""
-        data = self.rest + data
-        end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) > _CHUNK:
-            end = len(data)
-        self.rest = data[end:]
-        if end:
-            yield data[:end]
 
 
 @attrs.frozen

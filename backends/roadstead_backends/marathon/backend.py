@@ -11,26 +11,25 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from roadstead.capabilities import Capabilities
 from roadstead.errors import BackendError, Conflict, Rejected
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.units import Duration
-from roadstead.world import GroupKey, Phase, Replica, Snapshot, Usage
+from roadstead.world import GroupKey, Phase, Snapshot, Usage
 from roadstead_backends.marathon import names, translate
 from roadstead_backends.marathon.abilities import capabilities
 from roadstead_backends.marathon.adoption import Adoptions
+from roadstead_backends.marathon.catching_up import AppReader
 from roadstead_backends.marathon.client import Client
-from roadstead_backends.marathon.drift import drift_of
 from roadstead_backends.marathon.faults import AlreadyExists
-from roadstead_backends.marathon.follower import Follower, News
+from roadstead_backends.marathon.follower import Follower
 from roadstead_backends.marathon.insight import Insight
-from roadstead_backends.marathon.messages import App, Deployment, Info
+from roadstead_backends.marathon.logs import Log
+from roadstead_backends.marathon.messages import App, Deployment, Info, Task
 from roadstead_backends.marathon.options import MarathonOptions
-from roadstead_backends.marathon.reading import active_tasks, is_active, is_unseen, tasks_of
+from roadstead_backends.marathon.reading import active_tasks, instance_of, is_active, is_unseen, tasks_of
 from roadstead_backends.marathon.view import View
 from roadstead_backends.marathon.writing import Writer, about
 
@@ -38,14 +37,8 @@ __all__ = ["MarathonBackend"]
 
 _LOG = logging.getLogger(__name__)
 
-_ALL_AGAIN: Final = Duration(60_000)
-"""How often everything is read although no event says so: what the stream never tells, somebody may have changed."""
-
 _HEARD_WITHIN: Final = Duration(10_000)
 """How long a task that we told to end counts as ending although Marathon does not show it: it may have gone wrong."""
-
-_ONE_BY_ONE: Final = 20
-"""How many changed apps are read each by itself; more of them are read by reading all."""
 
 
 class MarathonBackend:
@@ -69,19 +62,18 @@ class MarathonBackend:
         self._follower = follower
         self._reaches = reaches
         self._begun = False
-        self._all_due = 0.0
-        self._changed: set[str] = set()
         self._adoptions = adoptions
         self._ending: set[str] = set()
         self._going: dict[str, float] = {}
         known = capabilities(options, None)
         self._view = View(context.owner_id, known, adoptions.recognise, reports_ready=not reaches)
         self._insight = Insight(client, options, cluster=context.cluster)
+        self._apps = AppReader(client, self._view, adoptions, fleet=context.fleet)
         self._view.node_of = self._insight.ground.node_of
         self._notes: tuple[str, ...] = ()
         self._said: Info | None = None
         self._writer = Writer(
-            client, context.cluster, self._insight.writers, is_ours=self._view.is_ours, changed=self._changed.add
+            client, context.cluster, self._insight.writers, is_ours=self._view.is_ours, changed=self._apps.changed.add
         )
 
     # ---- the contract ----
@@ -147,7 +139,7 @@ class MarathonBackend:
             app_id, shown = found
             if shown.phase is Phase.STOPPING:
                 return
-            app = self._read(app_id)
+            app = self._apps.read(app_id)
             tasks = tasks_of(app, (replica,)) if app is not None else ()
             if app is None or not tasks:
                 raise self._conflict("there is no such replica any more, or it waits to be launched")
@@ -173,15 +165,24 @@ class MarathonBackend:
         with about(replica):
             self._begin()
             found = self._view.replica(replica)
-            app = self._read(found[0]) if found is not None else None
+            app = self._apps.read(found[0]) if found is not None else None
             tasks = tasks_of(app, (replica,)) if app is not None else ()
             if not tasks:
                 raise self._conflict("there is no such replica, or it waits to be launched")
             self._client.kill(tasks, scale=False)
 
-    def prints_to(self, replica: Replica) -> str:
-        """Return where Mesos keeps what a task prints."""
-        return names.sandbox_of(replica.node, replica.incarnation)
+    def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+        """Yield what the tasks of a replica print, from their sandboxes; from any thread once it was observed."""
+        if self._view.last is None:
+            self.observe()
+        log = Log(
+            replica,
+            cluster=self._cluster,
+            task=lambda: self._task_of(replica),
+            agents=lambda: self._insight.ground.agents,
+            master=self._insight.apart(),
+        )
+        yield from log.read(tail=tail, follow=follow)
 
     def usage(self) -> Mapping[str, Usage]:
         """Return the use of every replica that runs; what of it nobody measures is unknown."""
@@ -216,7 +217,7 @@ class MarathonBackend:
                 emulated = self._insight.emulated
                 self._view.capabilities = capabilities(self._options, self._said, self._notes, emulated=emulated)
             deployments = self._client.deployments()
-            self._read_changed(News(news.everything, news.apps | self._changed))
+            self._apps.catch_up(news)
         except BackendError:
             self._follower.put_back(news)
             raise
@@ -240,62 +241,15 @@ class MarathonBackend:
             self._notes = notes
             self._view.capabilities = capabilities(self._options, self._said, notes, emulated=emulated)
 
-    def _read_changed(self, news: News) -> None:
-        now = time.monotonic()
-        if news.everything or not self._begun or now >= self._all_due or len(news.apps) > _ONE_BY_ONE:
-            self._put_all([*self._client.definitions(label=names.selector(self._fleet)), *self._adopted()])
-            self._all_due = now + _ALL_AGAIN.seconds
-        else:
-            for app_id in news.apps:
-                self._read(app_id)
-        self._changed.clear()
-
-    def _put_all(self, definitions: list[msgspec.Raw]) -> None:
-        apps = [(self._decoded(one), one) for one in definitions]
-        # Who is not found by its label may have lost it.
-        for app_id in self._view.apps.keys() - {app.id for app, _ in apps}:
-            definition = self._client.definition(app_id)
-            if definition is not None:
-                apps.append((self._decoded(definition), definition))
-        self._view.put_all(app for app, _ in apps)
-        for app, definition in apps:
-            self._judge(app, definition)
-
-    def _adopted(self) -> Iterator[msgspec.Raw]:
-        """Yield the apps that were taken over, which no label tells from others."""
-        for app_id in self._adoptions.ids:
-            definition = self._client.definition(app_id)
-            if definition is None:
-                self._adoptions.forget(app_id)
-            else:
-                yield definition
-
-    def _decoded(self, definition: msgspec.Raw) -> App:
-        return self._adoptions.as_ours(msgspec.json.decode(definition, type=App))
-
-    def _read(self, app_id: str) -> App | None:
-        """Read one app, note it, and return it; ``None`` where there is none."""
-        definition = self._client.definition(app_id)
-        app = self._decoded(definition) if definition is not None else None
-        if app is None:
-            self._adoptions.forget(app_id)
-        self._view.put(app_id, app)
-        if app is not None and definition is not None:
-            self._judge(app, definition)
-        return app
-
-    def _judge(self, app: App, definition: msgspec.Raw) -> None:
-        """Look for what others have changed, once for each change of anything but the count."""
-        known, changed = self._view.known(app.id), app.version_info.last_config_change_at
-        if known is None or (known.judged and known.judged == changed):
-            return
-        found: Mapping[str, Any] = msgspec.json.decode(definition)
-        try:
-            drift = drift_of(known.stored.rendering, known.marks, found)
-        except ValueError as error:
-            _LOG.warning("app %s carries a rendering that cannot be read: %s", app.id, error)
-            drift = ()
-        self._view.judge(app.id, changed, drift)
+    def _task_of(self, replica: str) -> Task | None:
+        """Ask which task a replica is, or was last; whoever asks may be in a thread of its own."""
+        seen = self._view.last
+        groups = seen.groups if seen is not None else ()
+        key = next((one.key for one in groups if any(member.id == replica for member in one.replicas)), None)
+        app_id = self._view.id_of(key) if key is not None else None
+        app = self._client.app(app_id) if app_id is not None else None
+        tasks = app.tasks or () if app is not None else ()
+        return next((task for task in tasks if instance_of(task.id)[0] == replica), None)
 
     # ---- changing ----
 
@@ -320,12 +274,12 @@ class MarathonBackend:
         definition = self._client.definition(order.adopts)
         if definition is None or not self._adoptions.take_over(order, bytes(definition), self._options):
             return False
-        self._read(order.adopts)
+        self._apps.read(order.adopts)
         return True
 
     def _whose(self, app_id: str) -> str:
         """Return what is in the way of a new app; one of ours is known from then on."""
-        found = self._read(app_id)
+        found = self._apps.read(app_id)
         if found is None:
             return "it was there, and is gone"
         if self._view.is_ours(app_id):
@@ -345,7 +299,7 @@ class MarathonBackend:
         if known is None:
             return None
         before = known.app
-        app = self._read(app_id)
+        app = self._apps.read(app_id)
         if app is None:
             raise self._conflict("it is gone")
         if app.version != before.version:

@@ -157,6 +157,10 @@ class Insight:
             self._usage_of = {one: known.get(task, _UNKNOWN) for one, task in self._placed.replicas.items()}
         return self._usage_of
 
+    def apart(self) -> Master:
+        """Return who asks this Mesos as we do, with connections of its own."""
+        return self._master.apart()
+
     def close(self) -> None:
         """Let go of every connection."""
         self._master.close()

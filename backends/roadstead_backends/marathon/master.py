@@ -42,14 +42,20 @@ class Master:
         cluster: str,
         find: Callable[[], str | None],
         limits: Limits = _LIMITS,
+        leader: str = "",
     ) -> None:
         self._options = options
         self._cluster = cluster
         self._find = find
+        self._limits = limits
         self._session = Session(limits)
         self._timeout = limits.connect.seconds, limits.read.seconds
         self._lock = threading.Lock()
-        self._leader = ""
+        self._leader = leader
+
+    def apart(self) -> Master:
+        """Return another one with connections of its own, for whoever would keep others waiting."""
+        return Master(self._options, cluster=self._cluster, find=self._find, limits=self._limits, leader=self._leader)
 
     def call(self, kind: str) -> bytes:
         """Return what the leader answers to a call of the operator API that needs nothing but its name."""
@@ -65,11 +71,26 @@ class Master:
     def read_agent(self, pid: str, path: str) -> bytes:
         """Return what an agent answers to ``GET path``; ``pid`` is where the master says that it is."""
         with self._lock:
-            scheme = urlsplit(self._leader or self._options.mesos or "").scheme or "http"
-            url = agent_url(pid, scheme) + path
+            url = agent_url(pid, self._scheme) + path
             try:
                 return self._ask("GET", url, None, timeout=_AGENT_S).body
             except Refused as error:
+                if error.answer.status == 404:
+                    raise Unreachable(f"no agent of Mesos answers at {url}", cluster=self._cluster) from error
+                raise self._refusal(url, error.answer) from error
+
+    def read_files(self, pid: str, path: str) -> bytes | None:
+        """Return what an agent answers to ``GET /files...``, or ``None`` where it has no such file.
+
+        Those pages are not below the agent's own name: several agents in one process share them.
+        """
+        with self._lock:
+            url = f"{self._scheme}://{pid.rpartition('@')[2]}{path}"
+            try:
+                return self._ask("GET", url, None).body
+            except Refused as error:
+                if error.answer.status == 404:
+                    return None
                 raise self._refusal(url, error.answer) from error
 
     def is_emulated(self) -> bool:
@@ -85,6 +106,11 @@ class Master:
         """Let go of every connection."""
         with self._lock:
             self._session.close()
+
+    @property
+    def _scheme(self) -> str:
+        """How agents are talked to: as their masters are."""
+        return urlsplit(self._leader or self._options.mesos or "").scheme or "http"
 
     def _start(self) -> str:
         url = self._options.mesos or self._find()
@@ -136,7 +162,7 @@ class Master:
         text = answer.body[:500].decode(errors="replace").strip()
         said = f"{url} answered {answer.status}{': ' if text else ''}{text}"
         if answer.status in (401, 403):
-            hint = "allow us to view its agents; credentials are sent to the master that `mesos` names, over https"
+            hint = "allow us to view agents and sandboxes; credentials are sent only where `mesos` is named, over https"
             return Forbidden(said, cluster=self._cluster, hint=hint)
         if answer.status >= 500 and answer.status != 501:
             return Unreachable(said, cluster=self._cluster)

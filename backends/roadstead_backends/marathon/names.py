@@ -27,7 +27,6 @@ __all__ = [
     "group_labels",
     "is_path",
     "key_of",
-    "sandbox_of",
     "selector",
 ]
 
@@ -99,16 +98,3 @@ def selector(fleet: str) -> str:
     """
     name, value = (_NOT_PLAIN.sub(r"\\\1", word) for word in (FLEET, fleet))
     return f"{name}=={value}"
-
-
-def sandbox_of(agent: str | None, task: str) -> str:
-    """Return where what a task prints can be read: Mesos keeps it on the agent, also for a while after it has ended.
-
-    >>> sandbox_of("h1", "web.instance-7b3f._app.1")
-    "see stdout and stderr of task web.instance-7b3f._app.1 in its sandbox on agent h1, on the page of Mesos' master"
-    """
-    if agent is None or not task:
-        return (
-            "it has no task now; `roadstead why` says how the last one ended, and Mesos' master lists completed tasks"
-        )
-    return f"see stdout and stderr of task {task} in its sandbox on agent {agent}, on the page of Mesos' master"

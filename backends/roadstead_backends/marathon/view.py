@@ -191,6 +191,11 @@ class View:
                     return app_id, one
         return None
 
+    @property
+    def last(self) -> Snapshot | None:
+        """What :meth:`snapshot` returned last; from any thread."""
+        return self._last
+
     def snapshot(self) -> Snapshot:
         """Return what the cluster looks like; the same object while nothing of it changed."""
         self._refresh()

@@ -35,9 +35,9 @@ from roadstead.decide.report import (
 from roadstead.decide.scaling import replayed
 from roadstead.errors import StateError
 from roadstead.model import Fleet
-from roadstead.spi.backend import KeepsLogs, where_it_prints
+from roadstead.spi.backend import KeepsLogs
 from roadstead.spi.host import PluginHost
-from roadstead.world import Phase, Replica, Snapshot, World
+from roadstead.world import Phase, Snapshot, World
 
 __all__ = ["Direct", "events", "must_be_declared"]
 
@@ -107,11 +107,11 @@ class Direct:
     def logs(self, replica: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
         """Yield what a replica's server prints; raises :class:`NotFound`."""
         for name, snapshot in self._look().world.snapshots():
-            if name in self._session.clusters and (found := _found(snapshot, replica)) is not None:
+            if name in self._session.clusters and _has(snapshot, replica):
                 backend = self._session.clusters[name].backend
                 if not isinstance(backend, KeepsLogs):
                     words = f"cluster {name!r} keeps no logs that can be shown here"
-                    raise NotFound(words, hint=where_it_prints(backend, found))
+                    raise NotFound(words, hint="look where its servers print to")
                 yield from backend.logs(replica, tail=tail, follow=follow)
                 return
         raise NotFound(f"there is no replica {replica!r}", hint="`roadstead status` lists them")
@@ -169,8 +169,8 @@ def _unasked(world: World) -> bool:
     )
 
 
-def _found(snapshot: Snapshot, replica: str) -> Replica | None:
-    return next((one for group in snapshot.groups for one in group.replicas if one.id == replica), None)
+def _has(snapshot: Snapshot, replica: str) -> bool:
+    return any(one.id == replica for group in snapshot.groups for one in group.replicas)
 
 
 def events(located: Located, *, since: int, deployment: str | None) -> tuple[Event, ...]:

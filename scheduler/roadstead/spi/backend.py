@@ -20,7 +20,7 @@ from roadstead.capabilities import Capabilities
 from roadstead.model import Reach, Reloading, Scheduling, Template
 from roadstead.spi.runtime import Launch
 from roadstead.units import Duration
-from roadstead.world import GroupKey, Replica, Snapshot, Usage
+from roadstead.world import GroupKey, Snapshot, Usage
 
 __all__ = [
     "ABSENT",
@@ -33,12 +33,10 @@ __all__ = [
     "GroupOrder",
     "KeepsLogs",
     "MeasuresUsage",
-    "PrintsElsewhere",
     "Restarts",
     "Reverts",
     "Settles",
     "Watches",
-    "where_it_prints",
 ]
 
 
@@ -233,17 +231,3 @@ class KeepsLogs(Protocol):
 
         With ``follow`` it goes on until the replica is gone or the iterator is closed. No such replica: ``Rejected``.
         """
-
-
-@runtime_checkable
-class PrintsElsewhere(Protocol):
-    """A cluster that keeps what a server prints where it cannot be read for whoever asks us."""
-
-    def prints_to(self, replica: Replica) -> str:
-        """Return what to do to read it, as a hint; from any thread, and without asking anybody."""
-
-
-def where_it_prints(backend: object, replica: Replica) -> str:
-    """Return a hint for whoever asks for the output of a replica of a cluster that keeps none for us."""
-    told = backend.prints_to(replica) if isinstance(backend, PrintsElsewhere) else ""
-    return told or "look where its servers print to"

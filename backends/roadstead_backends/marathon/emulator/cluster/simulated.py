@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 import attrs
 
@@ -14,6 +16,7 @@ from roadstead_backends.marathon.emulator.cluster.tasks import (
     TERMINAL,
     Course,
     Executor,
+    KeepsSandboxes,
     Measured,
     Measures,
     Pretended,
@@ -23,6 +26,9 @@ from roadstead_backends.marathon.emulator.cluster.tasks import (
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline, Timer
 
 __all__ = ["Framework", "Habits", "Offer", "SimCluster"]
+
+_KEPT: Final = 150
+"""How many tasks that ended an agent knows of, of each framework: ``--max_completed_executors_per_framework``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +85,7 @@ class SimCluster:
         self.agents: dict[str, Agent] = {agent.id: agent for agent in agents}
         self.tasks: dict[str, Task] = {}
         self.ended: dict[str, int] = {}
+        self.past: dict[str, deque[Task]] = {}
         self._executor = executor or Pretended(timeline)
         self._framework: Framework | None = None
         self._habits = habits or Habits()
@@ -182,6 +189,7 @@ class SimCluster:
         del self.tasks[task.id]
         task.agent.release(task.resources, task.ports)
         self.ended[task.state] = self.ended.get(task.state, 0) + 1
+        self.past.setdefault(task.agent.id, deque(maxlen=_KEPT)).append(task)
 
     def _tell(self, update: TaskUpdate) -> None:
         if self._framework is not None:
@@ -248,6 +256,17 @@ class SimCluster:
     def measured(self, task: Task) -> Measured | None:
         """Return what a task uses, if whoever runs it can tell."""
         return self._executor.measured(task) if isinstance(self._executor, Measures) else None
+
+    def sandbox(self, task: Task) -> Path | None:
+        """Return the folder of a task; None where tasks are only pretended."""
+        return self._executor.sandbox(task) if isinstance(self._executor, KeepsSandboxes) else None
+
+    def collect_garbage(self) -> None:
+        """Remove the sandboxes of tasks that have ended, as agents do after a while."""
+        for task in [task for ended in self.past.values() for task in ended if not task.swept]:
+            task.swept = True
+            if isinstance(self._executor, KeepsSandboxes):
+                self._executor.sweep(task)
 
     def _on(self, agent: Agent) -> list[Task]:
         return [task for task in self.tasks.values() if task.agent is agent]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
@@ -10,7 +11,18 @@ import attrs
 from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
 from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
 
-__all__ = ["TERMINAL", "Course", "Executor", "Measured", "Measures", "Pretended", "Task", "TaskUpdate", "steady"]
+__all__ = [
+    "TERMINAL",
+    "Course",
+    "Executor",
+    "KeepsSandboxes",
+    "Measured",
+    "Measures",
+    "Pretended",
+    "Task",
+    "TaskUpdate",
+    "steady",
+]
 
 TERMINAL: Final = frozenset(
     {
@@ -43,6 +55,8 @@ class Task:
     """Amounts of ``cpus`` and ``mem`` up to which it may go beyond its resources, or ``unlimited``."""
     state: str = "TASK_STAGING"
     since: int = 0
+    swept: bool = False
+    """Whether its sandbox was removed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +106,17 @@ class Measures(Protocol):
 
     def measured(self, task: Task) -> Measured | None:
         """Return what a task uses; None for one that does not run."""
+
+
+@runtime_checkable
+class KeepsSandboxes(Protocol):
+    """An executor whose tasks have a folder each that they are started in."""
+
+    def sandbox(self, task: Task) -> Path:
+        """Return the folder of a task, which may have none yet."""
+
+    def sweep(self, task: Task) -> None:
+        """Remove the folder of a task that has ended."""
 
 
 @attrs.frozen(kw_only=True)

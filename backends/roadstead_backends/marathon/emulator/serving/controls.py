@@ -33,6 +33,7 @@ class Controls(Handler):
             "fail-task": lambda call: self._cluster.fail_task(
                 call["task"], call.get("state", "TASK_FAILED"), call.get("message", "Command exited with status 1")
             ),
+            "collect-garbage": lambda _call: self._cluster.collect_garbage(),
             "lose-leader": lambda _call: ensemble.lose_leader(),
             "return-instance": lambda call: ensemble.down.discard(call["address"]),
             "set-health": self._set_health,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from roadstead_backends.marathon.emulator.cluster.agents import Agent, Resources
 from roadstead_backends.marathon.emulator.cluster.tasks import Task
 from roadstead_backends.marathon.emulator.http.messages import Answer, Request, json_answer
 from roadstead_backends.marathon.emulator.marathon import Marathon
 from roadstead_backends.marathon.emulator.rules.documents import Document
+from roadstead_backends.marathon.emulator.serving import mesos_pages as shown
+from roadstead_backends.marathon.emulator.serving.files import Files
 
 __all__ = ["Operator"]
 
 _VERSION: Final = "1.11.0"
-_SCALARS: Final = ("cpus", "gpus", "mem", "disk")
 
 
 class Operator:
@@ -30,6 +31,7 @@ class Operator:
         self._cluster = marathon.cluster
         self._address = address
         self._begun = marathon.timeline.now / 1000
+        self._files = Files(marathon.cluster, marathon.framework_id)
         self._calls: dict[str, Callable[[Document], Document | None]] = {
             "GET_HEALTH": lambda _call: {"healthy": True},
             "GET_VERSION": lambda _call: {"version_info": {"version": _VERSION}},
@@ -57,7 +59,9 @@ class Operator:
             "/slaves": self._slaves,
             "/metrics/snapshot": self._metrics,
             "/version": lambda: {"version": _VERSION},
-            "/tasks": lambda: {"tasks": [_task(task, self._framework) for task in self._cluster.tasks.values()]},
+            "/tasks": lambda: {
+                "tasks": [shown.task_of(task, self._framework) for task in self._cluster.tasks.values()]
+            },
         }
         if path == "/health":
             return Answer(content_type=None)
@@ -67,6 +71,8 @@ class Operator:
             return self._called(request)
         if path in pages:
             return json_answer(pages[path]())
+        if path.startswith("/files/"):
+            return self._files.answer(request)
         return self._of_agent(request.path)
 
     @property
@@ -105,45 +111,48 @@ class Operator:
         return (agent for agent in self._cluster.agents.values() if agent.registered)
 
     def _pid(self, agent: Agent) -> str:
-        return f"{_name(agent)}@{self._address}"
+        return f"{shown.name_of(agent)}@{self._address}"
 
     def _slave(self, agent: Agent) -> Document:
-        total, used = _resources(agent.total, agent.ports), _resources(agent.used, _taken(agent))
-        full = _listed(agent.total, agent.ports, agent.role)
+        total, used = (
+            shown.resources(agent.total, agent.ports),
+            shown.resources(agent.used, shown.taken(agent)),
+        )
+        full = shown.listed(agent.total, agent.ports, agent.role)
         return {
             "id": agent.id,
             "hostname": agent.hostname,
             "port": 5051,
-            "attributes": {name: _flat(value) for name, value in agent.attributes.items()},
+            "attributes": {name: shown.flat(value) for name, value in agent.attributes.items()},
             "pid": self._pid(agent),
             "registered_time": agent.registered_at / 1000 or self._begun,
             "resources": total,
             "used_resources": used,
-            "offered_resources": _resources(Resources(), ()),
+            "offered_resources": shown.resources(Resources(), ()),
             "reserved_resources": {} if agent.role == "*" else {agent.role: total},
-            "unreserved_resources": total if agent.role == "*" else _resources(Resources(), ()),
+            "unreserved_resources": total if agent.role == "*" else shown.resources(Resources(), ()),
             "reserved_resources_full": {} if agent.role == "*" else {agent.role: full},
             "unreserved_resources_full": full if agent.role == "*" else [],
-            "used_resources_full": _listed(agent.used, _taken(agent), agent.role),
+            "used_resources_full": shown.listed(agent.used, shown.taken(agent), agent.role),
             "offered_resources_full": [],
             "active": agent.active and agent.connected,
             "deactivated": not agent.active,
             "version": _VERSION,
             "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"],
-            **_domain(agent),
-            **_draining(agent),
+            **shown.domain(agent),
+            **shown.draining(agent),
         }
 
     def _own_framework(self) -> Document:
-        used = _total(agent.used for agent in self._cluster.agents.values())
+        used = shown.total(agent.used for agent in self._cluster.agents.values())
         settings = self._marathon.settings
         return {
             "id": self._framework,
             "name": "marathon",
             "hostname": settings.hostname,
             "webui_url": f"http://{settings.hostname}:{settings.http_port}",
-            "used_resources": _resources(used, ()),
-            "offered_resources": _resources(Resources(), ()),
+            "used_resources": shown.resources(used, ()),
+            "offered_resources": shown.resources(Resources(), ()),
             "active": True,
             "connected": True,
             "recovered": False,
@@ -154,7 +163,7 @@ class Operator:
             "registered_time": self._begun,
             "unregistered_time": 0.0,
             "capabilities": ["GPU_RESOURCES", "PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE"],
-            "tasks": [_task(task, self._framework) for task in self._cluster.tasks.values()],
+            "tasks": [shown.task_of(task, self._framework) for task in self._cluster.tasks.values()],
             "unreachable_tasks": [],
             "completed_tasks": [],
             "offers": [],
@@ -163,7 +172,10 @@ class Operator:
 
     def _metrics(self) -> Document:
         agents, states = self._cluster.agents.values(), [task.state for task in self._cluster.tasks.values()]
-        total, used = _total(agent.total for agent in agents), _total(agent.used for agent in agents)
+        total, used = (
+            shown.total(agent.total for agent in agents),
+            shown.total(agent.used for agent in agents),
+        )
         counts: Document = {
             "master/elected": 1.0,
             "master/uptime_secs": self._marathon.timeline.now / 1000 - self._begun,
@@ -176,7 +188,7 @@ class Operator:
             counts[f"master/tasks_{state}"] = float(states.count(f"TASK_{state.upper()}"))
         for state, count in self._cluster.ended.items():
             counts[f"master/{state.lower().replace('task_', 'tasks_', 1)}"] = float(count)
-        for name in _SCALARS:
+        for name in shown.SCALARS:
             whole, taken = float(getattr(total, name)), float(getattr(used, name))
             share = taken / whole if whole else 0.0
             counts |= {f"master/{name}_total": whole, f"master/{name}_used": taken, f"master/{name}_percent": share}
@@ -184,7 +196,7 @@ class Operator:
 
     def _of_agent(self, path: str) -> Answer | None:
         name, _, rest = path.strip("/").partition("/")
-        agent = next((one for one in self._cluster.agents.values() if _name(one) == name), None)
+        agent = next((one for one in self._cluster.agents.values() if shown.name_of(one) == name), None)
         if agent is None or not agent.connected:
             return None
         match rest:
@@ -192,7 +204,10 @@ class Operator:
                 tasks = [task for task in self._cluster.tasks.values() if task.agent is agent]
                 return json_answer([self._statistics(task) for task in tasks])
             case "state":
-                return json_answer({**self._slave(agent), "frameworks": [{**self._own_framework(), "tasks": []}]})
+                ran = self._files.executors(agent)
+                return json_answer(
+                    {**self._slave(agent), "frameworks": [{**self._own_framework(), "tasks": [], **ran}]}
+                )
         return None
 
     def _statistics(self, task: Task) -> Document:
@@ -245,24 +260,24 @@ class Operator:
         return {"agents": [self._agent(agent) for agent in self._registered()], "recovered_agents": []}
 
     def _agent(self, agent: Agent) -> Document:
-        total = _listed(agent.total, agent.ports, agent.role)
+        total = shown.listed(agent.total, agent.ports, agent.role)
         return {
             "agent_info": {
                 "id": {"value": agent.id},
                 "hostname": agent.hostname,
                 "port": 5051,
                 "resources": total,
-                "attributes": [_attribute(name, value) for name, value in agent.attributes.items()],
-                **_domain(agent),
+                "attributes": [shown.attribute(name, value) for name, value in agent.attributes.items()],
+                **shown.domain(agent),
             },
             "active": agent.active and agent.connected,
             "deactivated": not agent.active,
             "version": _VERSION,
             "pid": self._pid(agent),
-            **_draining(agent),
+            **shown.draining(agent),
             "registered_time": {"nanoseconds": int((agent.registered_at or self._begun * 1000) * 1_000_000)},
             "total_resources": total,
-            "allocated_resources": _listed(agent.used, _taken(agent), agent.role),
+            "allocated_resources": shown.listed(agent.used, shown.taken(agent), agent.role),
             "offered_resources": [],
         }
 
@@ -288,7 +303,7 @@ class Operator:
                     "framework_id": {"value": self._framework},
                     "agent_id": {"value": task.agent.id},
                     "state": task.state,
-                    "resources": _listed(task.resources, [(port, port) for port in task.ports], task.agent.role),
+                    "resources": shown.listed(task.resources, [(port, port) for port in task.ports], task.agent.role),
                 }
                 for task in self._cluster.tasks.values()
             ]
@@ -314,86 +329,3 @@ class Operator:
 
 def _plain(status: int, text: str) -> Answer:
     return Answer(status=status, body=text.encode(), content_type="text/plain; charset=utf-8")
-
-
-def _taken(agent: Agent) -> list[tuple[int, int]]:
-    return [(port, port) for port in sorted(agent.taken_ports)]
-
-
-def _total(amounts: Iterable[Resources]) -> Resources:
-    return sum(amounts, Resources())
-
-
-def _resources(amounts: Resources, ports: Sequence[tuple[int, int]]) -> Document:
-    shown: Document = {name: float(getattr(amounts, name)) for name in _SCALARS}
-    if ports:
-        shown["ports"] = "[" + ", ".join(f"{low}-{high}" for low, high in ports) + "]"
-    return shown
-
-
-def _listed(amounts: Resources, ports: Sequence[tuple[int, int]], role: str) -> list[Document]:
-    found: list[Document] = [
-        {"name": name, "type": "SCALAR", "role": role, "scalar": {"value": float(getattr(amounts, name))}}
-        for name in _SCALARS
-        if getattr(amounts, name)
-    ]
-    if ports:
-        ranges = [{"begin": low, "end": high} for low, high in ports]
-        found.append({"name": "ports", "type": "RANGES", "role": role, "ranges": {"range": ranges}})
-    return found
-
-
-def _attribute(name: str, value: Any) -> Document:
-    match value:
-        case str():
-            return {"name": name, "type": "TEXT", "text": {"value": value}}
-        case frozenset():
-            return {"name": name, "type": "SET", "set": {"item": sorted(value)}}
-        case tuple():
-            return {"name": name, "type": "RANGES", "ranges": {"range": [{"begin": a, "end": b} for a, b in value]}}
-    return {"name": name, "type": "SCALAR", "scalar": {"value": float(value)}}
-
-
-def _domain(agent: Agent) -> Mapping[str, Any]:
-    if agent.region is None:
-        return {}
-    return {"domain": {"fault_domain": {"region": {"name": agent.region}, "zone": {"name": agent.zone}}}}
-
-
-def _task(task: Task, framework: str) -> Document:
-    return {
-        "id": task.id,
-        "name": task.name,
-        "framework_id": framework,
-        "executor_id": "",
-        "slave_id": task.agent.id,
-        "state": task.state,
-        "resources": _resources(task.resources, [(port, port) for port in task.ports]),
-        "role": task.agent.role,
-        "labels": [{"key": key, "value": value} for key, value in task.labels.items()],
-        "statuses": [{"state": task.state, "timestamp": task.since / 1000}],
-    }
-
-
-def _name(agent: Agent) -> str:
-    """What an agent is called among those of one process: by its number, from 1."""
-    return f"slave({int(agent.id.rpartition('-S')[2]) + 1})"
-
-
-def _flat(value: Any) -> str | float:
-    """An attribute as the older pages show it: a number, or text."""
-    match value:
-        case str():
-            return value
-        case frozenset():
-            return "{" + ", ".join(sorted(value)) + "}"
-        case tuple():
-            return "[" + ", ".join(f"{low}-{high}" for low, high in value) + "]"
-    return float(value)
-
-
-def _draining(agent: Agent) -> Document:
-    if not agent.draining:
-        return {}
-    state = "DRAINED" if agent.used == Resources() else "DRAINING"
-    return {"drain_info": {"state": state, "config": {"mark_gone": False}}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ class Processes:
 
     def start(self, task: Task, report: Report) -> None:
         """Begin to run a task and report what becomes of it."""
-        life = _Life(task, report, self._clock, self._folder / task.id, self._isolation)
+        life = _Life(task, report, self._clock, self.sandbox(task), self._isolation)
         self._lives[task.id] = life
         life.run(lambda: self._lives.pop(task.id, None))
 
@@ -65,6 +66,14 @@ class Processes:
         """Return what the processes of a task use; None for one that does not run."""
         life = self._lives.get(task.id)
         return life.measured() if life is not None else None
+
+    def sandbox(self, task: Task) -> Path:
+        """Return the folder of a task."""
+        return self._folder / task.id
+
+    def sweep(self, task: Task) -> None:
+        """Remove the folder of a task that has ended."""
+        shutil.rmtree(self.sandbox(task), ignore_errors=True)
 
     def close(self) -> None:
         """End everything that still runs, by force."""
