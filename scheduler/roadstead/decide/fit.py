@@ -2,6 +2,7 @@
 
 One pure function, used by spread, rollout, ``why`` and ``plan``. A native cluster's own scheduler decides there, so the
 answer for it is :class:`Unknown`; on a directed cluster it is exact, because our placement is the one that decides.
+What a cluster's own quota forbids shows when it is tried (:mod:`roadstead.decide.outstanding`).
 """
 
 from __future__ import annotations

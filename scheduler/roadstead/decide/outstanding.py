@@ -15,11 +15,11 @@ from roadstead.decide.rooms import is_directed
 from roadstead.errors import OutOfCapacity
 from roadstead.holdings import Use
 from roadstead.memory import place
-from roadstead.model import Quota
-from roadstead.reasons import Reason
+from roadstead.model import Quota, Template
+from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.world import NOBODY, Group, Snapshot
 
-__all__ = ["Left", "Outstanding", "outstanding", "promised"]
+__all__ = ["Left", "Outstanding", "no_place", "outstanding", "promised"]
 
 
 @attrs.frozen
@@ -69,6 +69,16 @@ def _of_slots(case: Case, cluster: str, snapshot: Snapshot, group: Group) -> Ite
 
 def _words(reason: Reason | None) -> str:
     return (reason.raw or reason.detail) if reason is not None else ""
+
+
+def no_place(cluster: str, template: Template, why: str = "") -> Reason:
+    """Return the reason why nothing more is asked of a cluster that found no place in time; ``why`` are its words."""
+    return Reason(
+        code=ReasonCode.NO_CAPACITY,
+        detail=f"{cluster} found no place for one more within {template.health.start_within}",
+        raw=why,
+        change=Change(ChangeKind.ADD_NODE, f"make room on {cluster}, or name another cluster"),
+    )
 
 
 @attrs.frozen

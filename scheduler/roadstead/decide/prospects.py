@@ -16,7 +16,7 @@ from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No, Unknown, fit
 from roadstead.decide.ledger import Ledger
 from roadstead.decide.limits import over_quota
-from roadstead.decide.outstanding import Left, outstanding
+from roadstead.decide.outstanding import Left, no_place, outstanding
 from roadstead.decide.rooms import is_directed
 from roadstead.decide.spread import STOOD, Option, Spread
 from roadstead.memory import ClusterMemory
@@ -68,7 +68,7 @@ def _option(case: Case, prospect: Prospect, ledger: Ledger, *, frozen: bool) -> 
 
     def room(count: int) -> Fit:
         if _is_full(known):
-            return No(_no_place(cluster, prospect.template, known.why))
+            return No(no_place(cluster, prospect.template, known.why))
         # Those that wait for a place are among those that are asked about, and not before them.
         return fit(snapshot, ledger, case.demand_on(cluster, snapshot, prospect.template), count)
 
@@ -98,16 +98,6 @@ def _has_a_place(member: Member) -> bool:
 def _is_full(known: ClusterMemory) -> bool:
     """Return whether the cluster found no place in time, and nothing has changed since for long."""
     return known.free is not None and known.room_ms is not None and known.room_ms < STOOD.ms
-
-
-def _no_place(cluster: str, template: Template, why: str) -> Reason:
-    """Return the reason why nothing more is asked of a cluster that found no place in time."""
-    return Reason(
-        code=ReasonCode.NO_CAPACITY,
-        detail=f"{cluster} found no place for one more within {template.health.start_within}",
-        raw=why,
-        change=Change(ChangeKind.ADD_NODE, f"make room on {cluster}, or name another cluster"),
-    )
 
 
 # ---- what is learnt ----
@@ -328,5 +318,5 @@ def _held(case: Case, cluster: str, reason: Reason) -> Held:
 def answered(known: ClusterMemory | None, answer: Fit, cluster: str, template: Template) -> Fit:
     """Return ``answer``, or No where the cluster found no place lately, whatever should be free."""
     if not isinstance(answer, No) and known is not None and _is_full(known):
-        return No(_no_place(cluster, template, known.why))
+        return No(no_place(cluster, template, known.why))
     return answer

@@ -17,12 +17,11 @@ from roadstead.decide.capacity import free_in_all
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No
 from roadstead.decide.ledger import Ledger
-from roadstead.decide.outstanding import Left, Outstanding, outstanding
+from roadstead.decide.outstanding import Left, Outstanding, no_place, outstanding
 from roadstead.decide.rows import Row
 from roadstead.holdings import sum_of, use_of
 from roadstead.memory import SlotMemory, place
 from roadstead.plans import Held
-from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 from roadstead.world import Reachable, Snapshot
 
 __all__ = ["answered", "learnt", "unplaced"]
@@ -96,7 +95,7 @@ def answered(known: Mapping[str, SlotMemory], row: Row, answer: Fit) -> Fit:
     learnt_of_row = known.get(place(row.key.cluster, row.group_key))
     if isinstance(answer, No) or learnt_of_row is None or learnt_of_row.free is None:
         return answer
-    return No(_no_place(row, learnt_of_row.why))
+    return No(no_place(row.key.cluster, row.template, learnt_of_row.why))
 
 
 def unplaced(case: Case, known: Mapping[str, SlotMemory], rows: Sequence[Row]) -> Iterator[Held]:
@@ -112,15 +111,5 @@ def unplaced(case: Case, known: Mapping[str, SlotMemory], rows: Sequence[Row]) -
             reason = attrs.evolve(unmade, count=row.promised, total=row.alive)
             yield Held(deployment=row.deployment, cluster=row.key.cluster, reason=reason)
         elif late and not asked.why:
-            reason = attrs.evolve(_no_place(row), count=row.waiting, total=row.alive)
+            reason = attrs.evolve(no_place(row.key.cluster, row.template), count=row.waiting, total=row.alive)
             yield Held(deployment=row.deployment, cluster=row.key.cluster, reason=reason)
-
-
-def _no_place(row: Row, why: str = "") -> Reason:
-    cluster, within = row.key.cluster, row.template.health.start_within
-    return Reason(
-        code=ReasonCode.NO_CAPACITY,
-        detail=f"{cluster} found no place for one more within {within}",
-        raw=why,
-        change=Change(ChangeKind.ADD_NODE, f"make room on {cluster}"),
-    )

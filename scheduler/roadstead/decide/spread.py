@@ -4,8 +4,8 @@ Two things are kept apart. Replicas that stand nowhere yet go wherever there is 
 moved to a better cluster, too; but one that was found full must first have had room for a while (:data:`STOOD`), so
 that room which comes and goes moves nothing back and forth.
 
-A cluster's own scheduler does not say beforehand what it has room for. It is tried; where it places nothing in time, it
-counts as full until more of it is free than was then.
+A cluster's own scheduler does not say beforehand what it has room for, nor does its own quota. It is tried; where it
+makes or places nothing in time, it counts as full until more of it is free, or allowed, than was then.
 """
 
 from __future__ import annotations
