@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from roadstead_backends.marathon.emulator.cluster.tasks import Course
+from roadstead_backends.marathon.emulator.scheduling.probing import HttpAnswer, Outcome
 from roadstead_backends.marathon.emulator.settings import Settings
 from tests.marathon.world import World
 
@@ -164,3 +165,44 @@ def test_the_queue_shows_what_is_wanted_now(world: World) -> None:
     world.ask("PUT", "/v2/apps/a", {"instances": 2}, query="force=true")
     assert (2, 2) == (_queued(world)["count"], _queued(world)["app"]["instances"])
     assert [] == world.ask("GET", "/v2/deployments").json
+
+
+_READY: Final[dict[str, Any]] = {
+    "name": "r",
+    "path": "/ready",
+    "portName": "web",
+    "intervalSeconds": 2,
+    "timeoutSeconds": 1,
+    "preserveLastResponse": True,
+}
+_WEB: Final[dict[str, Any]] = {**_APP, "portDefinitions": [{"port": 0, "name": "web"}], "readinessChecks": [_READY]}
+
+
+def _checked(world: World) -> list[dict[str, Any]]:
+    (deployment,) = world.ask("GET", "/v2/deployments").json
+    found: list[dict[str, Any]] = deployment["currentActions"][0]["readinessCheckResults"]
+    return sorted(found, key=lambda each: bool(each["ready"]))
+
+
+def test_a_readiness_check_that_gets_no_answer_shows_one_as_of_a_gateway(world: World) -> None:
+    """With what was asked and why that failed."""
+    world.prober.outcome = lambda _target: Outcome(failure="it is deaf")
+    world.ask("POST", "/v2/apps", _WEB)
+    world.timeline.advance(3_000)
+    (task,) = _tasks(world)
+    words = f"Marathon could not query http://{task['host']}:{task['ports'][0]}/ready: it is deaf"
+    (result,) = _checked(world)
+    assert {"status": 504, "contentType": "text/plain", "body": words} == result["lastResponse"]
+
+
+def test_a_readiness_check_that_passed_is_shown_until_the_step_is_over(world: World) -> None:
+    """Beside those that did not; the type of an answer is never known."""
+    answers = iter((200, *[500] * 99))
+    world.prober.outcome = lambda _target: Outcome(connected=True, answer=HttpAnswer(status=next(answers), body="b"))
+    world.ask("POST", "/v2/apps", {**_WEB, "instances": 2})
+    world.timeline.advance(3_000)
+    assert [(False, 500), (True, 200)] == [(each["ready"], each["lastResponse"]["status"]) for each in _checked(world)]
+    assert {""} == {each["lastResponse"]["contentType"] for each in _checked(world)}
+    world.prober.outcome = lambda _target: Outcome(connected=True, answer=HttpAnswer(status=200))
+    world.settle()
+    assert [] == world.ask("GET", "/v2/apps/a", query="embed=app.readiness").json["app"]["readinessCheckResults"]

@@ -91,3 +91,11 @@ def test_a_day_is_no_version() -> None:
     world.ask("POST", "/v2/apps", {"id": "/a", "cmd": "sleep 1", "instances": 0})
     asked = ("/v2/apps/a/versions/2020-01-01", "/v2/groups/versions/2020-01-01", "/v2/pods/a::versions/2020-01-01")
     assert [422] * 3 == [world.ask("GET", path).status for path in asked]
+
+
+def test_a_follower_tells_headers_in_its_own_way() -> None:
+    """It reads those that it knows and writes them anew; of those that vary it passes on the last."""
+    world = world_of("follower")
+    headers = world.ask("OPTIONS", "/v2/info").headers
+    assert ("HEAD, GET, OPTIONS", "GMT") == (headers["Allow"], headers["Last-Modified"][-3:])
+    assert "Accept-Encoding, User-Agent" == world.ask("GET", "/ping").headers["Vary"]

@@ -112,10 +112,14 @@ def _forwarded(request: Request, via: str) -> Request:
 
 
 def _passed_on(answer: Answer, via: str) -> Answer:
-    """An answer of the leader as its proxy tells it: what Java's client makes of the headers."""
+    """An answer of the leader as its proxy tells it: what Akka's client makes of the headers."""
     headers = {name.lower() if name in _LOWERED else name: value for name, value in answer.headers.items()}
     if headers.get("Expires") == "0":
         headers["Expires"] = _LONG_AGO
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(verb.strip() for verb in headers["Allow"].split(","))
+    if "Last-Modified" in headers:
+        headers["Last-Modified"] = headers["Last-Modified"].replace("UTC", "GMT")
     headers["X-Marathon-Via"] = via
     reason = _REASONS.get(answer.status, HTTPStatus(answer.status).phrase)
     return attrs.evolve(

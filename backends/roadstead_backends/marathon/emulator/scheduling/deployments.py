@@ -60,7 +60,10 @@ class Hands(Protocol):
         """Launch at once again."""
 
     def readiness(self, path: PathId) -> list[Document]:
-        """The results of running readiness checks."""
+        """The results of readiness checks, also of those that passed."""
+
+    def forget_readiness(self, path: PathId) -> None:
+        """Drop the results of readiness checks."""
 
 
 @attrs.define(eq=False)
@@ -164,6 +167,7 @@ class Deployments:
 
     def _next_step(self, running: _Running) -> None:
         running.index += 1
+        self._forget_readiness(running)
         if running.index >= len(running.plan.steps):
             self._succeed(running)
             return
@@ -220,8 +224,13 @@ class Deployments:
             "deployment_failed", id=plan.id, plan=plan.shown(), reason="The upgrade has been cancelled"
         )
 
+    def _forget_readiness(self, running: _Running) -> None:
+        for spec in running.plan.affected:
+            self._hands.forget_readiness(spec.id)
+
     def _end(self, running: _Running) -> None:
         running.over = True
+        self._forget_readiness(running)
         self._running.pop(running.plan.id, None)
         for spec in running.plan.affected:
             others = [each for each in self._by_spec.get(spec.id, []) if each is not running]

@@ -33,15 +33,18 @@ class ReadinessMonitor:
         self._timers[instance.id] = self._timeline.soon(lambda: self._ask(instance, check, task.id))
 
     def end(self, instance: Instance) -> None:
-        """Ask no more."""
+        """Ask no more; what was found so far stays."""
         timer = self._timers.pop(instance.id, None)
         if timer is not None:
             timer.cancel()
-        self._results.pop(instance.id, None)
 
     def results(self, path: PathId) -> list[Document]:
-        """The last result of each instance of an app that is still asked."""
+        """The last result of each task of an app that was asked in the present step of its deployment."""
         return [result for owner, result in self._results.values() if owner == path]
+
+    def forget(self, path: PathId) -> None:
+        """Drop the results of an app: a step of its deployment begins or is over."""
+        self._results = {task: found for task, found in self._results.items() if found[0] != path}
 
     def _ask(self, instance: Instance, check: Document, task_id: str) -> None:
         target = _target(instance, check)
@@ -52,28 +55,37 @@ class ReadinessMonitor:
             task = instance.task
             if instance.id not in self._timers or task is None or task.id != task_id:
                 return
-            self._take_in(instance, check, task_id, outcome)
+            self._take_in(instance, check, _result(check, task_id, target, outcome))
 
         self._prober.probe(target, done)
 
-    def _take_in(self, instance: Instance, check: Document, task_id: str, outcome: Outcome) -> None:
-        answer = outcome.answer
-        ready = answer is not None and answer.status in check["httpStatusCodesForReady"]
-        result: Document = {"name": check["name"], "taskId": task_id, "ready": ready}
-        if check["preserveLastResponse"] and answer is not None:
-            result["lastResponse"] = {
-                "status": answer.status,
-                "contentType": answer.content_type,
-                "body": answer.body,
-            }
-        self._results[instance.id] = (instance.spec.id, result)
-        if ready:
+    def _take_in(self, instance: Instance, check: Document, result: Document) -> None:
+        task_id = result["taskId"]
+        self._results[task_id] = (instance.spec.id, result)
+        if result["ready"]:
             self.end(instance)
             instance.ready = True
             self._ready(instance)
             return
         delay = check["intervalSeconds"] * 1000
         self._timers[instance.id] = self._timeline.after(delay, lambda: self._ask(instance, check, task_id))
+
+
+def _result(check: Document, task_id: str, target: Target, outcome: Outcome) -> Document:
+    answer = outcome.answer
+    ready = answer is not None and answer.status in check["httpStatusCodesForReady"]
+    result: Document = {"name": check["name"], "taskId": task_id, "ready": ready}
+    if check["preserveLastResponse"]:
+        result["lastResponse"] = _response(target, outcome)
+    return result
+
+
+def _response(target: Target, outcome: Outcome) -> Document:
+    """The last answer as it is shown; its type is never known, and that none came is told as a gateway would."""
+    if outcome.answer is not None:
+        return {"status": outcome.answer.status, "contentType": "", "body": outcome.answer.body}
+    words = f"Marathon could not query {target.scheme}://{target.host}:{target.port}{target.path}: {outcome.failure}"
+    return {"status": 504, "contentType": "text/plain", "body": words}
 
 
 def _target(instance: Instance, check: Document) -> Target | None:

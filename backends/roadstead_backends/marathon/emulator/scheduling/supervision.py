@@ -146,6 +146,10 @@ class Supervisor:
         """The results of running readiness checks."""
         return self._readiness.results(path)
 
+    def forget_readiness(self, path: PathId) -> None:
+        """Drop the results of readiness checks of an app."""
+        self._readiness.forget(path)
+
     # What is asked from outside -------------------------------------------------------------------------------------
 
     def last_failure(self, path: PathId) -> Document | None:
