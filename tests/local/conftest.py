@@ -21,6 +21,7 @@ from roadstead.errors import Conflict
 from roadstead.model import Scheduling
 from roadstead.shim import requests
 from roadstead.shim.cgroup import ReplicaCgroup, enter
+from roadstead.shim.cgroup_place import CgroupPlace, find_place, make_group, replica_group
 from roadstead.shim.files import make_private_folder, read_json, write_json
 from roadstead.shim.identity import is_running
 from roadstead.shim.spec import SPEC_FILE, Address, Limits, ShimSpec, spec_to_json
@@ -32,7 +33,6 @@ from roadstead.testing.subject import OWNER_ID
 from roadstead.units import Duration
 from roadstead.world import Snapshot
 from roadstead_backends.local.backend import LocalBackend
-from roadstead_backends.local.cgroups import CgroupPlace, find_place, make_group, replica_group
 from roadstead_backends.local.connect import open_backend
 from roadstead_backends.local.devices import DeviceProvider, NoDevices
 from roadstead_backends.local.options import LocalOptions

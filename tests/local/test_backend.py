@@ -22,6 +22,7 @@ from roadstead.capabilities import Limit
 from roadstead.errors import Conflict, OutOfCapacity, Rejected, StateError, Unreachable
 from roadstead.model import GpuPart, ModelSpec, Resources, Scheduling, StopSpec, Template, Variable, WholeGpus
 from roadstead.reasons import ReasonCode
+from roadstead.shim.cgroup_place import CgroupPlace
 from roadstead.spi.backend import ABSENT, BackendContext, Expect, GroupOrder
 from roadstead.spi.digest import version_digest
 from roadstead.spi.runtime import ConfigFile, Launch, Program
@@ -29,7 +30,6 @@ from roadstead.template import revision
 from roadstead.testing.subject import OWNER_ID
 from roadstead.units import Cpus, Duration, GpuShare, Memory
 from roadstead.world import Group, GroupKey, Phase, Replica
-from roadstead_backends.local.cgroups import CgroupPlace
 from roadstead_backends.local.connect import open_backend
 from roadstead_backends.local.devices import GpuDevice, NoDevices
 from roadstead_backends.local.options import LocalOptions
@@ -202,7 +202,7 @@ import sys, signal
 from pathlib import Path
 from roadstead.model import Scheduling
 from roadstead.spi.backend import BackendContext
-from roadstead_backends.local.cgroups import CgroupPlace
+from roadstead.shim.cgroup_place import CgroupPlace
 from roadstead_backends.local.connect import open_backend
 from roadstead_backends.local.devices import NoDevices
 from roadstead_backends.local.options import LocalOptions

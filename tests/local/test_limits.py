@@ -22,10 +22,10 @@ from roadstead.shim.cgroup import (
     remove,
     throttled_seconds,
 )
+from roadstead.shim.cgroup_place import CgroupError, CgroupPlace, make_group, replica_group
 from roadstead.shim.children import hold, reap
 from roadstead.shim.identity import identity_of, wait_status_of
 from roadstead.shim.spec import Limits
-from roadstead_backends.local.cgroups import CgroupError, CgroupPlace, make_group, replica_group
 from tests.local.conftest import Shimmed, answers, ask, in_group, until
 
 MIB = 1 << 20

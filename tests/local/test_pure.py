@@ -15,6 +15,7 @@ from roadstead.model import GpuPart, ModelSpec, Resources, Secret, Template, Who
 from roadstead.reasons import ReasonCode
 from roadstead.shim.backoff import Backoff, crashes_in_a_row, wait_before
 from roadstead.shim.cgroup import ReplicaCgroup
+from roadstead.shim.cgroup_place import CgroupPlace, folder_of, parse_membership, parse_mounts
 from roadstead.shim.identity import ProcessIdentity
 from roadstead.shim.spec import Address, Limits, LogBounds, ShimSpec, spec_from_json, spec_to_json
 from roadstead.shim.state import (
@@ -35,7 +36,6 @@ from roadstead.units import Cpus, GpuShare, Memory
 from roadstead.wire import from_wire, to_wire
 from roadstead.world import Device, GroupKey, Node, Phase
 from roadstead_backends.local.addresses import choose_address
-from roadstead_backends.local.cgroups import CgroupPlace, folder_of, parse_membership, parse_mounts
 from roadstead_backends.local.machine import Machine, foreign_memory, grantable_memory
 from roadstead_backends.local.records import GroupRecord, ReplicaRecord
 from roadstead_backends.local.room import Bound, lacks

@@ -27,7 +27,7 @@ from roadstead.shim.cgroup import (
     remove,
     throttled_seconds,
 )
-from roadstead_backends.local.cgroups import DAEMON_LEAF, find_place, is_usable, make_group, parse_mounts, replica_group
+from roadstead.shim.cgroup_place import DAEMON_LEAF, find_place, is_usable, make_group, parse_mounts, replica_group
 from tests.local.conftest import in_group, until
 
 FILES = {
@@ -177,7 +177,7 @@ class TestTheKernel:
 _HAND_DOWN = """
 import os, sys
 from pathlib import Path
-from roadstead_backends.local.cgroups import _enable
+from roadstead.shim.cgroup_place import _enable
 folder, controller = sys.argv[1:]
 Path(folder, "cgroup.procs").write_text("0")
 _enable(folder, [controller])

@@ -20,12 +20,12 @@ import attrs
 from roadstead.capabilities import Capabilities
 from roadstead.errors import Conflict, Forbidden, OutOfCapacity, Rejected, Retryable, StateError, Unreachable
 from roadstead.model import Template
+from roadstead.shim.cgroup_place import remove_place
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.spi.digest import DigestError
 from roadstead.template import canonical, from_canonical
 from roadstead.units import Duration
 from roadstead.world import Group, GroupKey, Node, Phase, Replica, Snapshot, Usage
-from roadstead_backends.local.cgroups import remove_place
 from roadstead_backends.local.devices import DeviceProvider
 from roadstead_backends.local.host import Host
 from roadstead_backends.local.keeper import Keeper

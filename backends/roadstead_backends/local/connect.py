@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from roadstead.errors import StateError
+from roadstead.shim.cgroup_place import CgroupPlace
 from roadstead.spi.backend import BackendContext
 from roadstead_backends.local.backend import LocalBackend
-from roadstead_backends.local.cgroups import CgroupPlace
 from roadstead_backends.local.devices import DeviceProvider, find_devices
 from roadstead_backends.local.options import LocalOptions
 from roadstead_backends.local.root import Root

@@ -13,6 +13,7 @@ import roadstead
 from roadstead.capabilities import Capabilities, GpuKind, Limit
 from roadstead.model import ModelSpec, Scheduling, Template
 from roadstead.shim.cgroup import ReplicaCgroup
+from roadstead.shim.cgroup_place import CgroupPlace, make_group, replica_group
 from roadstead.shim.secret import KINDS
 from roadstead.shim.spec import ShimSpec
 from roadstead.spi.digest import DigestError, version_digest
@@ -20,7 +21,6 @@ from roadstead.spi.runtime import ConfigFile, Launch, Program
 from roadstead.units import Cpus, Memory
 from roadstead.world import Device, Node
 from roadstead_backends.local import check_model
-from roadstead_backends.local.cgroups import CgroupPlace, make_group, replica_group
 from roadstead_backends.local.confine import confine_model
 from roadstead_backends.local.devices import DeviceProvider, GpuDevice
 from roadstead_backends.local.machine import foreign_memory, grantable_memory, read_machine

@@ -15,6 +15,7 @@ from roadstead.model import Template
 from roadstead.shim import requests
 from roadstead.shim import state as phases
 from roadstead.shim.cgroup import ReplicaCgroup, enter, memory_bytes, missing, remove
+from roadstead.shim.cgroup_place import CgroupError
 from roadstead.shim.files import make_private_folder, write_json, write_whole
 from roadstead.shim.identity import open_process
 from roadstead.shim.spec import SPEC_FILE, spec_to_json
@@ -26,7 +27,6 @@ from roadstead.template import from_canonical
 from roadstead.units import Duration
 from roadstead.world import GroupKey, Replica
 from roadstead_backends.local.addresses import choose_address
-from roadstead_backends.local.cgroups import CgroupError
 from roadstead_backends.local.host import Host
 from roadstead_backends.local.logs import tail_of
 from roadstead_backends.local.measure import Measurable

@@ -15,10 +15,10 @@ from __future__ import annotations
 import attrs
 
 from roadstead.model import Reloading
+from roadstead.shim.cgroup_place import CgroupPlace
 from roadstead.spi.runtime import Launch
 from roadstead.units import Duration
 from roadstead.world import GroupKey
-from roadstead_backends.local.cgroups import CgroupPlace
 
 __all__ = ["ClusterRecord", "GroupRecord", "ReplicaRecord"]
 

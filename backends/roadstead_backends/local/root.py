@@ -11,7 +11,7 @@ from typing import Self
 import attrs
 
 from roadstead.errors import StateError
-from roadstead_backends.local.cgroups import CgroupPlace, find_place, is_usable
+from roadstead.shim.cgroup_place import CgroupPlace, find_place, is_usable
 from roadstead_backends.local.records import ClusterRecord
 from roadstead_backends.local.store import Lock, Store, lock_file, lock_folder
 

@@ -1,7 +1,7 @@
 """One replica's control groups, version 1 and 2: enter, measure, count kills, end everything, remove.
 
 The kernel's own files are the interface: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst. Creating the groups and
-setting their limits is the daemon's part (`roadstead_backends.local.cgroups`).
+setting their limits is the daemon's part (`roadstead.shim.cgroup_place`).
 """
 
 # Paths are strings here: pathlib would cost every shim another megabyte.

@@ -1,8 +1,8 @@
-"""Where replicas' control groups are made, and how their limits are set: version 2, version 1, or a hybrid of both.
+"""Where control groups are made, and how their limits are set: version 2, version 1, or a hybrid of both.
 
-A place is a folder per controller below the group that we run in ourselves, so that nothing of ours ever leaves the
-limits that we were given. It is recorded with the cluster, and the next daemon goes on using it, wherever that one
-runs.
+For whoever starts what a shim, or something like it, then holds: no shim loads this. A place is a folder per controller
+below the group that we run in ourselves, so that nothing of ours ever leaves the limits that we were given. It can be
+written down, and who comes next goes on using it, wherever that one runs.
 
 Reading where we are is pure (`parse_mounts`, `parse_membership`, `folder_of`); `find_place` and `make_group` write.
 """
@@ -13,9 +13,8 @@ import contextlib
 import errno
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-
-import attrs
 
 from roadstead.shim.cgroup import UNLIMITED, ReplicaCgroup, write_control
 
@@ -35,7 +34,7 @@ __all__ = [
 ]
 
 DAEMON_LEAF = "roadstead-daemon"
-"""The group below ours that the daemon moves into, because in version 2 only leaves may hold processes."""
+"""The group below ours that we move into, because in version 2 only leaves may hold processes."""
 
 _PERIOD_US = 100_000
 _LEAST_QUOTA_US = 1_000
@@ -46,7 +45,7 @@ class CgroupError(Exception):
     """A control group cannot be made or limited; the text says which and why."""
 
 
-@attrs.frozen(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Mount:
     """One mounted hierarchy; ``root`` is the group that its mount point shows."""
 
@@ -56,7 +55,7 @@ class Mount:
     controllers: frozenset[str]
 
 
-@attrs.frozen(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CgroupPlace:
     """The folder per controller below which replicas' groups are made; ``None`` where a controller is not to be had.
 
@@ -151,8 +150,8 @@ def is_usable(place: CgroupPlace) -> bool:
 
 
 def _unified_place(own: str, name: str) -> CgroupPlace:
-    # A daemon that was started again finds itself in the leaf that it moved to before, or that systemd put it in.
-    base = os.path.dirname(own) if os.path.basename(own) == DAEMON_LEAF else own  # noqa: PTH119, PTH120 (kernel paths are text)
+    # Who was started again finds itself in the leaf that it moved to before, or that systemd put it in.
+    base = os.path.dirname(own) if os.path.basename(own) == DAEMON_LEAF else own
     wanted = sorted({"cpu", "memory", "pids"} & _words(f"{base}/cgroup.controllers"))
     _enable(base, wanted)
     place = f"{base}/{name}"
@@ -229,11 +228,11 @@ def replica_group(place: CgroupPlace, replica: str, pids_limit: int | None = Non
     )
 
 
-def make_group(group: ReplicaCgroup, *, cpu_milli: int, memory: int) -> None:
+def make_group(group: ReplicaCgroup, *, cpu_milli: int | None, memory: int | None) -> None:
     """Make a replica's group and set its limits; repeating is fine.
 
-    The processor limit is in thousandths of a core, memory in bytes.
-    Raises :class:`CgroupError`.
+    The processor limit is in thousandths of a core, memory in bytes; what is ``None`` stays as it is, which in a new
+    group is without a limit. Raises :class:`CgroupError`.
     """
     try:
         for folder in group.folders:
@@ -251,10 +250,10 @@ def make_group(group: ReplicaCgroup, *, cpu_milli: int, memory: int) -> None:
         ) from error
 
 
-def _limit_unified(group: ReplicaCgroup, cpu_milli: int, memory: int) -> None:
-    if group.cpu is not None:
+def _limit_unified(group: ReplicaCgroup, cpu_milli: int | None, memory: int | None) -> None:
+    if group.cpu is not None and cpu_milli is not None:
         write_control(f"{group.cpu}/cpu.max", f"{_quota(cpu_milli)} {_PERIOD_US}")
-    if group.memory is not None:
+    if group.memory is not None and memory is not None:
         write_control(f"{group.memory}/memory.max", str(memory))
         # What is killed for want of memory is the server, whole: half a server answers nothing.
         _write_if_there(f"{group.memory}/memory.oom.group", "1")
@@ -262,11 +261,11 @@ def _limit_unified(group: ReplicaCgroup, cpu_milli: int, memory: int) -> None:
     _limit_pids(group)
 
 
-def _limit_legacy(group: ReplicaCgroup, cpu_milli: int, memory: int) -> None:
-    if group.cpu is not None:
+def _limit_legacy(group: ReplicaCgroup, cpu_milli: int | None, memory: int | None) -> None:
+    if group.cpu is not None and cpu_milli is not None:
         write_control(f"{group.cpu}/cpu.cfs_period_us", str(_PERIOD_US))
         write_control(f"{group.cpu}/cpu.cfs_quota_us", str(_quota(cpu_milli)))
-    if group.memory is not None:
+    if group.memory is not None and memory is not None:
         # Memory and memory with swap: the second may never be lower than the first, so it comes last.
         write_control(f"{group.memory}/memory.limit_in_bytes", str(memory))
         _write_if_there(f"{group.memory}/memory.memsw.limit_in_bytes", str(memory))
