@@ -18,7 +18,7 @@ from roadstead.memory import Claim, PlanMemory
 from roadstead.model import Fleet
 from roadstead.world import Member, Phase, Shard, World
 
-__all__ = ["Claimed", "claim_on", "in_force", "kept", "with_those_in_force"]
+__all__ = ["Claimed", "claim_on", "kept", "with_those_in_force"]
 
 
 def claim_on(member: Member) -> Claim | None:
@@ -45,12 +45,12 @@ def with_those_in_force(memory: PlanMemory, world: World, wanted: Callable[[str]
     left = {
         name: those
         for name, claims in memory.claims.items()
-        if (those := in_force(claims, world.shards.get(name), wanted(name)))
+        if (those := _in_force(claims, world.shards.get(name), wanted(name)))
     }
     return memory if left == memory.claims else attrs.evolve(memory, claims=MappingProxyType(left))
 
 
-def in_force(claims: tuple[Claim, ...], shard: Shard | None, wanted: int) -> tuple[Claim, ...]:
+def _in_force(claims: tuple[Claim, ...], shard: Shard | None, wanted: int) -> tuple[Claim, ...]:
     """Return those of ``claims`` whose room is still waited for.
 
     One whose replica is still there is kept, though nothing is free yet. Of the others, as many as there are replicas

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from roadstead.decide.case import Case
 from roadstead.decide.offenders import Offender
 from roadstead.decide.rows import Row
-from roadstead.memory import DeploymentMemory, Reverted, cluster_of, place
+from roadstead.memory import DeploymentMemory, Reverted, place
 from roadstead.model import ExcessAction, OnDrift
 from roadstead.plans import Held, Revert
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
@@ -36,13 +36,14 @@ def learnt(case: Case, known: DeploymentMemory, elapsed: int) -> Mapping[str, tu
     if not known.reverts and not any(group.drift for _, group in case.shard.groups):
         return _NOTHING
     found: dict[str, tuple[Reverted, ...]] = {}
-    for key, group in _groups(case):
+    for cluster, group in case.shard.groups:
+        key = place(cluster, group.key)
         past = tuple(
             Reverted(one.version, one.ago_ms + elapsed)
             for one in known.reverts.get(key, ())
             if one.ago_ms + elapsed < _HOUR_MS
         )
-        if _is_to_be_put_back(case, cluster_of(key), group):
+        if _is_to_be_put_back(case, cluster, group):
             if past and past[-1].ago_ms == elapsed and not _was_put_back(case, key):
                 past = past[:-1]
             if _may_be_put_back(group, past):
@@ -99,11 +100,6 @@ def strays(case: Case) -> Iterator[Offender]:
                 because="it was made from what somebody else wrote",
                 remedy=_REPORTED,
             )
-
-
-def _groups(case: Case) -> Iterator[tuple[str, Group]]:
-    for cluster, group in case.shard.groups:
-        yield place(cluster, group.key), group
 
 
 def _is_to_be_put_back(case: Case, cluster: str, group: Group) -> bool:

@@ -32,7 +32,7 @@ class Moves:
     """What a turn may do for one deployment.
 
     ``grow`` are the replicas to add to each row. ``victims`` are the replicas to take out of the table and, once
-    drained, down; ``forgone`` is how many each row was asked for that are not there and are not wanted any more.
+    drained, down; ``forgone`` is how many each row was asked for that are not there and are waited for no more.
     ``claims`` is the room that victims of a dip will free. ``held`` says why nothing can be done although something
     should.
     """

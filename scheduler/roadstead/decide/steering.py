@@ -6,13 +6,13 @@ rollouts. To promote is to call a group proven. To pause is to aim at what each 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from roadstead.decide.rows import Row, RowKey
 from roadstead.memory import GroupMemory
-from roadstead.model import Deployment, Fleet, Strategy, Target
+from roadstead.model import Deployment, Fleet, PauseIntent, PromoteIntent, Strategy, Target, UndoIntent
 from roadstead.plans import Held
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
 
@@ -21,24 +21,18 @@ __all__ = ["is_paused", "is_undone", "paused", "standing_still", "steered", "vou
 
 def is_paused(fleet: Fleet, name: str) -> bool:
     """Return whether the rollout of a deployment is to stand still."""
-    declared = fleet.deployments.get(name)
-    return declared is not None and any(
-        (one.deployment, one.declared) == (name, declared.declared_template) for one in fleet.intents.pause
-    )
+    return _is_about(fleet.intents.pause, fleet.deployments.get(name))
 
 
 def is_undone(fleet: Fleet, name: str) -> bool:
     """Return whether something else than what the file says is to run."""
-    declared = fleet.deployments.get(name)
-    return declared is not None and any(
-        (one.deployment, one.declared) == (name, declared.declared_template) for one in fleet.intents.undo
-    )
+    return _is_about(fleet.intents.undo, fleet.deployments.get(name))
 
 
-def _is_promoted(fleet: Fleet, name: str) -> bool:
-    declared = fleet.deployments.get(name)
+def _is_about(intents: Iterable[PauseIntent | UndoIntent | PromoteIntent], declared: Deployment | None) -> bool:
+    """Return whether one of them is about a deployment as the file still has it."""
     return declared is not None and any(
-        (one.deployment, one.declared) == (name, declared.declared_template) for one in fleet.intents.promote
+        (one.deployment, one.declared) == (declared.name, declared.declared_template) for one in intents
     )
 
 
@@ -81,9 +75,12 @@ def _back(target: Target, known: Target | None, of_others: Target | None) -> Tar
 
 def vouched(fleet: Fleet, declared: Deployment, cluster: str, revision: str, known: GroupMemory) -> GroupMemory:
     """Return what to believe of a group: that it is proven, if a person said so."""
-    if known.proven or declared.name not in fleet.intents.steered or not _is_promoted(fleet, declared.name):
+    if known.proven or declared.name not in fleet.intents.steered:
         return known
-    own = fleet.deployments[declared.name].target_on(cluster)
+    said = fleet.deployments.get(declared.name)
+    if said is None or not _is_about(fleet.intents.promote, said):
+        return known
+    own = said.target_on(cluster)
     if own is None or own.revision != revision:
         return known
     version = own.template.model.version
