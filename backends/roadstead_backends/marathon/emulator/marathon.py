@@ -132,7 +132,7 @@ class Marathon:
         """Change, and where allowed create, apps in one deployment.
 
         What is wrong with a single one, or with the form of several, is found before the tree is touched, and told to
-        nobody but who asked; the rest fails as a change of the tree.
+        nobody but who asked; the rest fails as a change of the tree. Only of a single one an event tells who asked.
         """
         self._check_first(updates, single=single)
         version = self.manager.new_version()
@@ -154,10 +154,9 @@ class Marathon:
             spec = self.root.app(path)
             if spec is not None and before.app(path) is spec:
                 self.manager.store.repeat(spec)
-        for update in updates:
-            spec = self.root.app(update.path)
-            if spec is not None:
-                self._tell_post(spec, asked, with_info=True)
+        spec = self.root.app(updates[0].path) if single else None
+        if spec is not None:
+            self._tell_post(spec, asked, with_info=True)
         return plan
 
     def _check_first(self, updates: list[AppChange], *, single: bool) -> None:

@@ -93,7 +93,7 @@ class Groups:
             raise Refusal(409, {"message": f"Group {path} is already created. Use PUT to change this group."})
         if self._marathon.root.app(path) is not None:
             raise Refusal(409, {"message": f"An app with the path {path} already exists."})
-        plan = self._deploy(path, normal, force=request.flag("force"))
+        plan = self._deploy(base, path, normal, force=request.flag("force"))
         return _deployed(plan, status=201, location=str(path))
 
     def update_root(self, request: Request) -> Answer:
@@ -102,13 +102,13 @@ class Groups:
 
     def update(self, request: Request, group_id: str) -> Answer:
         """Change a group or add it; with ``dryRun`` only say how."""
-        _, path, update = self._asked(request, group_id)
+        base, path, update = self._asked(request, group_id)
         normal = self._intake().normalized(update, path, path)
         if request.flag("dryRun"):
             target = self._target(self._marathon.root, path, normal, self._marathon.manager.new_version())
             steps = steps_between(self._marathon.root, target)
             return json_answer({"steps": [step.shown() for step in steps]})
-        return _deployed(self._deploy(path, normal, force=request.flag("force")))
+        return _deployed(self._deploy(base, path, normal, force=request.flag("force")))
 
     def _asked(self, request: Request, group_id: str) -> tuple[PathId, PathId, Document]:
         """The group that the address names, the one that is meant, and what is said of it; ids are checked at once."""
@@ -131,13 +131,14 @@ class Groups:
             admit=admit,
         )
 
-    def _deploy(self, path: PathId, update: Document, *, force: bool) -> Plan:
+    def _deploy(self, base: PathId, path: PathId, update: Document, *, force: bool) -> Plan:
+        """Change a group; events tell of the one around ``base``, which the address named."""
         version = self._marathon.manager.new_version()
 
         def change(root: RootGroup) -> RootGroup:
             return self._target(root, path, update, version)
 
-        return self._marathon.manager.update(path, change, version, force=force)
+        return self._marathon.manager.update(base.parent, change, version, force=force)
 
     def _target(self, root: RootGroup, path: PathId, update: Document, version: int) -> RootGroup:
         if "version" in update:
