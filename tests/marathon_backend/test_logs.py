@@ -163,7 +163,8 @@ def test_an_agent_that_is_away_is_said_and_while_following_waited_for(printing: 
     app.marathon.control("lose-agent", agent=agent, partition=True)
     with pytest.raises(Unreachable, match="no agent of Mesos answers at") as caught:
         list(log.read(tail=None, follow=False))
-    assert "dc1" == caught.value.cluster
+    assert ("dc1", "one") == (caught.value.cluster, caught.value.subject)
+    assert "is it up, and may we connect to it?" in str(caught.value.hint)
     (folder / "go").touch()
     app.marathon.control("return-agent", agent=agent)
     assert b"went\n" == next(following)
@@ -185,7 +186,7 @@ def test_an_agent_that_no_master_names_is_said() -> None:
     log = Log("web", cluster="dc1", task=lambda: task, agents=dict, master=master)
     with pytest.raises(Unreachable, match="names no agent S9") as caught:
         list(log.read(tail=None, follow=False))
-    assert "when its agent is back" in str(caught.value.hint)
+    assert "is it up, and may we connect to it?" in str(caught.value.hint)
 
 
 @given(st.binary(max_size=60).map(lambda data: data.replace(b"b", b"\n")), st.integers(0, 9), st.integers(1, 9))

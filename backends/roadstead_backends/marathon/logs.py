@@ -100,6 +100,8 @@ class Log:
                 yield from self._before(files, tail)
             except _Gone as error:
                 raise self._swept(task) from error
+            except Unreachable as error:
+                raise self._away(error) from error
             if follow:
                 yield from self._follow(task, files)
             for file in files:
@@ -181,8 +183,6 @@ class Log:
             raise Unreachable(
                 f"Mesos' master names no agent {task.slave_id}, on which {task.id} ran",
                 cluster=self._cluster,
-                subject=self._replica,
-                hint="what it printed can be read when its agent is back",
             )
         return agent.pid
 
@@ -207,7 +207,15 @@ class Log:
         try:
             return read()
         except ValueError as error:
-            raise Unreachable(str(error), cluster=self._cluster, subject=self._replica) from error
+            raise Unreachable(str(error), cluster=self._cluster) from error
+
+    def _away(self, error: Unreachable) -> Unreachable:
+        return Unreachable(
+            str(error.args[0]),
+            cluster=self._cluster,
+            subject=self._replica,
+            hint="only its agent has what a task prints, and is asked from here: is it up, and may we connect to it?",
+        )
 
     def _swept(self, task: Task) -> Rejected:
         return Rejected(
