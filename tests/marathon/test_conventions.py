@@ -145,6 +145,18 @@ def test_tasks_that_are_to_be_killed_are_named_by_ids_that_could_be_some(world: 
     assert 1 == world.ask("GET", "/v2/apps/g/a").json["app"]["tasksRunning"]
 
 
+def test_statistics_have_the_higher_of_two_medians_and_the_age_of_what_has_ended(world: World) -> None:
+    """Whatever once ran has an age, also while it waits to be launched again."""
+    world.timeline.advance(10_000)
+    world.ask("PUT", "/v2/apps/g/a", {"instances": 2})
+    world.settle()
+    (_, ended) = (task["id"] for task in world.ask("GET", "/v2/apps/g/a/tasks").json["tasks"])
+    world.cluster.fail_task(ended)
+    app = world.ask("GET", "/v2/apps/g/a", query="embed=app.taskStats").json["app"]
+    ages = app["tasksStats"]["totalSummary"]["stats"]["lifeTime"]
+    assert (1, True) == (app["tasksRunning"], ages["medianSeconds"] > ages["averageSeconds"])
+
+
 def test_only_so_many_versions_of_an_app_are_kept() -> None:
     """The oldest go."""
     world = World(Settings(zk_max_versions=3), hosts=("h",), gpus=(0,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import median
+from statistics import median_high
 from typing import Any, Final
 
 import attrs
@@ -150,10 +150,10 @@ class Views:
         lives = [
             (now - task.started_at) / 1000
             for task in (each.task for each in instances)
-            if task is not None and task.started_at is not None and task.condition == "Running"
+            if task is not None and task.started_at is not None
         ]
         if lives:
-            stats["lifeTime"] = {"averageSeconds": sum(lives) / len(lives), "medianSeconds": median(lives)}
+            stats["lifeTime"] = {"averageSeconds": sum(lives) / len(lives), "medianSeconds": median_high(lives)}
         return stats
 
     def group(self, group: Group, embeds: GroupEmbeds, pods: Any) -> Document:
