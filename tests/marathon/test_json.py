@@ -96,3 +96,13 @@ def test_a_number_beyond_all_is_as_good_as_infinite() -> None:
 def test_what_is_echoed_reads_as_what_it_was(value: Any) -> None:
     """Whatever the text has in it, control characters included."""
     assert value == json.loads(echoed(value)) == parsed(echoed(value).encode())
+
+
+def test_how_deep_a_text_goes_is_limited_by_nothing() -> None:
+    """Neither where it is read nor where it is refused."""
+    found, depth = parsed(b'[{"a":' * 20_000 + b"1" + b"}]" * 20_000), 0
+    while isinstance(found, list):
+        found, depth = found[0]["a"], depth + 1
+    assert (found, depth) == (1, 20_000)
+    with pytest.raises(NotJson, match=r"expected close marker for Array \(start marker at .* column: 20000\]\)"):
+        parsed(b"[" * 20_000)

@@ -21,6 +21,7 @@ _MOUNTED: Final = {**_CONTAINER, "volumeMounts": [{"name": "v", "mountPath": "/v
 _RESIDENT: Final[dict[str, Any]] = {**_POD, "volumes": [_VOLUME], "containers": [_MOUNTED]}
 _SECCOMP: Final = "Seccomp unconfined can NOT be true when Profile is defined"
 _CONFINED: Final = "Seccomp unconfined must be true when Profile is NOT defined"
+_BELOW: Final = "resource limit must be greater than or equal to requested resource"
 _SHARED: Final = "ipcInfo shmSize can NOT be set when mode is SHARE_PARENT"
 _SEVERAL: Final = (
     "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined"
@@ -74,7 +75,20 @@ def _with(**container: Any) -> dict[str, Any]:
             "/": ["endpoint names nust be unique across all containers"],
         }),
         (_with(healthCheck={"exec": {"command": {"shell": ""}}}), {
-            "/containers(0)/healthCheck/exec": ["got 0, expected more than 0"],
+            "/containers(0)/healthCheck/exec/command/argv": ["'argv' is undefined on object: {\"shell\":\"\"}"],
+        }),
+        (_with(exec={"command": {"argv": []}}), {"/containers(0)/exec/command/argv": ["error.minLength"]}),
+        (_with(endpoints=[{"name": "e", "protocol": []}]), {
+            "/containers(0)/endpoints(0)/protocol": ["error.minLength"],
+        }),
+        (_with(linuxInfo={"ipcInfo": {}}), {"/containers(0)/linuxInfo/ipcInfo/mode": ["error.path.missing"]}),
+        (_with(linuxInfo={"seccomp": {"unconfined": "x"}}), {"/containers(0)/linuxInfo/seccomp": [_CONFINED]}),
+        ({**_POD, "scaling": {"kind": "fixed", "instances": -1}}, {
+            "/scaling/instances": ["got -1, expected 0 or more"],
+        }),
+        (_with(resources={"cpus": 0.0001, "mem": 2e7}, resourceLimits={"cpus": 0.00001, "mem": 1}), {
+            "/containers(0)/resourceLimits/cpus": [f"{_BELOW} (1.0E-4)"],
+            "/containers(0)/resourceLimits/mem": [f"{_BELOW} (2.0E7)"],
         }),
         (_with(environment={"P": {"secret": "s"}}), {
             "/containers(0)/environment": [
@@ -190,3 +204,25 @@ def test_the_variables_of_a_pod_have_names_that_a_shell_takes(world: World, name
     app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "env": {name: "x"}}
     expected = (201, None) if name else (422, {"/env/keys(0)": ["must not be empty"]})
     assert expected == _said(world.ask("POST", "/v2/apps", app))
+
+
+def test_the_number_of_a_pods_instances_is_one_where_it_cannot_be_read(world: World) -> None:
+    """Its reader has no words for what is wrong, and knows no largest number."""
+    pod = {**_POD, "scaling": {"kind": "fixed", "instances": "x", "maxInstances": 3}}
+    assert {"instances": 1, "kind": "fixed"} == world.ask("POST", "/v2/pods", pod).json["scaling"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1e300, "Duration DSL not applicable to 1.0E300"),
+        (1e10, "trying to construct too large duration with 1.0E19ns"),
+    ],
+)
+def test_a_pod_waits_for_whole_milliseconds_and_not_for_ever(world: World, seconds: float, words: str) -> None:
+    """What is less is cut off; what no duration holds is refused."""
+    pod = {**_POD, "scheduling": {"backoff": {"backoff": 1.23456, "backoffFactor": 2, "maxLaunchDelay": 0.0004}}}
+    kept = world.ask("POST", "/v2/pods", pod).json["scheduling"]["backoff"]
+    assert kept == {"backoff": 1.234, "backoffFactor": 2, "maxLaunchDelay": 0}
+    pod = {**_POD, "id": "/long", "scheduling": {"backoff": {"maxLaunchDelay": seconds}}}
+    assert (422, words) == _said(world.ask("POST", "/v2/pods", pod))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
@@ -91,6 +92,24 @@ def _stripped(value: Decimal) -> str:
     return str(plain)
 
 
+@dataclass
+class _Opened:
+    """An object or array whose end is not reached yet."""
+
+    kind: str
+    end: str
+    start: int
+    value: dict[str, Any] | list[Any]
+    name: str = ""
+
+    def put(self, value: Any) -> None:
+        """Take what was read as the next of its values."""
+        if isinstance(self.value, dict):
+            self.value[self.name] = value
+        else:
+            self.value.append(value)
+
+
 class _Reader:
     """One pass over one text."""
 
@@ -106,57 +125,63 @@ class _Reader:
             raise NoContent(f"No content to map due to end-of-input\n at {self._source(1, 0)}")
         return self._value()
 
-    def _value(self, within: str = "root") -> Any:
-        match self._here():
-            case "{":
-                return self._object()
-            case "[":
-                return self._array()
-            case '"':
-                return self._string("was expecting closing quote for a string value")
-            case sign if sign in "+-" or sign in _DIGITS:
-                return self._number()
-            case _:
-                return self._word(within)
-
-    def _object(self) -> dict[str, Any]:
-        start, found = self._at, dict[str, Any]()
-        self._at += 1
-        if self._next_or_end("Object", start) == "}":
-            self._at += 1
-            return found
+    def _value(self) -> Any:
+        """The value that begins here; how deep it goes is limited by nothing, so nothing here calls itself."""
+        opened: list[_Opened] = []
         while True:
-            if self._here() != '"':
-                self._unexpected("was expecting double-quote to start field name")
-            name = self._field = self._string(" in field name")
-            if self._next("Object") != ":":
-                self._unexpected("was expecting a colon to separate field name and value")
-            self._at += 1
-            self._next("Object")
-            found[name] = self._value("Object")
-            if self._separated("Object", "}", start):
-                return found
+            if self._here() in "{[":
+                inner = self._open()
+                if self._next_or_end(inner) != inner.end:
+                    opened.append(inner)
+                    self._named(inner)
+                    continue
+                self._at += 1
+                value: Any = inner.value
+            else:
+                value = self._plain(opened[-1].kind if opened else "root")
+            while opened:
+                opened[-1].put(value)
+                if not self._separated(opened[-1]):
+                    self._named(opened[-1])
+                    break
+                value = opened.pop().value
+            else:
+                return value
 
-    def _array(self) -> list[Any]:
-        start, found = self._at, list[Any]()
+    def _plain(self, within: str) -> Any:
+        sign = self._here()
+        if sign == '"':
+            return self._string("was expecting closing quote for a string value")
+        if sign in "+-" or sign in _DIGITS:
+            return self._number()
+        return self._word(within)
+
+    def _open(self) -> _Opened:
+        opened = _Opened("Object", "}", self._at, {}) if self._here() == "{" else _Opened("Array", "]", self._at, [])
         self._at += 1
-        if self._next_or_end("Array", start) == "]":
-            self._at += 1
-            return found
-        while True:
-            found.append(self._value("Array"))
-            if self._separated("Array", "]", start):
-                return found
+        return opened
 
-    def _separated(self, kind: str, end: str, start: int) -> bool:
+    def _named(self, within: _Opened) -> None:
+        """Pass the name of the next value, where it is one of an object."""
+        if within.kind == "Array":
+            return
+        if self._here() != '"':
+            self._unexpected("was expecting double-quote to start field name")
+        within.name = self._field = self._string(" in field name")
+        if self._next("Object") != ":":
+            self._unexpected("was expecting a colon to separate field name and value")
+        self._at += 1
+        self._next("Object")
+
+    def _separated(self, within: _Opened) -> bool:
         """Pass the comma, or the end of the object or array, and say whether it was the end."""
-        sign = self._next_or_end(kind, start)
-        if sign not in (end, ","):
-            self._unexpected(f"was expecting comma to separate {kind} entries")
+        sign = self._next_or_end(within)
+        if sign not in (within.end, ","):
+            self._unexpected(f"was expecting comma to separate {within.kind} entries")
         self._at += 1
-        if sign == end:
+        if sign == within.end:
             return True
-        self._next(kind)
+        self._next(within.kind)
         return False
 
     def _string(self, unended: str) -> str:
@@ -253,13 +278,14 @@ class _Reader:
             raise NotJson(f"Unexpected end-of-input within/between {kind} entries")
         return self._here()
 
-    def _next_or_end(self, kind: str, start: int) -> str:
+    def _next_or_end(self, within: _Opened) -> str:
         self._skip()
+        kind, start = within.kind, within.start
         if self._at >= len(self._text):
             marker = self._marker(start)
             raise NotJson(f"Unexpected end-of-input: expected close marker for {kind} (start marker at {marker})")
         sign = self._here()
-        if sign == ("]" if kind == "Object" else "}"):
+        if sign in "]}" and sign != within.end:
             self._mismatched(sign, kind, start)
         return sign
 

@@ -41,7 +41,7 @@ _ENDPOINT: Final = ObjectOf(
         Field(name="name", read=NAME, required=True),
         Field(name="containerPort", read=ANY_PORT),
         Field(name="hostPort", read=ANY_PORT),
-        Field(name="protocol", read=array(string()), default=[], omit_empty=True),
+        Field(name="protocol", read=array(string(), minimum=1), default=[], omit_empty=True),
         Field(name="labels", read=KV_LABELS, default={}, omit_empty=True),
         Field(name="networkNames", read=array(string()), default=[], omit_empty=True),
     )
@@ -218,9 +218,8 @@ _EXECUTOR: Final = ObjectOf(
 )
 _FIXED: Final = ObjectOf(
     fields=(
-        Field(name="instances", read=integer(minimum=0), default=1),
+        Field(name="instances", read=integer(), default=1, lenient=True),
         Field(name="kind", read=enumeration("fixed"), default="fixed"),
-        Field(name="maxInstances", read=integer(minimum=0)),
     )
 )
 

@@ -86,13 +86,17 @@ def _written(path: Path) -> str:
 
 @attrs.frozen(kw_only=True)
 class Field:
-    """A field of an object: whether it must be there, what it is when it is not, and whether empty means absent."""
+    """A field of an object: whether it must be there, what it is when it is not, and whether empty means absent.
+
+    One that is ``lenient`` has its default also where what is there cannot be read.
+    """
 
     name: str
     read: Reader
     required: bool = False
     default: Any = attrs.field(default=None)
     omit_empty: bool = False
+    lenient: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +133,8 @@ class ObjectOf:
             return failure(
                 f"'{field.name}' is undefined on object: {shown}" if missing else f"{shown} is not an object"
             )
-        return field.read(given)
+        read = field.read(given)
+        return _fresh(field.default) if field.lenient and isinstance(read, Unreadable) else read
 
     def written(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """The object in the order of its fields, without what is absent and what is left out when empty."""

@@ -56,8 +56,8 @@ ENVIRONMENT: Final = mapping(_VARIABLE, keys=r"[a-zA-Z_][a-zA-Z0-9_]*")
 LEGACY_ENVIRONMENT: Final = mapping(_VARIABLE)
 SECRETS: Final = mapping(ObjectOf(fields=(Field(name="source", read=string(), required=True),), macro=True))
 COMMAND: Final = union(
-    ObjectOf(fields=(Field(name="shell", read=string(), required=True),), macro=True),
-    ObjectOf(fields=(Field(name="argv", read=array(string()), required=True),)),
+    ObjectOf(fields=(Field(name="shell", read=string(minimum=1), required=True),)),
+    ObjectOf(fields=(Field(name="argv", read=array(string(), minimum=1), required=True),)),
 )
 NETWORK: Final = ObjectOf(
     fields=(
@@ -107,9 +107,8 @@ LINUX_INFO: Final = ObjectOf(
             read=ObjectOf(
                 fields=(
                     Field(name="profileName", read=string()),
-                    Field(name="unconfined", read=boolean, required=True),
+                    Field(name="unconfined", read=boolean, default=False, lenient=True),
                 ),
-                macro=True,
             ),
         ),
         Field(
@@ -117,8 +116,9 @@ LINUX_INFO: Final = ObjectOf(
             read=ObjectOf(
                 fields=(
                     Field(name="mode", read=enumeration("PRIVATE", "SHARE_PARENT"), required=True),
-                    Field(name="shmSize", read=integer(minimum=0)),
-                )
+                    Field(name="shmSize", read=integer()),
+                ),
+                macro=True,
             ),
         ),
     ),

@@ -9,7 +9,7 @@ import attrs
 
 from roadstead_backends.marathon.emulator.paths import SEGMENT_PATTERN, path_of
 from roadstead_backends.marathon.emulator.refusals import Refusal, Violations
-from roadstead_backends.marathon.emulator.rules.as_scala import shown_health_check
+from roadstead_backends.marathon.emulator.rules.as_scala import shown_double, shown_health_check
 from roadstead_backends.marathon.emulator.rules.constraints import constraint_fault, converted
 from roadstead_backends.marathon.emulator.rules.documents import (
     Document,
@@ -335,9 +335,11 @@ class AppRules:
         resident = is_resident(app)
         if strategy is not None and (single or resident):
             over, healthy = strategy["maximumOverCapacity"], strategy["minimumHealthCapacity"]
-            found.check(over == 0, "/upgradeStrategy/maximumOverCapacity", f"got {over}, expected 0.0")
+            found.check(over == 0, "/upgradeStrategy/maximumOverCapacity", f"got {shown_double(over)}, expected 0.0")
             if single:
-                found.check(healthy == 0, "/upgradeStrategy/minimumHealthCapacity", f"got {healthy}, expected 0.0")
+                found.check(
+                    healthy == 0, "/upgradeStrategy/minimumHealthCapacity", f"got {shown_double(healthy)}, expected 0.0"
+                )
         found.check(
             not resident or app.get("unreachableStrategy", "disabled") == "disabled",
             "/",
@@ -378,7 +380,7 @@ def check_limits(
             found.check(limit == "unlimited", f"{path}/{name}", message)
         else:
             least = requested[name]
-            message = f"resource limit must be greater than or equal to requested resource ({least})"
+            message = f"resource limit must be greater than or equal to requested resource ({shown_double(least)})"
             found.check(limit >= least, f"{path}/{name}", message)
 
 

@@ -1,11 +1,28 @@
-"""Apps and checks as Scala prints the case classes: some of Marathon's messages hold them."""
+"""Numbers, apps and checks as Scala prints them: some of Marathon's messages hold them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from decimal import Decimal
+from math import isfinite, isnan
+from typing import Any, Final
 
-__all__ = ["shown_app", "shown_health_check"]
+__all__ = ["shown_app", "shown_double", "shown_health_check"]
+
+_PLAIN_FROM: Final = -3
+_PLAIN_BELOW: Final = 7
+
+
+def shown_double(value: float) -> str:
+    """A number of double precision as Java prints it: small ones and large ones by exponent."""
+    if not isfinite(value):
+        return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    exact = Decimal(repr(float(value)))
+    if not exact or _PLAIN_FROM <= exact.adjusted() < _PLAIN_BELOW:
+        return f"{value:.1f}" if value == int(value) else f"{exact:f}"
+    sign, digits, _ = exact.normalize().as_tuple()
+    rest = "".join(map(str, digits[1:])) or "0"
+    return f"{'-' if sign else ''}{digits[0]}.{rest}E{exact.adjusted()}"
 
 
 def shown_app(app: Mapping[str, Any]) -> str:
@@ -53,7 +70,7 @@ def shown_app(app: Mapping[str, Any]) -> str:
         _option(app.get("tty")),
         _option(app.get("role")),
     ]
-    return f"App({','.join(str(field) for field in fields)})"
+    return f"App({','.join(_plain(field) for field in fields)})"
 
 
 def shown_health_check(check: Mapping[str, Any]) -> str:
@@ -76,6 +93,8 @@ def shown_health_check(check: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return shown_double(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -100,11 +119,11 @@ def _record(name: str, value: Mapping[str, Any]) -> str:
 
 
 def _strategy(value: Mapping[str, Any]) -> str:
-    return f"UpgradeStrategy({value['maximumOverCapacity']},{value['minimumHealthCapacity']})"
+    return f"UpgradeStrategy({_plain(value['maximumOverCapacity'])},{_plain(value['minimumHealthCapacity'])})"
 
 
 def _executor(value: Mapping[str, Any]) -> str:
-    return f"ExecutorResources({value['cpus']},{value['mem']},{value['disk']})"
+    return f"ExecutorResources({_plain(value['cpus'])},{_plain(value['mem'])},{_plain(value['disk'])})"
 
 
 def _network(value: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Final
 
 from roadstead_backends.marathon.emulator.refusals import Violations
-from roadstead_backends.marathon.emulator.rules.as_scala import shown_app
+from roadstead_backends.marathon.emulator.rules.as_scala import shown_app, shown_double
 from roadstead_backends.marathon.emulator.rules.documents import Document, container_of, volumes_of
 
 __all__ = ["check_external_apps", "check_volumes"]
@@ -141,7 +141,7 @@ def check_external_apps(app: Document, found: Violations) -> None:
     strategy = app.get("upgradeStrategy")
     if _dvdi(app) and strategy is not None:
         over = strategy["maximumOverCapacity"]
-        found.check(over == 0, "/upgradeStrategy/maximumOverCapacity", f"got {over}, expected 0.0")
+        found.check(over == 0, "/upgradeStrategy/maximumOverCapacity", f"got {shown_double(over)}, expected 0.0")
 
 
 def _dvdi(app: Document) -> list[Document]:
