@@ -128,3 +128,19 @@ def test_a_fleet_at_rest_writes_nothing(marathon: Emulated, daemon: Daemon) -> N
     until(lambda: daemon.status().service.turn > turns + 8)
     assert versions == {app["id"]: app["version"] for app in marathon.ask("GET", "/v2/apps")[1]["apps"]}
     assert (200, []) == marathon.ask("GET", "/v2/deployments")
+
+
+def test_what_a_server_prints_can_be_read_through_the_daemon(marathon: Emulated, daemon: Daemon) -> None:
+    """From the sandbox of its task; and where the agent is away, that is what comes."""
+    daemon.write(FLEET.replace("URL", marathon.url))
+    daemon.start()
+    answers(until_settled(daemon, 1))
+    (replica,) = daemon.deployment().replicas
+    until(lambda: b"asked /\n" in b"".join(daemon.client.logs(replica.id, tail=None, follow=False)))
+    assert 1 == b"".join(daemon.client.logs(replica.id, tail=1, follow=False)).count(b"\n")
+    (task,) = marathon.ask("GET", "/v2/tasks")[1]["tasks"]
+    marathon.control("lose-agent", agent=task["slaveId"], partition=True)
+    said = b"".join(daemon.client.logs(replica.id, tail=1, follow=False)).decode()
+    assert said.startswith(f"roadstead: old/{replica.id}: no agent of Mesos answers at ")
+    assert "; hint: only its agent has what a task prints" in said
+    marathon.control("return-agent", agent=task["slaveId"])

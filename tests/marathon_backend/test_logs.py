@@ -128,7 +128,7 @@ def test_following_goes_on_with_what_comes_and_ends_when_the_replica_is_gone(
     script = 'echo "begun $MESOS_TASK_ID"; until [ -e go ]; do sleep 0.05; done; echo went; exec sleep 1000'
     app = printing(script)
     first = app.in_state("TASK_RUNNING").id
-    following = app.log().read(tail=1, follow=True)
+    following = filter(None, app.log().read(tail=1, follow=True))
     assert f"begun {first}\n".encode() == next(following)
     (app.folder() / "go").touch()
     assert b"went\n" == next(following)
@@ -157,7 +157,8 @@ def test_an_agent_that_is_away_is_said_and_while_following_waited_for(printing: 
     """It alone has what its tasks print."""
     app = printing("echo begun; until [ -e go ]; do sleep 0.05; done; echo went; exec sleep 1000")
     folder, agent = app.folder(), app.in_state("TASK_RUNNING").slave_id
-    following = app.log().read(tail=None, follow=True)
+    output = app.log().read(tail=None, follow=True)
+    following = filter(None, output)
     assert b"begun\n" == next(following)
     log = app.log()
     app.marathon.control("lose-agent", agent=agent, partition=True)
@@ -168,7 +169,16 @@ def test_an_agent_that_is_away_is_said_and_while_following_waited_for(printing: 
     (folder / "go").touch()
     app.marathon.control("return-agent", agent=agent)
     assert b"went\n" == next(following)
-    following.close()
+    output.close()
+
+
+def test_whoever_follows_what_prints_nothing_can_leave(printing: Callable[[str], Printing]) -> None:
+    """Something comes all the same, though there is nothing in it: who reads it in a thread notices by that."""
+    app = printing("exec sleep 1000")
+    app.in_state("TASK_RUNNING")
+    output = app.log().read(tail=None, follow=True)
+    assert [b"", b""] == [next(output), next(output)]
+    output.close()
 
 
 def test_nobody_has_no_output() -> None:

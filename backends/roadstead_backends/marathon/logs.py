@@ -130,7 +130,7 @@ class Log:
     def _follow(self, task: Task, files: list[_File]) -> Iterator[bytes]:
         """Yield what is printed from now on, by this task and by those that take its place, until there is none.
 
-        Who does not answer meanwhile is asked again.
+        Nothing at all, now and then, where nothing is printed. Who does not answer meanwhile is asked again.
         """
         quiet = 0
         while True:
@@ -141,6 +141,7 @@ class Log:
                     yield from file.lines.ended_by(data)
             quiet = 0 if came else quiet + 1
             if quiet % _LOOK_EVERY == _LOOK_EVERY - 1:
+                yield b""  # whoever reads no more is found out by that
                 try:
                     now = self._task()
                 except Unreachable:

@@ -109,7 +109,8 @@ def _pump(
             if left.is_set() or (chunk and not _put(chunk, chunks, loop, left)):
                 return
     except RoadsteadError as error:
-        _put(f"roadstead: {error}\n".encode(), chunks, loop, left)
+        hint = f"; hint: {error.hint}" if error.hint else ""
+        _put(f"roadstead: {error}{hint}\n".encode(), chunks, loop, left)
     finally:
         _put(None, chunks, loop, left)
 

@@ -229,5 +229,6 @@ class KeepsLogs(Protocol):
 
         ``tail`` limits the lines from before now.
 
-        With ``follow`` it goes on until the replica is gone or the iterator is closed. No such replica: ``Rejected``.
+        With ``follow`` it goes on until the replica is gone or the iterator is closed; an empty chunk now and then lets
+        whoever reads it in a thread notice that nobody wants it any more. No such replica: ``Rejected``.
         """
