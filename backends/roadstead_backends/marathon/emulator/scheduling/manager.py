@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -271,9 +271,36 @@ def reverted(plan: Plan, root: RootGroup, version: int) -> RootGroup:
     for path, spec in before.items():
         if path not in after:
             tree = tree.put_spec(spec, version)
-    groups_before = {group.id for group in plan.original.tree.walk()}
-    for group in reversed(list(plan.target.tree.walk())):
-        present = tree.group(group.id)
-        if group.id not in groups_before and present is not None and not any(present.all_apps()):
-            tree = tree.without_group(group.id, version)
+    old_groups, new_groups = ({group.id: group for group in each.tree.walk()} for each in (plan.original, plan.target))
+    for path in sorted({**old_groups, **new_groups}, reverse=True):
+        tree = _group_reverted(tree, old_groups.get(path), new_groups.get(path), version)
     return tree
+
+
+def _group_reverted(root: RootGroup, old: Group | None, new: Group | None, version: int) -> RootGroup:
+    """The tree without the change of one group: groups are not locked, so others may have changed it as well."""
+    if new is None and old is not None:
+        present = root.group(old.id) or root.new_group(old.id)
+        return _with_dependencies(root, present, add=old.dependencies, version=version)
+    if old is None and new is not None:
+        added = root.group(new.id)
+        if added is None:
+            return root
+        if not (added.apps or added.pods or added.groups) and set(added.dependencies) == set(new.dependencies):
+            return root.without_group(added.id, version)
+        return _with_dependencies(root, added, drop=new.dependencies, version=version) if new.dependencies else root
+    if old is not None and new is not None and set(old.dependencies) != set(new.dependencies):
+        present = root.group(old.id) or root.new_group(old.id)
+        add = [each for each in old.dependencies if each not in new.dependencies]
+        drop = [each for each in new.dependencies if each not in old.dependencies]
+        return _with_dependencies(root, present, add=add, drop=drop, version=version)
+    return root
+
+
+def _with_dependencies(
+    root: RootGroup, group: Group, *, add: Iterable[PathId] = (), drop: Iterable[PathId] = (), version: int
+) -> RootGroup:
+    """The tree with that group, which may be gone, and these dependencies of it more and fewer."""
+    dropped = set(drop)
+    kept = [each for each in dict.fromkeys((*group.dependencies, *add)) if each not in dropped]
+    return root.put_group(attrs.evolve(group, dependencies=tuple(kept)), version)
