@@ -11,8 +11,9 @@ from roadstead_backends.marathon.emulator.cluster.timeline import Timeline
 from roadstead_backends.marathon.emulator.paths import PathId
 from roadstead_backends.marathon.emulator.refusals import Refusal
 from roadstead_backends.marathon.emulator.rules.documents import Document
+from roadstead_backends.marathon.emulator.scheduling.choosing import chosen
 from roadstead_backends.marathon.emulator.scheduling.events import EventBus
-from roadstead_backends.marathon.emulator.scheduling.instances import Instance, kill_order
+from roadstead_backends.marathon.emulator.scheduling.instances import Instance
 from roadstead_backends.marathon.emulator.scheduling.moments import written
 from roadstead_backends.marathon.emulator.scheduling.plans import Action, ActionKind, Plan
 from roadstead_backends.marathon.emulator.scheduling.specs import RunSpec
@@ -282,11 +283,10 @@ class Deployments:
         present = self._wanted(spec.id)
         sentenced = sum(each.id in victims for each in present)
         kills = max(len(present) - spec.instances, sentenced)
-        order = kill_order(present, oldest_first=spec.kill_selection == "OLDEST_FIRST", victims=victims)
-        progress.old = order[:kills]
+        progress.old = chosen(present, spec, kills, victims)
         self._hands.give_up(progress.old)
         if len(present) - kills < spec.instances or not kills:
-            progress.new = [each for each in order[kills:] if not each.is_active]
+            progress.new = [each for each in present if each not in progress.old and not each.is_active]
             progress.new += self._hands.add(spec, spec.instances - len(present) + kills)
             progress.awaited = len(progress.new)
 

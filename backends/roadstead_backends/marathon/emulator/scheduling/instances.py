@@ -161,14 +161,13 @@ class Instance:
         return shown
 
 
-def kill_order(candidates: Iterable[Instance], *, oldest_first: bool, victims: Sequence[str] = ()) -> list[Instance]:
-    """The order in which instances are given up: asked for by name, unreachable, staging, starting, running, others."""
+def kill_order(candidates: Iterable[Instance], *, oldest_first: bool) -> list[Instance]:
+    """The order in which instances are given up: unreachable, staging, starting, running, others; then by age."""
 
     def rank(instance: Instance) -> tuple[int, int, int]:
         age = instance.active_since if instance.active_since is not None else instance.since
         by_age = (age, instance.number) if oldest_first else (-age, -instance.number)
-        first = 0 if instance.id in victims else _KILL_RANK.get(instance.condition, _KILLED_LAST)
-        return first, *by_age
+        return _KILL_RANK.get(instance.condition, _KILLED_LAST), *by_age
 
     return sorted(candidates, key=rank)
 

@@ -11,6 +11,7 @@ from roadstead_backends.marathon.emulator.cluster.tasks import TaskUpdate
 from roadstead_backends.marathon.emulator.paths import PathId
 from roadstead_backends.marathon.emulator.rules.documents import Document
 from roadstead_backends.marathon.emulator.scheduling.backoff import COUNTED, RateLimiter
+from roadstead_backends.marathon.emulator.scheduling.choosing import chosen
 from roadstead_backends.marathon.emulator.scheduling.events import EventBus
 from roadstead_backends.marathon.emulator.scheduling.health import HealthMonitor
 from roadstead_backends.marathon.emulator.scheduling.instances import (
@@ -20,7 +21,6 @@ from roadstead_backends.marathon.emulator.scheduling.instances import (
     Tracker,
     condition_of,
     is_given_up,
-    kill_order,
     together,
 )
 from roadstead_backends.marathon.emulator.scheduling.launching import Launcher
@@ -381,5 +381,4 @@ class Supervisor:
             if missing > 0:
                 self.add(spec, missing)
             elif missing < 0:
-                order = kill_order(present, oldest_first=spec.kill_selection == "OLDEST_FIRST")
-                self.give_up(order[:-missing])
+                self.give_up(chosen(present, spec, -missing))
