@@ -6,7 +6,7 @@ quota of its own that nobody can read beforehand: then it makes no replica, or r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -17,9 +17,9 @@ from roadstead.holdings import Use
 from roadstead.memory import place
 from roadstead.model import Quota, Template
 from roadstead.reasons import Change, ChangeKind, Reason, ReasonCode
-from roadstead.world import NOBODY, Group, Snapshot
+from roadstead.world import NOBODY, Group, Member, Snapshot
 
-__all__ = ["Left", "Outstanding", "no_place", "outstanding", "promised"]
+__all__ = ["NOTHING", "Left", "Outstanding", "no_place", "outstanding", "promised"]
 
 
 @attrs.frozen
@@ -30,38 +30,45 @@ class Outstanding:
     why: str
 
 
+NOTHING = Outstanding(0, "")
+
+
 def promised(snapshot: Snapshot | None, group: Group) -> int:
     """Return how many replicas a group lacks that its cluster is to make: it heals it, or says why they are not there.
 
     What nobody makes by himself, and nobody speaks of, is asked for again.
     """
-    if snapshot is None:
+    lacking = group.target - group.standing
+    if lacking <= 0 or snapshot is None:
         return 0
     heals = snapshot.capabilities.heals_alone and not is_directed(snapshot)
-    return max(0, group.target - group.standing) if heals or group.reason is not None else 0
+    return lacking if heals or group.reason is not None else 0
 
 
 def outstanding(case: Case, cluster: str, revision: str | None = None) -> Outstanding:
     """Return what the groups of a deployment on ``cluster``, or that of one revision there, still wait for."""
     snapshot = case.world.clusters[cluster].snapshot
-    if snapshot is None:
-        return Outstanding(0, "")
     words: list[str] = []
     for where, group in case.shard.groups:
-        if where == cluster and revision in (None, group.key.revision):
-            words.extend([_words(group.reason)] * promised(snapshot, group))
-            words.extend(_of_slots(case, cluster, snapshot, group))
-    return Outstanding(len(words), next((one for one in words if one), ""))
+        if snapshot is None or where != cluster or revision not in (None, group.key.revision):
+            continue
+        unmade = promised(snapshot, group)
+        if unmade:
+            words.extend([_words(group.reason)] * unmade)
+        crew = case.shard.crews.get((cluster, group.key.revision), NOBODY)
+        if crew.slots:
+            words.extend(_of_slots(case, crew.slots, directed=is_directed(snapshot)))
+    return Outstanding(len(words), next(filter(None, words), "")) if words else NOTHING
 
 
-def _of_slots(case: Case, cluster: str, snapshot: Snapshot, group: Group) -> Iterator[str]:
+def _of_slots(case: Case, slots: Iterable[Member], *, directed: bool) -> Iterator[str]:
     """Yield what is said of each slot; where our placement picks the node, of those alone that it has no room for.
 
     Where it fails to carry an order out, that says nothing about room.
     """
-    for member in case.shard.crews.get((cluster, group.key.revision), NOBODY).slots:
-        refused = case.memory.back_off.get(place(cluster, member.replica.id))
-        if not is_directed(snapshot):
+    for member in slots:
+        refused = case.memory.back_off.get(place(member.cluster, member.replica.id))
+        if not directed:
             yield _words(member.replica.reason)
         elif refused is not None and refused.code == OutOfCapacity.code:
             yield refused.text

@@ -17,7 +17,7 @@ from roadstead.decide.capacity import free_in_all
 from roadstead.decide.case import Case
 from roadstead.decide.fit import Fit, No
 from roadstead.decide.ledger import Ledger
-from roadstead.decide.outstanding import Left, Outstanding, no_place, outstanding
+from roadstead.decide.outstanding import NOTHING, Left, Outstanding, no_place, outstanding
 from roadstead.decide.rows import Row
 from roadstead.holdings import sum_of, use_of
 from roadstead.memory import SlotMemory, place
@@ -27,7 +27,7 @@ from roadstead.world import Reachable, Snapshot
 __all__ = ["answered", "learnt", "unplaced"]
 
 _NOTHING = SlotMemory()
-_NOBODY = Outstanding(0, "")
+_NOT_ANY: Mapping[str, SlotMemory] = MappingProxyType({})
 
 
 def learnt(
@@ -43,6 +43,8 @@ def learnt(
 
     Or while one of its replicas is to be ``relieved`` by another.
     """
+    if not before and not any(row.waiting for row in rows):
+        return _NOT_ANY
     found = {}
     for row in rows:
         view = case.world.clusters.get(row.key.cluster)
@@ -101,7 +103,7 @@ def answered(known: Mapping[str, SlotMemory], row: Row, answer: Fit) -> Fit:
 def unplaced(case: Case, known: Mapping[str, SlotMemory], rows: Sequence[Row]) -> Iterator[Held]:
     """Yield what a cluster says of replicas that it does not make, and that some wait for too long without a word."""
     for row in rows:
-        asked = outstanding(case, row.key.cluster, row.key.revision) if row.waiting else _NOBODY
+        asked = outstanding(case, row.key.cluster, row.key.revision) if row.waiting else NOTHING
         if not asked.count:
             continue
         learnt_of_row = known.get(place(row.key.cluster, row.group_key), _NOTHING)
