@@ -101,8 +101,8 @@ def printing(marathon: tuple[Emulated, Path]) -> Iterator[Callable[[str], Printi
 
 
 def test_both_files_are_read_the_one_written_last_at_the_end(printing: Callable[[str], Printing]) -> None:
-    """In whole lines, the last one of a file without its newline included, and no more of them than was asked for."""
-    app = printing("printf 'one\\ntwo\\n'; printf 'alpha\\nbeta' >&2; touch said; exec sleep 1000")
+    """In whole lines, also the last one of a file that has no newline yet, and no more of them than was asked for."""
+    app = printing("printf 'one\\ntwo'; printf 'alpha\\nbeta' >&2; touch said; exec sleep 1000")
     until((app.folder() / "said").exists)
     assert b"one\ntwo\nalpha\nbeta\n" == app.read()
     found = {tail: app.read(tail) for tail in (0, 1, 3, 100)}

@@ -97,33 +97,32 @@ class Log:
                 )
             try:
                 files = list(self._opened(task))
-                yield from self._before(files, tail)
+                if tail is not None:
+                    self._skip_all_but(tail, files)
+                for file in files:
+                    yield from self._before(file)
+                    if not follow:
+                        yield from file.rest()
             except _Gone as error:
                 raise self._swept(task) from error
             except Unreachable as error:
                 raise self._away(error) from error
             if follow:
                 yield from self._follow(task, files)
-            for file in files:
-                yield from file.rest()
         finally:
             self._master.close()
 
     # ---- what was printed ----
 
-    def _before(self, files: list[_File], tail: int | None) -> Iterator[bytes]:
-        """Yield what is there now, and leave the files where it ends."""
-        starts = dict[str, int]()
-        wanted = tail
+    def _skip_all_but(self, lines: int, files: list[_File]) -> None:
+        """Have reading begin with the last lines of all files together."""
         for file in reversed(files):
-            if wanted is None:
-                starts[file.path] = 0
-            else:
-                starts[file.path], wanted = start_of_last(wanted, file.size, partial(self._page, file), page=_PAGE)
-        for file in files:
-            file.offset = starts[file.path]
-            while file.offset < file.size and (data := self._next(file, file.size - file.offset)):
-                yield from file.lines.ended_by(data)
+            file.offset, lines = start_of_last(lines, file.size, partial(self._page, file), page=_PAGE)
+
+    def _before(self, file: _File) -> Iterator[bytes]:
+        """Yield what was in it when it was found."""
+        while file.offset < file.size and (data := self._next(file, file.size - file.offset)):
+            yield from file.lines.ended_by(data)
 
     # ---- what comes ----
 
@@ -146,12 +145,13 @@ class Log:
                     now = self._task()
                 except Unreachable:
                     now = task
-                if now is None:
-                    return
-                if now.id != task.id:
+                if now is None or now.id != task.id:
                     for file in files:
                         yield from file.rest()
-                    task, files[:] = now, []
+                    files.clear()
+                if now is None:
+                    return
+                task = now
                 _renew(files, self._if_there(partial(self._opened, now), tuple))
             if quiet:
                 time.sleep(self._pause.seconds)
@@ -228,14 +228,15 @@ class Log:
 
 
 def _renew(files: list[_File], found: tuple[_File, ...]) -> None:
-    """Take up files that came, and begin those again that are shorter than what was read of them: they were rotated."""
+    """Take up files that came and agents that moved, and begin again what is shorter than was read: it was rotated."""
     known = {file.path: file for file in files}
     for one in found:
         file = known.get(one.path)
         if file is None:
             files.append(one)
-        elif one.size < file.offset:
-            file.offset = 0
+        else:
+            file.pid = one.pid
+            file.offset = file.offset if file.offset <= one.size else 0
 
 
 def start_of_last(lines: int, size: int, read: Callable[[int, int], bytes], *, page: int) -> tuple[int, int]:
