@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from roadstead_backends.marathon.emulator.documents.java_patterns import NoPattern, java_pattern
 from roadstead_backends.marathon.emulator.refusals import Refusal
 
 __all__ = ["OPERATORS", "constraint_fault", "converted"]
@@ -50,8 +51,8 @@ def _pattern_fault(value: str | None) -> str | None:
     if value is None:
         return "LIKE and UNLIKE require a non-empty, regular expression value"
     try:
-        re.compile(value)
-    except re.error:
+        java_pattern(value)
+    except NoPattern:
         return "is not a valid regular expression"
     return None
 

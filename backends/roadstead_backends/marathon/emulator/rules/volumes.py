@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
+from roadstead_backends.marathon.emulator.documents.java_patterns import NoPattern, java_pattern
 from roadstead_backends.marathon.emulator.refusals import Violations
 from roadstead_backends.marathon.emulator.rules.as_scala import shown_app, shown_double
 from roadstead_backends.marathon.emulator.rules.documents import Document, container_of, volumes_of
@@ -77,8 +78,8 @@ def _volume_constraint_fault(parts: list[str]) -> str | None:
     if parts[1] not in ("LIKE", "UNLIKE"):
         return "Operator must be one of LIKE, UNLIKE"
     try:
-        re.compile(parts[2])
-    except re.error:
+        java_pattern(parts[2])
+    except NoPattern:
         return "Invalid regular expression"
     return None
 

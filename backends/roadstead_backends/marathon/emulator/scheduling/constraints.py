@@ -11,6 +11,8 @@ from typing import Final
 
 import attrs
 
+from roadstead_backends.marathon.emulator.documents.java_patterns import java_pattern
+
 __all__ = ["Attribute", "Place", "meets", "meets_all", "value_of"]
 
 Attribute = str | float | tuple[tuple[int, int], ...] | frozenset[str]
@@ -100,7 +102,7 @@ def _literal(wanted: str) -> str:
 
 @lru_cache(maxsize=256)
 def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
+    return java_pattern(text)
 
 
 def _groups(value: str, taken: Sequence[str], instances: int, wanted: str, *, quota: bool) -> bool:
