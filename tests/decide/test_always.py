@@ -68,6 +68,7 @@ class Fleeting(RuleBasedStateMachine):
             seed,
             thorough=True,
             traffic=Traffic(most=1, service=(500, 3_000, 9_000)),
+            refuses_early=data.draw(st.booleans()),
         )
         self.lost_nodes: dict[tuple[str, str], Node] = {}
 
@@ -204,6 +205,12 @@ class Fleeting(RuleBasedStateMachine):
             crowded = attrs.evolve(node, foreign_cpu=Cpus(foreign), schedulable=not cordoned)
             self.simulated(cluster).set_node(crowded)
 
+    @rule(cluster=A_CLUSTER, cpu=st.none() | st.sampled_from([0, 1_000, 3_000]).map(Cpus), count=st.integers(0, 16))
+    def allow(self, cluster: str, cpu: Cpus | None, count: int) -> None:
+        """Let a cluster itself allow us so much, and see for a while what becomes of what it does not allow."""
+        self.simulated(cluster).limit(Quota(cpu=cpu) if cpu is not None else None)
+        self.scene.turns(count)
+
     @rule(cluster=A_CLUSTER, which=ONE_OF_THEM)
     def hang(self, cluster: str, which: int) -> None:
         """Let one server answer nobody any more."""
@@ -291,6 +298,7 @@ class Fleeting(RuleBasedStateMachine):
         if hasattr(self, "scene") and not self.scene.wrong:
             for simulated in self.scene.clusters.values():
                 simulated.faults.clear()
+                simulated.limit(None)
             self.scene.excess.clear()
             for proxy in self.scene.proxies.values():
                 proxy.faults.clear()
