@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.capabilities import Capabilities
-from roadstead.decide.back_off import FIRST_WAIT_MS, waited_for
+from roadstead.decide.back_off import FIRST_WAIT_MS, counted, waited_for
 from roadstead.memory import BackOff, PlanMemory, place
 from roadstead.plans import Bind, Step
-from roadstead.world import GroupKey, Reachable, Snapshot, Unreachable, World
+from roadstead.world import GroupKey, Outcome, OutcomeKind, Reachable, Snapshot, Unreachable, World
 from roadstead_backends.simulated.faults import CallFault
 from tests.decide.scene import DIRECTED, NATIVE, Scene, deployment, fleet, nodes
 
@@ -52,6 +52,16 @@ def test_a_step_that_is_refused_again_and_again_waits_longer_each_time(able: Cap
 
     assert [1, 2, 3, 4] == sorted(set(waits))
     assert waits == sorted(waits)
+
+
+def test_a_refusal_after_a_success_is_the_first_one_in_a_row() -> None:
+    """Whatever was refused before: what was taken in the end waits no longer than anything else."""
+    key = place("here", "anchor-r")
+    memory = PlanMemory()
+    for turn, kind in enumerate((OutcomeKind.FAILED, OutcomeKind.FAILED, OutcomeKind.DONE, OutcomeKind.FAILED), 1):
+        outcome = Outcome(turn=turn, cluster="here", subject="anchor-r", kind=kind)
+        memory = counted(memory, (outcome,), turn, FIRST_WAIT_MS)
+    assert (1, FIRST_WAIT_MS) == (memory.back_off[key].failures, memory.back_off[key].wait_ms)
 
 
 def test_what_a_cluster_refused_is_remembered_as_long_as_it_does_not_answer() -> None:

@@ -491,6 +491,18 @@ BUGS = (
         now="            pass",
         stories=("scale by hand",),
         first=(Kind.THROTTLED,),
+        caught_by="tests/decide/test_back_off.py::test_a_refusal_after_a_success_is_the_first_one_in_a_row",
+        found=False,
+    ),
+    Bug(
+        name="a cluster that fails to place a replica counts as full",
+        kind=Class.INTERMEDIATE,
+        path=f"{DECIDE}/outstanding.py",
+        was="refused.code == OutOfCapacity.code",
+        now="refused.code",
+        stories=("roll once a cluster's own quota is larger",),
+        first=(Kind.THROTTLED_LONG,),
+        caught_by="tests/decide/test_promised.py::test_a_cluster_that_fails_to_place_one_more_is_not_full",
     ),
     Bug(
         name="a table that was refused once is refused for ever",
