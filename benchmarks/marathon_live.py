@@ -137,7 +137,7 @@ def stories(bench: Bench, *, kubernetes: bool) -> Iterator[Story]:
         name = "migration to Kubernetes and back, the daemon killed after 5 s of each"
         yield Story(name=name, happens=partial(there, PROD, 5.0), lasts=210)
     yield Story(name="a server killed, and healed", happens=lambda: _kill(bench), lasts=60, least=1, planned=False)
-    yield Story(name="an agent killed, and healed", happens=lambda: _agent(bench), lasts=180, least=1, planned=False)
+    yield Story(name="an agent killed, and healed", happens=lambda: _agent(bench), lasts=300, least=1, planned=False)
 
 
 def _leader(bench: Bench) -> None:
@@ -179,7 +179,10 @@ def _kill(bench: Bench) -> None:
 
 
 def _agent(bench: Bench) -> None:
-    """An agent dies with what runs on it; Mesos waits for it for 75 s, and Marathon as long as the fleet file says."""
+    """An agent dies with what runs on it; Mesos waits for it for 75 s, and Marathon as long as the fleet file says.
+
+    Marathon looks for such tasks every 30 s, and begins to five minutes after it has begun to lead.
+    """
     victim = bench.marathon.tasks()[0]
     bench.marathon.control("lose-agent", agent=victim["slaveId"])
 
@@ -187,7 +190,7 @@ def _agent(bench: Bench) -> None:
         running = [one for one in bench.marathon.tasks() if one["state"] == "TASK_RUNNING"]
         return len(running) == 2 and all(one["slaveId"] != victim["slaveId"] for one in running)
 
-    until(is_replaced, every=0.5, within=220)
+    until(is_replaced, every=0.5, within=420)
     bench.settled()
     bench.marathon.control("return-agent", agent=victim["slaveId"])
 
@@ -281,7 +284,8 @@ def report(found: Found) -> str:
     again = f" ({found.again})" if found.again else ""
     how = (
         f"`python -m benchmarks.marathon_live` on {found.machine}{again}: "
-        "an **emulated** Marathon 1.11 with four agents, whose tasks are real servers on loopback addresses, behind Envoy. "
+        "an **emulated** Marathon 1.11 with four agents, whose tasks are real servers on loopback addresses, "
+        "behind Envoy. "
         f"Two replicas answer {found.capacity:.0f} requests a second; {SHARE:.0%} of what the fewest replicas of each "
         "story can answer was asked for. Failed: an error, a wrong answer, or none in time (late). How long something "
         "took says nothing about a real Marathon. The way to a real Kubernetes under load, with the daemon killed on "
