@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from roadstead_backends.marathon.emulator.documents.scala_order import members
 from roadstead_backends.marathon.emulator.rules.uris import is_uri
 from tests.marathon.replay import world_of
 from tests.marathon.world import Reply, World
@@ -208,3 +209,18 @@ def test_what_java_takes_for_a_uri(text: str) -> None:
 def test_what_java_takes_for_none(text: str) -> None:
     """Signs that are not allowed where they stand, and what lacks a part."""
     assert not is_uri(text)
+
+
+def test_members_of_a_set_stand_in_the_order_of_their_hashes_once_they_are_more_than_four(world: World) -> None:
+    """As Scala's sets do; whichever way an app names what it depends on."""
+    codes = {"portName": "default", "httpStatusCodesForReady": [1, 2, 3, 4, 5, 6, 1]}
+    app = {"id": "/set", "cmd": "sleep 1", "instances": 0, "dependencies": ["b", "a"], "readinessChecks": [codes]}
+    kept = world.ask("POST", "/v2/apps", app).json
+    assert kept["readinessChecks"][0]["httpStatusCodesForReady"] == [5, 1, 6, 2, 3, 4]
+    assert kept["dependencies"] == ["/b", "/a"]
+    assert members(list("abcdef")) == list("efabcd")
+    constraints = [[name, "UNIQUE"] for name in "abcdef"]
+    world.ask("PUT", "/v2/apps//set", {"constraints": constraints, "dependencies": list("abcdef")})
+    kept = world.ask("GET", "/v2/apps//set").json["app"]
+    assert kept["dependencies"] == members([f"/{name}" for name in "abcdef"])
+    assert sorted(kept["constraints"]) == constraints != kept["constraints"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roadstead.model import Template
+from roadstead.model import Constraint, Operator, PlacementSpec, Template
 from roadstead_backends.marathon import names
 from roadstead_backends.marathon.drift import drift_of
 from roadstead_backends.marathon.emulator.testing import Emulated, Plan, Settings, emulated
@@ -85,6 +85,21 @@ def test_what_somebody_else_writes_is_drift_by_its_field(change: dict[str, Any],
     assert [field] == sorted(drift(document, {**document, **change}))
     ours, theirs = drift(document, {**document, **change})[field]
     assert ours != theirs
+
+
+def test_the_order_of_what_is_kept_as_a_set_is_no_drift(marathon: Emulated) -> None:
+    """More than four constraints come back in an order of Marathon's own, and each but once; another one is drift."""
+    rules = tuple(Constraint(attribute=f"rack-{name}", operator=Operator.EXISTS) for name in "abcdefa")
+    document = app(order_of(template_with(placement=PlacementSpec(constraints=rules))), 0, OPTIONS)
+    path = f"/v2/apps{document['id']}"
+    assert 201 == marathon.ask("POST", "/v2/apps", document)[0]
+    found = marathon.ask("GET", path)[1]["app"]
+    assert found["constraints"] != document["constraints"]
+    assert {} == drift(document, found)
+    more = [*found["constraints"], ["rack-g", "UNIQUE"]]
+    assert ["constraints"] == sorted(drift(document, {**found, "constraints": more}))
+    marathon.ask("DELETE", f"{path}?force=true")
+    marathon.advance(1)
 
 
 @given(st.dictionaries(st.sampled_from(["team", "a.b", "c/d"]), st.text(max_size=4), min_size=1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
 from roadstead.cli.group import cli
 from roadstead.config import read_fleet
-from roadstead.model import Adoption, Fleet
+from roadstead.model import Adoption, Fleet, Template
 from roadstead.spi.importing import ImportSource
 from roadstead_backends.marathon.emulator.testing import Plan, Settings, emulated
 from roadstead_backends.marathon.foreign import imports
@@ -49,6 +50,12 @@ def test_what_is_no_app_is_refused(text: str) -> None:
         imports(ImportSource(text=text, options=OPTIONS))
 
 
+def _in_order(template: Template) -> Template:
+    """Return it with its constraints in one order: Marathon keeps them as a set."""
+    constraints = tuple(sorted(template.placement.constraints, key=repr))
+    return attrs.evolve(template, placement=attrs.evolve(template.placement, constraints=constraints))
+
+
 def test_a_marathon_is_imported_as_the_files_that_were_sent_to_it(tmp_path: Path) -> None:
     """Read over its API, with all that it fills in: the same deployments; both fleet files are valid."""
     settings = Settings(features=frozenset({"gpu_resources", "secrets"}))
@@ -61,8 +68,8 @@ def test_a_marathon_is_imported_as_the_files_that_were_sent_to_it(tmp_path: Path
         options = MarathonOptions(urls=(marathon.url,), gpu_attribute="gpu_model")
         live = imports(ImportSource(text=None, options=options))
         files = tuple(imported(one, options) for one in (STOCK, sent))
-        assert [(one.native, one.template, one.replicas, one.rollout) for one in files] == [
-            (one.native, one.template, one.replicas, one.rollout) for one in live
+        assert [(one.native, _in_order(one.template), one.replicas, one.rollout) for one in files] == [
+            (one.native, _in_order(one.template), one.replicas, one.rollout) for one in live
         ]
         written = _import(tmp_path / "live.yaml", marathon.url, "--adopt")
         assert Adoption("dc1", "/prod/minilm") == written.deployments["minilm"].adopt

@@ -1,8 +1,9 @@
 """What somebody else has changed of an app, found by comparing it with the rendering that it carries. Pure.
 
-Marathon writes defaults into what we left out, and ports into what we left to it: no drift. But where we wrote a list,
-or a map in which every key is somebody's word, all that was added counts. What we leave out because it is empty, and
-what we never write, is compared with what it is when nobody has said anything.
+Marathon writes defaults into what we left out, and ports into what we left to it: no drift; nor is the order of what it
+keeps as a set, and what we wrote twice is there once. But where we wrote a list, or a map in which every key is
+somebody's word, all that was added counts. What we leave out because it is empty, and what we never write, is compared
+with what it is when nobody has said anything.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ Json = Any
 
 _OPEN: Final = frozenset({"labels", "env"})
 """Maps in which every key is somebody's word."""
+
+_SETS: Final = frozenset({"constraints", "acceptedResourceRoles", "dependencies", "httpStatusCodesForReady"})
+"""Lists that Marathon keeps as sets: more than four members come back in an order of its own."""
 
 _UNSAID: Final[Mapping[str, Json]] = {
     "acceptedResourceRoles": None,
@@ -87,6 +91,8 @@ def differences(ours: Mapping[str, Json], theirs: Mapping[str, Json]) -> Iterato
 def _of(ours: Json, theirs: Json, path: str, name: str) -> Iterator[Difference]:
     if theirs is None and ours in ([], {}, None):
         return
+    if name in _SETS and isinstance(ours, list) and isinstance(theirs, list):
+        ours, theirs = _members(ours), _members(theirs)
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key, value in sorted(ours.items()):
             yield from _of(value, theirs.get(key), _below(path, key, name), key)
@@ -98,6 +104,11 @@ def _of(ours: Json, theirs: Json, path: str, name: str) -> Iterator[Difference]:
             yield from _of(one, other, f"{path}[{number}]", name)
     elif ours != theirs and not (name in _GIVEN and ours == 0):
         yield Difference(path, ours, theirs)
+
+
+def _members(values: list[Json]) -> list[Json]:
+    """Return each value once, in an order that depends on nothing but the values."""
+    return sorted((value for number, value in enumerate(values) if value not in values[:number]), key=json.dumps)
 
 
 def _below(path: str, key: str, name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import attrs
 
 from roadstead_backends.marathon.emulator.documents.json_text import echoed
-from roadstead_backends.marathon.emulator.documents.scala_order import by_json_path, walked
+from roadstead_backends.marathon.emulator.documents.scala_order import by_json_path, members, walked
 
 __all__ = [
     "Field",
@@ -286,7 +286,9 @@ class ArrayOf:
                 items.append(read)
         if errors:
             return Unreadable(tuple(errors))
-        return items if len(items) >= self.minimum else failure("error.minLength")
+        if len(items) < self.minimum:
+            return failure("error.minLength")
+        return members(items) if self.unique else items
 
 
 def array(item: Reader, *, unique: bool = False, minimum: int = 0) -> ArrayOf:

@@ -9,12 +9,13 @@ Scala 2.12, and the case classes ``JsPath``, ``KeyPathNode`` and ``IdxPathNode``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-__all__ = ["by_json_path", "by_text", "walked"]
+__all__ = ["by_json_path", "by_text", "members", "walked"]
 
 _WORD: Final = 0xFFFFFFFF
 _PRODUCT_SEED: Final = 0xCAFEBABE
+_KEPT_IN_ORDER: Final = 4
 
 T = TypeVar("T")
 
@@ -27,6 +28,22 @@ def walked(items: Iterable[T], hashed: Callable[[T], int]) -> list[T]:
         return tuple((improved >> shift) & 31 for shift in range(0, 35, 5))
 
     return sorted(items, key=branches)
+
+
+def members(items: list[Any]) -> list[Any]:
+    """The members of a ``Set`` as it is walked: a few as they came, more of them by their hashes.
+
+    Objects stay as they came: their hashes are those of all their fields.
+    """
+    if len(items) <= _KEPT_IN_ORDER or any(isinstance(item, dict) for item in items):
+        return items
+    return walked(items, _by_value)
+
+
+def _by_value(item: Any) -> int:
+    if isinstance(item, list):
+        return _mixed(by_text("Seq"), [_by_value(each) for each in item])
+    return by_text(item) if isinstance(item, str) else int(item) & _WORD
 
 
 def by_text(text: str) -> int:

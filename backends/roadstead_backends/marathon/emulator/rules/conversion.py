@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 
 from roadstead_backends.marathon.emulator.documents.app_types import APP
+from roadstead_backends.marathon.emulator.documents.scala_order import members
 from roadstead_backends.marathon.emulator.paths import path_of
 from roadstead_backends.marathon.emulator.rules.apps import (
     MARATHON_CHECKS,
@@ -110,7 +111,7 @@ def _kept(app: Document) -> Document:
     parent = path_of(app["id"]).parent
     for stamp in ("version", "versionInfo"):
         normal.pop(stamp, None)
-    normal["dependencies"] = [str(path_of(each).within(parent)) for each in app.get("dependencies", [])]
+    normal["dependencies"] = members([str(path_of(each).within(parent)) for each in app.get("dependencies", [])])
     normal["healthChecks"] = _distinct([_health_check(check) for check in app.get("healthChecks", [])])
     normal["upgradeStrategy"] = app.get("upgradeStrategy") or _default_strategy(app)
     normal.pop("residency", None)
