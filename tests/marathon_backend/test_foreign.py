@@ -50,8 +50,9 @@ def test_what_is_no_app_is_refused(text: str) -> None:
         imports(ImportSource(text=text, options=OPTIONS))
 
 
-def _in_order(template: Template) -> Template:
+def _in_order(template: Template | None) -> Template:
     """Return it with its constraints in one order: Marathon keeps them as a set."""
+    assert template is not None
     constraints = tuple(sorted(template.placement.constraints, key=repr))
     return attrs.evolve(template, placement=attrs.evolve(template.placement, constraints=constraints))
 
