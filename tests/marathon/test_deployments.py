@@ -135,6 +135,22 @@ def test_an_upgrade_may_end_at_once_what_waits_in_the_queue(world: World) -> Non
     assert 1 == _queued(world)["count"]
 
 
+def test_an_upgrade_waits_for_no_old_instance_that_was_to_end_and_cannot_be_reached(world: World) -> None:
+    """It is there until it is forgotten, and counts no more."""
+    app = {**_APP, "unreachableStrategy": {"inactiveAfterSeconds": 300, "expungeAfterSeconds": 600}}
+    world.cluster.set_course("/a", Course(stopping=60_000, stop=60_000))
+    world.ask("POST", "/v2/apps", app)
+    world.settle()
+    (old,) = _tasks(world)
+    world.ask("PUT", "/v2/apps/a", {"mem": 17})
+    world.timeline.advance(5_000)
+    assert 1 == world.marathon.deployments.count
+    world.cluster.fail_task(old["id"], "TASK_UNREACHABLE", "Agent unreachable")
+    world.timeline.advance(5_000)
+    assert ["TASK_RUNNING", "TASK_UNREACHABLE"] == _states(world)
+    assert 0 == world.marathon.deployments.count
+
+
 def test_an_upgrade_never_relaunches_an_old_instance_that_ends_meanwhile(world: World) -> None:
     """It is given up, and a new one takes its place."""
     world.ask("POST", "/v2/apps", {**_APP, "instances": 2})

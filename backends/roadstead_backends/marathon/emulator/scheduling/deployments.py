@@ -339,7 +339,7 @@ class Deployments:
             return
         progress.new = [each for each in progress.new if each.goal == "Running"]
         self._hands.give_up(each for each in self._next_victims(progress) if _ended(each, progress.before[each.id]))
-        present = _present(self._hands, progress.old)
+        present = _in_the_way(self._hands, progress.old)
         more = launchable(
             wanted=spec.instances,
             most=strategy.most,
@@ -354,13 +354,18 @@ class Deployments:
         up = sum(self._is_up(each) for each in progress.new)
         if up >= spec.instances and len(progress.new) >= spec.instances:
             self._hands.give_up(self._next_victims(progress))
-            progress.done = not _present(self._hands, progress.old)
+            progress.done = not _in_the_way(self._hands, progress.old)
 
 
 def _ended(instance: Instance, before: tuple[str, int]) -> bool:
     """Whether an instance ended, or was lost, since it was in that condition and incarnation."""
     changed = (instance.condition, instance.incarnation) != before
     return changed and instance.condition in ("Scheduled", *_LOST)
+
+
+def _in_the_way(hands: Hands, old: Iterable[Instance]) -> list[Instance]:
+    """The old instances that an upgrade counts: not those that are to go and cannot be reached, which are there yet."""
+    return [each for each in _present(hands, old) if each.goal == "Running" or each.condition not in _LOST]
 
 
 def _present(hands: Hands, instances: Iterable[Instance]) -> list[Instance]:
