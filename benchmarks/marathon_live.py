@@ -137,7 +137,8 @@ def stories(bench: Bench, *, kubernetes: bool) -> Iterator[Story]:
         name = "migration to Kubernetes and back, the daemon killed after 5 s of each"
         yield Story(name=name, happens=partial(there, PROD, 5.0), lasts=210)
     yield Story(name="a server killed, and healed", happens=lambda: _kill(bench), lasts=60, least=1, planned=False)
-    yield Story(name="an agent killed, and healed", happens=lambda: _agent(bench), lasts=300, least=1, planned=False)
+    name = "the agent killed that has both replicas, and healed"
+    yield Story(name=name, happens=lambda: _agent(bench), lasts=300, least=1, planned=False)
 
 
 def _leader(bench: Bench) -> None:
@@ -181,6 +182,7 @@ def _kill(bench: Bench) -> None:
 def _agent(bench: Bench) -> None:
     """An agent dies with what runs on it; Mesos waits for it for 75 s, and Marathon as long as the fleet file says.
 
+    It has both replicas: nothing spreads them here, and Marathon takes the first offer that fits. So nobody answers.
     Marathon looks for such tasks every 30 s, and begins to five minutes after it has begun to lead.
     """
     victim = bench.marathon.tasks()[0]
@@ -287,9 +289,11 @@ def report(found: Found) -> str:
         "an **emulated** Marathon 1.11 with four agents, whose tasks are real servers on loopback addresses, "
         "behind Envoy. "
         f"Two replicas answer {found.capacity:.0f} requests a second; {SHARE:.0%} of what the fewest replicas of each "
-        "story can answer was asked for. Failed: an error, a wrong answer, or none in time (late). How long something "
-        "took says nothing about a real Marathon. The way to a real Kubernetes under load, with the daemon killed on "
-        "it, is told by `tests/docs/test_leave_marathon.py`."
+        "story can answer was asked for. Nothing spreads replicas here and Marathon takes the first offer that fits, "
+        "so one agent has both, and its death is an outage until Marathon gives it up. "
+        "Failed: an error, a wrong answer, or none in time (late). How long something took says nothing about a real "
+        "Marathon. The way to a real Kubernetes under load, with the daemon killed on it, is told by "
+        "`tests/docs/test_leave_marathon.py`."
     )
     return "\n".join(("# A model on an emulated Marathon, under load", "", how, "", *table(found.stories)))
 
