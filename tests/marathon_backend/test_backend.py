@@ -166,6 +166,21 @@ def test_what_only_we_began_gives_way(subject: MarathonSubject) -> None:
     gone(subject, order.key)
 
 
+def test_nobody_who_runs_is_ended_in_the_place_of_one_that_waits(subject: MarathonSubject) -> None:
+    """Marathon would, as who waits has no name there: what is too many is given up once it runs."""
+    order = an_order(subject, cpu=8_000)  # all that an agent has
+    running = {one.id for one in run(subject, order, 3)}
+    unlocked(subject)
+    apply(subject, order, 4)
+    subject.until(lambda seen: Phase.SLOT in {one.phase for one in replicas_of(seen, order.key)})
+    with pytest.raises(Retryable, match="wait for an offer"):
+        subject.backend.apply(order, 3, expect=expectation(subject.backend, order.key))
+    subject.marathon.advance(10)
+    assert running == {one.id for one in group_of(subject, order.key).replicas if one.phase is Phase.RUNNING}
+    delete(subject, order.key)
+    gone(subject, order.key)
+
+
 def test_a_deployment_of_others_is_never_cancelled(subject: MarathonSubject) -> None:
     """It holds the lock, and is named; what we wanted waits until it has ended."""
     order = an_order(subject)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from roadstead.capabilities import Capabilities
-from roadstead.errors import BackendError, Conflict, Rejected
+from roadstead.errors import BackendError, Conflict, Rejected, Retryable
 from roadstead.spi.backend import BackendContext, Expect, GroupOrder
 from roadstead.units import Duration
 from roadstead.world import GroupKey, Phase, Snapshot, Usage
@@ -310,21 +310,34 @@ class MarathonBackend:
         return app
 
     def _shrink(self, app: App, target: int, retire: tuple[str, ...]) -> None:
-        """Give up so many: those that are named, and then as Marathon chooses, who waits before who runs."""
+        """Give up so many: those that are named, and then as Marathon chooses.
+
+        It ends those that run before those that still wait for an offer, which have no name to be named by. So where
+        some are to go on running, nobody who waits is given up: that has to wait for an offer as well.
+        """
         surplus = app.instances - target
         tasks = tasks_of(app, retire)[:surplus]
+        staying = _standing(app).keys() - self._going.keys() - set(tasks)
+        waiting = app.instances - len(tasks) - len(staying)
         if tasks:
             self._writer.retire(app, tasks)
             self._note_going(tasks)
-        if len(tasks) < surplus:
-            self._writer.scale(app, target)
+        if len(tasks) == surplus:
+            return
+        if target and staying and waiting > 0:
+            raise Retryable(
+                f"{waiting} of {app.instances} instances wait for an offer: Marathon would end one that runs instead",
+                cluster=self._cluster,
+                hint="they can be given up once they run: make room for them",
+            )
+        self._writer.scale(app, target)
 
     def _give_up(self, app: App, retire: tuple[str, ...]) -> None:
         """End those that are named and too many: Marathon would, but of who cannot be reached only minutes later.
 
         What it replaces itself is too many for a moment, and who is named among those may be the one that comes.
         """
-        standing = {task.id: task for task in app.tasks or () if is_active(task) and task.state != "TASK_KILLING"}
+        standing = _standing(app)
         named = [standing[task] for task in tasks_of(app, retire) if task in standing]
         surplus = max(0, len(standing.keys() - self._going.keys()) - app.instances)
         tasks = tuple(task.id for task in named if is_unseen(task) or not app.deployments)[:surplus]
@@ -359,3 +372,8 @@ class MarathonBackend:
 
     def _conflict(self, why: str) -> Conflict:
         return Conflict(why, cluster=self._cluster, hint="observe again")
+
+
+def _standing(app: App) -> dict[str, Task]:
+    """Return the tasks of which something may be running and that Marathon has not told to end, by id."""
+    return {task.id: task for task in app.tasks or () if is_active(task) and task.state != "TASK_KILLING"}
