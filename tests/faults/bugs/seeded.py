@@ -484,6 +484,17 @@ BUGS = (
         at=(What.APPLY,),
     ),
     Bug(
+        name="how load was measured is not saved where nothing else is done",
+        kind=Class.INTERMEDIATE,
+        path=f"{ACT}/memory.py",
+        was="for kind in (_CLAIMS, _BACK_OFF, _SCALING)",
+        now="for kind in (_CLAIMS, _BACK_OFF)",
+        stories=("scale by load",),
+        first=(Kind.CRASH_BEFORE,),
+        then=(Kind.SECOND_DAEMON,),
+        at=(What.VIEW,),
+    ),
+    Bug(
         name="a step that was taken in the end still counts as refused",
         kind=Class.INTERMEDIATE,
         path=f"{DECIDE}/back_off.py",
