@@ -139,6 +139,8 @@ def stories(bench: Bench, *, kubernetes: bool) -> Iterator[Story]:
     yield Story(name="a server killed, and healed", happens=lambda: _kill(bench), lasts=60, least=1, planned=False)
     name = "the agent killed that has both replicas, and healed"
     yield Story(name=name, happens=lambda: _agent(bench), lasts=300, least=1, planned=False)
+    name = "replicas spread over agents, the agent of one of them killed, and healed"
+    yield Story(name=name, happens=lambda: _agent_of_one(bench), lasts=330, least=1, planned=False)
 
 
 def _leader(bench: Bench) -> None:
@@ -182,7 +184,7 @@ def _kill(bench: Bench) -> None:
 def _agent(bench: Bench) -> None:
     """An agent dies with what runs on it; Mesos waits for it for 75 s, and Marathon as long as the fleet file says.
 
-    It has both replicas: nothing spreads them here, and Marathon takes the first offer that fits. So nobody answers.
+    Where nothing spreads replicas it has both, as Marathon takes the first offer that fits, and nobody answers.
     Marathon looks for such tasks every 30 s, and begins to five minutes after it has begun to lead.
     """
     victim = bench.marathon.tasks()[0]
@@ -195,6 +197,14 @@ def _agent(bench: Bench) -> None:
     until(is_replaced, every=0.5, within=420)
     bench.settled()
     bench.marathon.control("return-agent", agent=victim["slaveId"])
+
+
+def _agent_of_one(bench: Bench) -> None:
+    """The same, once no agent may have two: the other replica goes on, and its gateway sends everything there."""
+    bench.edit("replicas: 2", "replicas: 2\n    placement: {spread: {by: hostname, max_per: 1}}")
+    bench.settled()
+    assert len({one["slaveId"] for one in bench.marathon.tasks()}) == 2, "an agent has two"
+    _agent(bench)
 
 
 def _running_as(task: str) -> Iterator[int]:
@@ -289,8 +299,8 @@ def report(found: Found) -> str:
         "an **emulated** Marathon 1.11 with four agents, whose tasks are real servers on loopback addresses, "
         "behind Envoy. "
         f"Two replicas answer {found.capacity:.0f} requests a second; {SHARE:.0%} of what the fewest replicas of each "
-        "story can answer was asked for. Nothing spreads replicas here and Marathon takes the first offer that fits, "
-        "so one agent has both, and its death is an outage until Marathon gives it up. "
+        "story can answer was asked for. Where nothing spreads replicas, Marathon takes the first offer that fits, so "
+        "that one agent has both, and its death is an outage until Marathon gives it up. "
         "Failed: an error, a wrong answer, or none in time (late). How long something took says nothing about a real "
         "Marathon. The way to a real Kubernetes under load, with the daemon killed on it, is told by "
         "`tests/docs/test_leave_marathon.py`."
