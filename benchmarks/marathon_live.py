@@ -31,6 +31,7 @@ from benchmarks.fleet import Stage, running, until
 from benchmarks.live import Scene, Story, Told, retold, table, tellings
 from benchmarks.underload import RESULTS, ROOT
 from configs.minilm.workload import write
+from roadstead.decide.report import DeploymentStatus
 from tests.cluster.cluster import Cluster
 from tests.cluster.node_files import NodeSpec
 
@@ -200,11 +201,19 @@ def _agent(bench: Bench) -> None:
 
 
 def _agent_of_one(bench: Bench) -> None:
-    """The same, once no agent may have two: the other replica goes on, and its gateway sends everything there."""
+    """The same, once no agent may have two: the other replica goes on, and its gateway sends everything there.
+
+    And once the new revision is proven: else the one before it, which nothing spreads, would take its place.
+    """
     bench.edit("replicas: 2", "replicas: 2\n    placement: {spread: {by: hostname, max_per: 1}}")
+    until(lambda: len({one["slaveId"] for one in bench.marathon.tasks()}) == 2, every=0.5, within=120)
     bench.settled()
-    assert len({one["slaveId"] for one in bench.marathon.tasks()}) == 2, "an agent has two"
+    until(lambda: _is_proven(bench.status()), every=0.5, within=120)
     _agent(bench)
+
+
+def _is_proven(status: DeploymentStatus | None) -> bool:
+    return status is not None and all(group.proven for group in status.groups if group.current)
 
 
 def _running_as(task: str) -> Iterator[int]:
