@@ -9,7 +9,7 @@ import pytest
 from roadstead_backends.marathon.emulator.documents.scala_order import members
 from roadstead_backends.marathon.emulator.rules.uris import is_uri
 from tests.marathon.replay import world_of
-from tests.marathon.world import Reply, World
+from tests.marathon.world import World
 
 _APP: Final[dict[str, Any]] = {"id": "/a", "cmd": "sleep 100", "instances": 0}
 
@@ -18,13 +18,6 @@ _APP: Final[dict[str, Any]] = {"id": "/a", "cmd": "sleep 100", "instances": 0}
 def world() -> World:
     """A Marathon without features."""
     return world_of("app-create")
-
-
-def _said(reply: Reply) -> tuple[int, Any]:
-    """The status, and the violations or else the message."""
-    body = reply.json
-    details = body.get("details")
-    return reply.status, {each["path"]: each["errors"] for each in details} if details else body.get("message")
 
 
 def _kept(world: World, **fields: Any) -> dict[str, Any]:
@@ -85,7 +78,7 @@ def test_a_role_that_is_accepted_has_a_name_that_mesos_takes(
     reply = world.ask("POST", "/v2/apps", {**_APP, "acceptedResourceRoles": roles})
     expected = {f"/acceptedResourceRoles{place}": [words] for place, words in violations.items()}
     expected.setdefault("/acceptedResourceRoles", []).append("acceptedResourceRoles can only contain *")
-    assert (422, expected) == _said(reply)
+    assert (422, expected) == reply.said
 
 
 @pytest.mark.parametrize(
@@ -98,15 +91,15 @@ def test_a_role_that_is_accepted_has_a_name_that_mesos_takes(
 def test_no_instance_is_forgotten_before_it_is_given_up(world: World, strategy: dict[str, int], words: str) -> None:
     """In an app of a group that is told at the app's id."""
     app = {**_APP, "unreachableStrategy": strategy}
-    assert (422, {"/unreachableStrategy/inactiveAfter": [words]}) == _said(world.ask("POST", "/v2/apps", app))
+    assert (422, {"/unreachableStrategy/inactiveAfter": [words]}) == world.ask("POST", "/v2/apps", app).said
     group = {"id": "/g", "apps": [{**app, "id": "a"}]}
-    assert (422, {"/apps//g/a": [words]}) == _said(world.ask("POST", "/v2/groups", group))
+    assert (422, {"/apps//g/a": [words]}) == world.ask("POST", "/v2/groups", group).said
 
 
 def test_a_readiness_check_takes_some_time(world: World) -> None:
     """Less than lies between two of them, but some."""
     check = {"portName": "default", "intervalSeconds": 5, "timeoutSeconds": 0}
-    found = _said(world.ask("POST", "/v2/apps", {**_APP, "readinessChecks": [check]}))
+    found = world.ask("POST", "/v2/apps", {**_APP, "readinessChecks": [check]}).said
     assert (422, {"/readinessChecks(0)/timeout/toSeconds": ["got 0, expected more than 0"]}) == found
 
 
@@ -117,7 +110,7 @@ def test_a_check_by_command_has_neither_path_nor_port(world: World) -> None:
         "AppHealthCheck(Some(AppCommandCheck(true)),300,None,60,3,Some(/x),None,None,COMMAND,IPv4,20,15)"
         " (of class mesosphere.marathon.raml.AppHealthCheck)"
     )
-    assert (500, words) == _said(world.ask("POST", "/v2/apps", {**_APP, "healthChecks": [check]}))
+    assert (500, words) == world.ask("POST", "/v2/apps", {**_APP, "healthChecks": [check]}).said
 
 
 def test_disks_are_only_chosen_by_what_their_path_is_like() -> None:
@@ -125,7 +118,7 @@ def test_disks_are_only_chosen_by_what_their_path_is_like() -> None:
     persistent = {"size": 10, "type": "mount", "constraints": [["path", "UNLIKE", "/mnt/.*"]]}
     container = {"type": "MESOS", "volumes": [{"containerPath": "d", "mode": "RW", "persistent": persistent}]}
     reply = world_of("features").ask("POST", "/v2/apps", {**_APP, "id": "/r/a", "role": "r", "container": container})
-    assert (500, "illegal volume constraint path,UNLIKE,/mnt/.*") == _said(reply)
+    assert (500, "illegal volume constraint path,UNLIKE,/mnt/.*") == reply.said
 
 
 @pytest.mark.parametrize(
@@ -145,7 +138,7 @@ def test_a_volume_driver_s_options_are_checked(options: dict[str, str], violatio
     """Of the one that Marathon knows."""
     reply = world_of("features").ask("POST", "/v2/apps", _mounting("/a", {"dvdi/driver": "rexray", **options}))
     expected = {f"/container/volumes(0)/external/options{place}": [words] for place, words in violations.items()}
-    assert ((422, expected) if violations else (201, None)) == _said(reply)
+    assert ((422, expected) if violations else (201, None)) == reply.said
 
 
 def test_a_volume_is_mounted_by_one_app() -> None:
@@ -160,7 +153,7 @@ def test_a_volume_is_mounted_by_one_app() -> None:
             "Volume name 'v' in /g/b conflicts with volume(s) of same name in app(s): /g/a"
         ],
     }
-    assert (422, expected) == _said(world.ask("POST", "/v2/apps", _mounting("/g/b", {"dvdi/driver": "rexray"})))
+    assert (422, expected) == world.ask("POST", "/v2/apps", _mounting("/g/b", {"dvdi/driver": "rexray"})).said
 
 
 def _mounting(app_id: str, options: dict[str, str]) -> dict[str, Any]:
@@ -184,7 +177,7 @@ def test_a_point_in_time_has_its_offset(world: World, version: str, status: int)
     """And is one that was, or will be."""
     reply = world.ask("POST", "/v2/apps", {**_APP, "version": version})
     expected = None if status == 201 else {"/version": ["error.expected.date.isoformat"]}
-    assert (status, expected) == _said(reply)
+    assert (status, expected) == reply.said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.marathon.replay import world_of
-from tests.marathon.world import Reply, World
+from tests.marathon.world import World
 
 _CONTAINER: Final[dict[str, Any]] = {"name": "c", "resources": {"cpus": 0.1, "mem": 32}}
 _POD: Final[dict[str, Any]] = {
@@ -32,13 +32,6 @@ _SEVERAL: Final = (
 def world() -> World:
     """A Marathon without features."""
     return world_of("app-create")
-
-
-def _said(reply: Reply) -> tuple[int, Any]:
-    """The status, and the violations or else the message."""
-    body = reply.json
-    details = body.get("details")
-    return reply.status, {each["path"]: each["errors"] for each in details} if details else body.get("message")
 
 
 def _with(**container: Any) -> dict[str, Any]:
@@ -132,7 +125,7 @@ def _with(**container: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_a_pod_that_breaks_a_rule_is_told_which(world: World, pod: dict[str, Any], violations: dict[str, Any]) -> None:
     """Every rule that it breaks, by path."""
-    assert (422, violations) == _said(world.ask("POST", "/v2/pods", pod))
+    assert (422, violations) == world.ask("POST", "/v2/pods", pod).said
 
 
 def test_a_check_over_https_is_one_that_the_conversion_does_not_know(world: World) -> None:
@@ -140,9 +133,9 @@ def test_a_check_over_https_is_one_that_the_conversion_does_not_know(world: Worl
     words = "HTTPS (of class mesosphere.marathon.raml.HttpScheme$Https$)"
     endpoints = [{"name": "e", "hostPort": 0}]
     pod = _with(check={"http": {"endpoint": "e", "scheme": "HTTPS"}}, endpoints=endpoints)
-    assert (500, words) == _said(world.ask("POST", "/v2/pods", pod))
+    assert (500, words) == world.ask("POST", "/v2/pods", pod).said
     app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "check": {"http": {"portIndex": 0, "scheme": "HTTPS"}}}
-    assert (500, words) == _said(world.ask("POST", "/v2/apps", app))
+    assert (500, words) == world.ask("POST", "/v2/apps", app).said
     app["check"] = {"http": {"port": 8080}}
     assert {"port": 8080, "scheme": "HTTP"} == world.ask("POST", "/v2/apps", app).json["check"]["http"]
 
@@ -162,7 +155,7 @@ def test_the_container_of_an_app_has_the_same_rules_of_linux(world: World) -> No
     """Where seccomp is, and where it is said which."""
     container = {"type": "MESOS", "linuxInfo": {"seccomp": {"unconfined": False}, "ipcInfo": {"mode": "PRIVATE"}}}
     app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "container": container}
-    assert (422, {"/container/linuxInfo/seccomp": [_CONFINED]}) == _said(world.ask("POST", "/v2/apps", app))
+    assert (422, {"/container/linuxInfo/seccomp": [_CONFINED]}) == world.ask("POST", "/v2/apps", app).said
 
 
 def test_a_mount_says_whether_it_can_only_be_read(world: World) -> None:
@@ -175,8 +168,8 @@ def test_a_mount_says_whether_it_can_only_be_read(world: World) -> None:
 def test_a_pod_is_checked_before_its_id_is_compared_with_the_address(world: World) -> None:
     """Which is asked only of one that is right otherwise."""
     twice = {**_POD, "containers": [_CONTAINER, _CONTAINER]}
-    assert (422, {"/containers": ["container names must be unique"]}) == _said(world.ask("PUT", "/v2/pods/q", twice))
-    assert (400, "'/q' does not match definition's id ('/p')") == _said(world.ask("PUT", "/v2/pods/q", _POD))
+    assert (422, {"/containers": ["container names must be unique"]}) == world.ask("PUT", "/v2/pods/q", twice).said
+    assert (400, "'/q' does not match definition's id ('/p')") == world.ask("PUT", "/v2/pods/q", _POD).said
 
 
 @pytest.mark.parametrize(
@@ -191,7 +184,7 @@ def test_a_pod_is_checked_before_its_id_is_compared_with_the_address(world: Worl
 )
 def test_an_id_that_no_pod_can_have_is_not_looked_for(world: World, method: str, path: str) -> None:
     """Of apps it would be: they are only not found."""
-    status, violations = _said(world.ask(method, path))
+    status, violations = world.ask(method, path).said
     assert (422, ["/"]) == (status, list(violations))
     assert "must fully match regular expression" in violations["/"][0]
 
@@ -200,10 +193,10 @@ def test_an_id_that_no_pod_can_have_is_not_looked_for(world: World, method: str,
 def test_the_variables_of_a_pod_have_names_that_a_shell_takes(world: World, name: str) -> None:
     """Those of an app have any name that is not empty."""
     words = {f"/environment/{name}": ["error.pattern"]}
-    assert (422, words) == _said(world.ask("POST", "/v2/pods", {**_POD, "environment": {name: "x"}}))
+    assert (422, words) == world.ask("POST", "/v2/pods", {**_POD, "environment": {name: "x"}}).said
     app = {"id": "/a", "cmd": "sleep 1", "instances": 0, "env": {name: "x"}}
     expected = (201, None) if name else (422, {"/env/keys(0)": ["must not be empty"]})
-    assert expected == _said(world.ask("POST", "/v2/apps", app))
+    assert expected == world.ask("POST", "/v2/apps", app).said
 
 
 def test_the_number_of_a_pods_instances_is_one_where_it_cannot_be_read(world: World) -> None:
@@ -225,4 +218,4 @@ def test_a_pod_waits_for_whole_milliseconds_and_not_for_ever(world: World, secon
     kept = world.ask("POST", "/v2/pods", pod).json["scheduling"]["backoff"]
     assert kept == {"backoff": 1.234, "backoffFactor": 2, "maxLaunchDelay": 0}
     pod = {**_POD, "id": "/long", "scheduling": {"backoff": {"maxLaunchDelay": seconds}}}
-    assert (422, words) == _said(world.ask("POST", "/v2/pods", pod))
+    assert (422, words) == world.ask("POST", "/v2/pods", pod).said

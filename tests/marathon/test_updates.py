@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.marathon.replay import world_of
-from tests.marathon.world import Reply, World
+from tests.marathon.world import World
 
 _APP: Final[dict[str, Any]] = {"id": "/a", "cmd": "sleep 100", "instances": 0}
 _IMAGE: Final = {"type": "DOCKER", "docker": {"image": "img:1"}}
@@ -21,13 +21,6 @@ def world() -> World:
     return world
 
 
-def _said(reply: Reply) -> tuple[int, Any]:
-    """The status, and the violations or else the message."""
-    body = reply.json
-    details = body.get("details")
-    return reply.status, {each["path"]: each["errors"] for each in details} if details else body.get("message")
-
-
 def _changed(world: World, update: dict[str, Any]) -> dict[str, Any]:
     assert 200 == world.ask("PUT", "/v2/apps/a", update).status
     app: dict[str, Any] = world.ask("GET", "/v2/apps/a").json["app"]
@@ -36,8 +29,8 @@ def _changed(world: World, update: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_patch_adds_no_app(world: World) -> None:
     """It is read as a whole app all the same, so one that lacks a command is told so first."""
-    assert (404, "App '/absent' does not exist") == _said(world.ask("PATCH", "/v2/apps/absent", {"cmd": "sleep 1"}))
-    status, violations = _said(world.ask("PATCH", "/v2/apps/absent", {"instances": 1}))
+    assert (404, "App '/absent' does not exist") == world.ask("PATCH", "/v2/apps/absent", {"cmd": "sleep 1"}).said
+    status, violations = world.ask("PATCH", "/v2/apps/absent", {"instances": 1}).said
     assert (422, ["/"]) == (status, list(violations))
 
 
@@ -45,7 +38,7 @@ def test_a_patch_adds_no_app(world: World) -> None:
 @pytest.mark.parametrize("body", ["null", "3", '"x"', "[]"])
 def test_a_whole_app_has_to_be_an_object(world: World, path: str, query: str, body: str) -> None:
     """Where a part of an app may be anything: what has no fields changes none."""
-    assert (422, {"": ["error.expected.jsobject"]}) == _said(world.ask("PUT", path, raw=body.encode(), query=query))
+    assert (422, {"": ["error.expected.jsobject"]}) == world.ask("PUT", path, raw=body.encode(), query=query).said
 
 
 def test_a_part_that_is_no_object_changes_nothing(world: World) -> None:
@@ -68,9 +61,9 @@ def test_the_version_of_a_whole_app_is_overlooked(world: World, path: str, query
 def test_a_list_of_whole_apps_needs_their_ids_as_a_list_of_parts_does(world: World) -> None:
     """In other words, because it is read as apps."""
     whole = world.ask("PUT", "/v2/apps", [{"cmd": "sleep 1"}], query="partialUpdate=false")
-    assert (422, {"(0)/id": ['\'id\' is undefined on object: {"cmd":"sleep 1"}']}) == _said(whole)
+    assert (422, {"(0)/id": ['\'id\' is undefined on object: {"cmd":"sleep 1"}']}) == whole.said
     part = world.ask("PUT", "/v2/apps", [{"cmd": "sleep 1"}])
-    assert (422, "requirement failed: App Update must have app id set") == _said(part)
+    assert (422, "requirement failed: App Update must have app id set") == part.said
 
 
 def test_a_whole_app_in_a_list_replaces_all_of_the_old_one(world: World) -> None:
@@ -83,7 +76,7 @@ def test_a_whole_app_in_a_list_replaces_all_of_the_old_one(world: World) -> None
 
 def test_the_id_in_a_part_is_read_and_overlooked(world: World) -> None:
     """Read means that one with a wrong form is refused; the address says which app it is."""
-    assert (422, {"/id": ["error.pattern"]}) == _said(world.ask("PUT", "/v2/apps/a", {"id": "/Bad Id"}))
+    assert (422, {"/id": ["error.pattern"]}) == world.ask("PUT", "/v2/apps/a", {"id": "/Bad Id"}).said
     assert 200 == world.ask("PUT", "/v2/apps/a", {"id": "/other", "cpus": 0.2}).status
     assert 404 == world.ask("GET", "/v2/apps/other").status
 
@@ -104,7 +97,7 @@ def test_deprecated_fields_of_a_part_are_translated_unchecked(
     world: World, update: dict[str, Any], message: str
 ) -> None:
     """So what a whole app is told as a violation is an error of the server here."""
-    assert (500, message) == _said(world.ask("PUT", "/v2/apps/a", update))
+    assert (500, message) == world.ask("PUT", "/v2/apps/a", update).said
 
 
 def test_another_network_brings_a_container_of_its_own(world: World) -> None:
@@ -169,7 +162,7 @@ def test_an_instance_that_is_being_killed_already_is_not_missed_twice(world: Wor
 )
 def test_a_leader_stores_its_state_in_files_or_in_s3(world: World, query: str, message: str) -> None:
     """Anything else is refused, and it goes on to lead."""
-    found = _said(world.ask("DELETE", "/v2/leader", query=query))
+    found = world.ask("DELETE", "/v2/leader", query=query).said
     assert (422, {"/": [f"Invalid URI or unsupported scheme: {message}"]}) == found
     world.timeline.advance(3_000)
     assert 200 == world.ask("GET", "/v2/leader").status

@@ -84,6 +84,13 @@ class Reply:
         except ValueError:
             return self.text
 
+    @property
+    def said(self) -> tuple[int, Any]:
+        """The status, and the violations by their paths, or else the message."""
+        body = self.json
+        details = body.get("details")
+        return self.status, {each["path"]: each["errors"] for each in details} if details else body.get("message")
+
 
 class World:
     """A cluster, a Marathon on it, and its API."""

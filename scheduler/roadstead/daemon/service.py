@@ -104,7 +104,7 @@ class Service:
         def order(fleet: Fleet, _: World) -> Ordered:
             return scale(fleet, declared_to_stay(fleet, deployment), replicas)
 
-        return self.ask(lambda: self._order(deployment, order))
+        return self._order(deployment, order)
 
     def migrate(self, deployment: str, to: str | None) -> Future[int]:
         """Send all of a deployment to cluster ``to``; with ``None``, back to where the file says."""
@@ -113,11 +113,11 @@ class Service:
             declared = declared_to_stay(fleet, deployment)
             return back(fleet, declared) if to is None else migrate(fleet, declared, world, to)
 
-        return self.ask(lambda: self._order(deployment, order))
+        return self._order(deployment, order)
 
     def delete(self, deployment: str) -> Future[int]:
         """Have a deployment go, whether the file still has it or not."""
-        return self.ask(lambda: self._order(deployment, lambda fleet, world: delete(fleet, world, deployment)))
+        return self._order(deployment, lambda fleet, world: delete(fleet, world, deployment))
 
     def steer(self, deployment: str, asked: Steer, to: str | None = None) -> Future[int]:
         """Have a rollout stand still, go on, or count as proven, or take it back, also to ``to``."""
@@ -126,7 +126,7 @@ class Service:
             memory = self.session.reconciler.memory
             return carry_out(asked, fleet, declared_to_stay(fleet, deployment), world, memory, to)
 
-        return self.ask(lambda: self._order(deployment, order))
+        return self._order(deployment, order)
 
     def foresee(self, *, staged: bool) -> Future[Look]:
         """Plan the next turn on what the last one saw; with ``staged``, as if the file had been applied."""
@@ -406,14 +406,18 @@ class Service:
                 name = intent.deployment
                 self._told(EventKind.INTENT, f"{name} was deleted by command and is applied again", deployment=name)
 
-    def _order(self, name: str, order: Callable[[Fleet, World], Ordered]) -> int:
-        """Carry out a command about one deployment; return the number of the turn that first knows it."""
-        last = self._last()
-        ordered = order(self.session.fleet, last.world)
-        self.session.intend(ordered.intents)
-        self._told(EventKind.INTENT, ordered.text, deployment=name)
-        self._publish(self.view)
-        return self._next_turn()
+    def _order(self, name: str, order: Callable[[Fleet, World], Ordered]) -> Future[int]:
+        """Have a command about one deployment carried out; it comes to the number of the turn that first knows it."""
+
+        def carry_out() -> int:
+            last = self._last()
+            ordered = order(self.session.fleet, last.world)
+            self.session.intend(ordered.intents)
+            self._told(EventKind.INTENT, ordered.text, deployment=name)
+            self._publish(self.view)
+            return self._next_turn()
+
+        return self.ask(carry_out)
 
     def _foresee(self, *, staged: bool) -> Look:
         self._last()
